@@ -1,0 +1,121 @@
+"""Trains the trials of an ablation, a grid or a random search side by side, ranks them, saves them, and generates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Annotated, TypeVar
+
+import tyro
+
+from experiments.ablations import ABLATIONS
+from experiments.cli import main, parse
+from jaxgen.config import Config, UserError, flatten
+from jaxgen.sweep import Sweep, grid, random, read_axis, read_uniform, seeds, zipped
+
+A = TypeVar("A")
+DEFAULT = "optimizers"
+Strings = tyro.conf.UseAppendAction[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Trains many configurations side by side, ranks them, saves them, and generates from the winner.
+
+    Without an ablation, --grid, --random or --zip: the optimizers ablation on the bundled corpus.
+    """
+
+    ablation: tyro.conf.Positional[str | None] = None
+    """A named sweep that answers one question; see --list."""
+    data: str | None = None
+    """A text file (a name a line) or a CSV file; short for --data.path."""
+    column: str | None = None
+    """The column of a CSV file; short for --data.column."""
+    out: str | None = None
+    """The run's folder. None: runs/NAME."""
+    grid: Strings = ()
+    """KEY=A,B,...: every combination with the other axes."""
+    zip: Strings = ()
+    """KEY=A,B,...: first values together, second values together, ..."""
+    random: Strings = ()
+    """KEY=LOW:HIGH[:log]: random search; --trials says how many."""
+    trials: int = 20
+    """Points of the random search."""
+    seeds: int | None = None
+    """Seeds a configuration, from --seed on. None: the ablation's own, else 1."""
+    width: int | None = None
+    """Lanes. None: what suits the machine."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the run in --out."""
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace the run in --out."""
+    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the ablations and stop."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def base_of(config: Config, data: str | None, column: str | None) -> Config:
+    """The base config with --data and --column in it."""
+    path = config.data.path if data is None else data
+    return replace(config, data=replace(config.data, path=path, column=config.data.column if column is None else column))
+
+
+def sweep_of(flags: Flags) -> tuple[str, Sweep]:
+    """The sweep that the flags ask for, and its name.
+
+    Raises:
+      UserError: for an unknown ablation, a bad axis, or a key that is both a flag and varied.
+    """
+    base = base_of(flags.config, flags.data, flags.column)
+    axes = bool(flags.grid or flags.random or flags.zip)
+    name = flags.ablation or ("sweep" if axes else DEFAULT)
+    sweep, count = Sweep(base), 1
+    if flags.ablation is not None or not axes:
+        if name not in ABLATIONS:
+            raise UserError(f"there is no ablation {name!r}; expected one of {', '.join(ABLATIONS)}, or --grid KEY=A,B,...")
+        sweep, count = ABLATIONS[name].sweep(base), ABLATIONS[name].SEEDS
+    sweep = grid(sweep, _axes(map(read_axis, flags.grid)))
+    if flags.zip:
+        sweep = zipped(sweep, _axes(map(read_axis, flags.zip)))
+    if flags.random:
+        sweep = random(sweep, _axes(map(read_uniform, flags.random)), flags.trials)
+    if "seed" not in sweep.keys:
+        sweep = seeds(sweep, count if flags.seeds is None else flags.seeds)
+    elif flags.seeds is not None:
+        raise UserError("--seeds is given, but the seed is varied already; drop one of them")
+    default, given = flatten(Config()), flatten(base)
+    for key in sweep.keys:
+        if key != "seed" and key in given and given[key] != default[key]:
+            raise UserError(
+                f"--{key} {given[key]} is given, but the sweep varies {key}; drop the flag, or choose another sweep"
+            )
+    return name, sweep
+
+
+def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:
+    axes: dict[str, A] = {}
+    for key, axis in pairs:
+        if key in axes:
+            raise UserError(f"{key} is varied twice; give all its values in one flag")
+        axes[key] = axis
+    return axes
+
+
+def command() -> None:
+    flags = parse(Flags, "sweep")
+    if flags.list:
+        for name, module in ABLATIONS.items():
+            print(f"{name}: {module.QUESTION}")
+        return
+    name, sweep = sweep_of(flags)
+    list(sweep)  # every value is allowed, before anything heavy is imported
+    from pathlib import Path
+
+    from experiments.launch import launch
+
+    out = Path(flags.out or f"runs/{name}")
+    launch(sweep, name, out, resume=flags.resume, overwrite=flags.overwrite, width=flags.width)
+
+
+if __name__ == "__main__":
+    main(command)

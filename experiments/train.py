@@ -1,0 +1,44 @@
+"""Trains one trial: a sweep of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments.cli import main, parse
+from experiments.sweep import base_of
+from jaxgen.config import Config
+from jaxgen.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Trains one trial, saves it, and generates from it."""
+
+    data: str | None = None
+    """A text file (a name a line) or a CSV file; short for --data.path."""
+    column: str | None = None
+    """The column of a CSV file; short for --data.column."""
+    out: str = "runs/train"
+    """The run's folder."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the run in --out."""
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace the run in --out."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def command() -> None:
+    flags = parse(Flags, "train")
+    sweep = Sweep(base_of(flags.config, flags.data, flags.column))
+    list(sweep)  # every value is allowed, before anything heavy is imported
+    from experiments.launch import launch
+
+    launch(sweep, "train", Path(flags.out), resume=flags.resume, overwrite=flags.overwrite)
+
+
+if __name__ == "__main__":
+    main(command)

@@ -1,0 +1,58 @@
+"""jaxgen trains many small networks side by side in one compiled JAX program and generates from the winner.
+
+Reading order: `config` (what defines a trial), `corpus` (file -> windows), `models`, `optimizers` and `objective` (what is
+trained, how, towards what), `trial` (one trial as three pure functions), `sweep` (many trials), `plan` and `engine` (lanes,
+segments, refilling), `checkpoint` and `results`, `runs` (a sweep on disk), `generate` (new names).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxgen.config import Config as Config
+    from jaxgen.config import UserError as UserError
+    from jaxgen.config import override as override
+    from jaxgen.corpus import Corpus as Corpus
+    from jaxgen.corpus import load_corpus as load_corpus
+    from jaxgen.generate import sample as sample
+    from jaxgen.optimizers import lower as lower
+    from jaxgen.results import Results as Results
+    from jaxgen.runs import load as load
+    from jaxgen.runs import load_results as load_results
+    from jaxgen.runs import run as run
+    from jaxgen.sweep import Sweep as Sweep
+    from jaxgen.sweep import Uniform as Uniform
+    from jaxgen.sweep import grid as grid
+    from jaxgen.sweep import random as random
+    from jaxgen.sweep import seeds as seeds
+    from jaxgen.sweep import zipped as zipped
+
+# Names are looked up when they are used, so that reading a command's flags does not import JAX.
+_PUBLIC = {
+    "Config": "config",
+    "UserError": "config",
+    "override": "config",
+    "Corpus": "corpus",
+    "load_corpus": "corpus",
+    "lower": "optimizers",
+    "Sweep": "sweep",
+    "Uniform": "sweep",
+    "grid": "sweep",
+    "random": "sweep",
+    "seeds": "sweep",
+    "zipped": "sweep",
+    "run": "runs",
+    "load": "runs",
+    "load_results": "runs",
+    "Results": "results",
+    "sample": "generate",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'jaxgen' has no attribute {name!r}; it has {', '.join(_PUBLIC)}")
+    return getattr(importlib.import_module(f"jaxgen.{_PUBLIC[name]}"), name)

@@ -1,0 +1,48 @@
+"""How lanes lie on the devices: how many shards, and how many lanes are computed at once on each."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+import jax
+
+CPU_CHUNK = 4  # lanes whose states together fit a core's second-level cache, for networks of the home task's size
+CPU_WIDTH = 64
+ACCELERATOR_WIDTH = 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`devices` shards of `width / devices` lanes each; on a device `chunk` lanes at once (vmap), chunk after chunk (map)."""
+
+    devices: int
+    width: int
+    chunk: int
+
+    def __str__(self) -> str:
+        return f"{self.width} lanes on {self.devices} {jax.default_backend()} device{'s' * (self.devices > 1)}, {self.chunk} at once on each"
+
+
+def use_every_core() -> None:
+    """Makes each CPU core a device. To be called before JAX first computes; without effect where the user chose a number."""
+    if (
+        "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
+        and "JAX_NUM_CPU_DEVICES" not in os.environ
+    ):
+        jax.config.update(
+            "jax_num_cpu_devices",
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        )
+
+
+def choose(trials: int, width: int | None = None) -> Plan:
+    """A plan for a group of `trials` trials on the local devices, of at most `width` lanes."""
+    cpu = jax.default_backend() == "cpu"
+    limit = min(trials, width or (CPU_WIDTH if cpu else ACCELERATOR_WIDTH))
+    devices = min(jax.local_device_count(), limit)
+    share = math.ceil(limit / devices)  # lanes a device
+    chunks = math.ceil(share / CPU_CHUNK) if cpu else 1
+    chunk = math.ceil(share / chunks)
+    return Plan(devices, devices * chunks * chunk, chunk)

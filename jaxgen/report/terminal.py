@@ -1,0 +1,114 @@
+"""The leaderboard on the terminal, while a sweep runs and after it; readable in a log too."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from jaxgen.engine import Ended, Evaluated, Event
+from jaxgen.results import Arm, Results
+
+ROWS = 20  # of the leaderboard while it runs
+LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
+
+
+def number(value: float) -> str:
+    """A loss as people read it."""
+    return f"{value:.4f}" if math.isfinite(value) else "-"
+
+
+def cell(value: Any) -> str:
+    """A config's value as people read it."""
+    return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def outcome(arm: Arm) -> str:
+    """How an arm's trials ended: 2 completed, 1 diverged."""
+    found = [row.status for row in arm.rows]
+    return ", ".join(f"{found.count(status)} {status}" for status in dict.fromkeys(found))
+
+
+def leaderboard(results: Results, rows: int | None = None) -> Table:
+    """The arms by mean validation loss, with the spread over seeds; losses in nats a character."""
+    arms = results.leaderboard()
+    title = f"{len(results.rows)} of {len(results.sweep)} trials; mean loss ± standard deviation over seeds"
+    shown = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
+    shown.add_column("", justify="right", no_wrap=True)
+    for key in results.keys:
+        shown.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold")
+    for name in ("validation", "test", "best step"):
+        shown.add_column(name, justify="right", no_wrap=name != "best step")
+    shown.add_column("ended")
+    for place, arm in enumerate(arms[:rows], 1):
+        # Text, not str: a value such as [red] is no markup.
+        values = (Text(cell(arm.values.get(key))) for key in results.keys)
+        losses = (f"{number(arm.mean(name))} ± {number(arm.spread(name))}" for name in ("val_loss", "test_loss"))
+        step = f"{statistics.median(row.best_step for row in arm.rows):.0f}"
+        shown.add_row(str(place), *values, *losses, step, outcome(arm))
+    if rows is not None and len(arms) > rows:
+        shown.caption = f"and {len(arms) - rows} more"
+    return shown
+
+
+class Watch:
+    """A listener for `run` that shows progress and the leaderboard; without a terminal it prints a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("training", total=None)
+        self._steps: dict[int, int] = {}
+        self._budget: list[int] = []
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._began = self._said = time.monotonic()
+
+    def __enter__(self) -> Watch:
+        if self._live is not None:
+            self._live.start()
+            self._live.update(Text("compiling ..."))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: Event, results: Results) -> None:
+        if not self._budget:
+            self._budget = [config.train.steps for config in results.sweep]
+            ended = {row.trial: row.steps for row in results.rows}
+            self._steps.update(ended)
+        if isinstance(event, Evaluated):
+            self._steps[event.trial] = event.step
+        elif isinstance(event, Ended):
+            self._budget[event.trial] = self._steps[event.trial] = event.steps
+        else:
+            self._show(results)
+
+    def _show(self, results: Results) -> None:
+        done, total = sum(self._steps.values()), sum(self._budget)
+        self._progress.update(self._task, completed=done, total=total)
+        if self._live is not None:
+            self._live.update(Group(self._progress, leaderboard(results, ROWS)))
+        elif time.monotonic() - self._said > LINE_EVERY or not self._said:
+            self._said = time.monotonic()
+            best = min((curve.val_loss for curve in results.curves if math.isfinite(curve.val_loss)), default=math.inf)
+            rate = done / (self._said - self._began)
+            text = f"{done} of {total} steps, {len(results.rows)} of {len(results.sweep)} trials ended, {rate:.0f} trial-steps/s, best validation loss {number(best)}"
+            self._console.print(text)

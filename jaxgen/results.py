@@ -1,0 +1,154 @@
+"""The table of a run, the arms of a sweep over their seeds, and the best trial."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxgen.config import Config, UserError
+from jaxgen.corpus import Vocabulary
+from jaxgen.sweep import Sweep
+
+DIVERGED = "diverged"
+LOSSES = ("train_loss", "val_loss", "test_loss")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial that ended; losses in nats a character, at its best step, over whole splits, in evaluation mode."""
+
+    trial: int
+    status: str  # completed, stopped or diverged
+    seed: int
+    values: Mapping[str, Any]  # of the varied keys
+    params: int
+    steps: int
+    best_step: int
+    train_loss: float
+    val_loss: float
+    test_loss: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One evaluation of a trial, on the fixed parts that curves come from."""
+
+    trial: int
+    step: int
+    train_loss: float
+    val_loss: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained trial, ready to generate: its config, vocabulary, and its state at its best step."""
+
+    trial: int
+    config: Config
+    vocabulary: Vocabulary
+    longest: int  # characters of the corpus's longest name
+    params: Any
+    stats: Any
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The trials of a sweep that differ only in their seed."""
+
+    values: Mapping[str, Any]
+    rows: tuple[Row, ...]
+
+    @property
+    def sound(self) -> list[Row]:
+        return [row for row in self.rows if row.status != DIVERGED and math.isfinite(row.val_loss)]
+
+    def mean(self, loss: str) -> float:
+        """Mean over the seeds that did not diverge; infinite if all did."""
+        values = [getattr(row, loss) for row in self.sound]
+        return statistics.fmean(values) if values else math.inf
+
+    def spread(self, loss: str) -> float:
+        """Sample standard deviation over the seeds that did not diverge; nan for fewer than two."""
+        values = [getattr(row, loss) for row in self.sound]
+        return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+@dataclass
+class Results:
+    """What a run has found so far."""
+
+    sweep: Sweep
+    rows: list[Row] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    trained: Any = None  # trial number -> Trained
+    programs: int = 0  # compiled for training
+    out: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The varied keys without the seed, which has a column of its own."""
+        return tuple(key for key in self.sweep.keys if key != "seed")
+
+    def leaderboard(self) -> list[Arm]:
+        """The arms by their mean validation loss, the best first."""
+        found: dict[tuple[Any, ...], list[Row]] = {}
+        for row in sorted(self.rows, key=lambda row: row.trial):
+            found.setdefault(tuple(row.values.items()), []).append(row)
+        arms = [Arm(dict(values), tuple(rows)) for values, rows in found.items()]
+        return sorted(arms, key=lambda arm: (arm.mean("val_loss"), arm.rows[0].trial))
+
+    def best_row(self) -> Row:
+        """The row with the lowest validation loss, of those that did not diverge if there are any.
+
+        Raises:
+          UserError: if no trial has ended with a finite loss.
+        """
+        finite = [row for row in self.rows if math.isfinite(row.val_loss)]
+        sound = [row for row in finite if row.status != DIVERGED]
+        if not finite:
+            raise UserError(
+                "no trial has ended with a finite validation loss, so there is no best one; let the run finish (--resume), or lower the learning rate"
+            )
+        return min(sound or finite, key=lambda row: (row.val_loss, row.trial))
+
+    def best(self) -> Trained:
+        """The trial with the lowest validation loss, ready to generate."""
+        return self.trained(self.best_row().trial)
+
+    def results_csv(self) -> str:
+        """`results.csv`: a row a trial, in the order of the sweep."""
+        head = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *LOSSES)
+        rows = [
+            (
+                r.trial,
+                r.status,
+                r.seed,
+                *(r.values.get(key, "") for key in self.keys),
+                r.params,
+                r.steps,
+                r.best_step,
+                *(getattr(r, x) for x in LOSSES),
+            )
+            for r in sorted(self.rows, key=lambda row: row.trial)
+        ]
+        return table([head, *rows])
+
+
+CURVE_HEAD = ("trial", "step", "train_loss", "val_loss")
+
+
+def curve_csv(curves: Iterable[Curve]) -> str:
+    """Lines of `metrics.csv`, without its head."""
+    return table([(c.trial, c.step, c.train_loss, c.val_loss) for c in curves])
+
+
+def table(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as CSV text; floats as their shortest exact decimal."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,192 @@
+"""Sweeps: grid, random search, zip and seeds, each from a config or a sweep to a sweep; and the groups that share a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import random as stdlib_random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxgen.config import Config, UserError, override, parse, validate
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A list of trials: a base config, and for each trial the values in which it differs."""
+
+    base: Config
+    points: tuple[Mapping[str, Any], ...] = ({},)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[Config]:
+        """The trials' configs, in order.
+
+        Raises:
+          UserError: if a value is not allowed.
+        """
+        for point in self.points:
+            yield validate(override(self.base, point))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The varied keys, in the order in which they were first varied."""
+        return tuple(dict.fromkeys(key for point in self.points for key in point))
+
+    def __add__(self, other: Sweep) -> Sweep:
+        """The trials of one sweep and then those of another, of the same base."""
+        if other.base != self.base:
+            raise UserError("two sweeps of different base configs were added; give both the same base")
+        return Sweep(self.base, self.points + other.points)
+
+
+def _sweep(base: Config | Sweep) -> Sweep:
+    return base if isinstance(base, Sweep) else Sweep(base)
+
+
+def _product(base: Config | Sweep, points: Iterable[Mapping[str, Any]]) -> Sweep:
+    sweep = _sweep(base)
+    return Sweep(sweep.base, tuple({**a, **b} for a, b in itertools.product(sweep.points, list(points))))
+
+
+def grid(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
+    """Every combination of the axes' values, for each trial of `base`; the last axis varies fastest."""
+    return _product(base, (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())))
+
+
+def zipped(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
+    """The axes' first values together, their second ones, and so on, for each trial of `base`.
+
+    Raises:
+      UserError: if the axes have different lengths.
+    """
+    columns = {key: list(values) for key, values in axes.items()}
+    lengths = {key: len(column) for key, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(
+            f"zip wants as many values for each key, got {', '.join(f'{n} for {key}' for key, n in lengths.items())}"
+        )
+    return _product(base, (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Numbers between two, evenly or (`log`) with evenly spread logarithms; whole numbers where both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def draw(self, source: stdlib_random.Random) -> float | int:
+        if self.log:
+            value = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
+        else:
+            value = source.uniform(self.low, self.high)
+        value = min(max(value, self.low), self.high)  # exp(log(x)) may step over an end by a rounding
+        return round(value) if isinstance(self.low, int) and isinstance(self.high, int) else value
+
+
+def random(base: Config | Sweep, axes: Mapping[str, Uniform], trials: int, seed: int = 0) -> Sweep:
+    """`trials` points drawn from the axes' distributions, the same for each trial of `base`."""
+    source = stdlib_random.Random(seed)
+    points = [{key: axis.draw(source) for key, axis in axes.items()} for _ in range(trials)]
+    return _product(base, points)
+
+
+def seeds(base: Config | Sweep, count: int) -> Sweep:
+    """Each trial of `base` at `count` seeds: its base config's and those that follow."""
+    first = _sweep(base).base.seed
+    return grid(base, {"seed": range(first, first + count)})
+
+
+def read_axis(text: str) -> tuple[str, list[Any]]:
+    """KEY=A,B,... as a key and its values.
+
+    Raises:
+      UserError: if it is not of that form, or a value is not of the key's type.
+    """
+    key, equals, values = text.partition("=")
+    if not equals or not values:
+        raise UserError(f"{text!r} is no axis; expected KEY=A,B,..., for instance model.hidden=50,100,200")
+    return key, [parse(key, value) for value in values.split(",")]
+
+
+def read_uniform(text: str) -> tuple[str, Uniform]:
+    """KEY=LOW:HIGH or KEY=LOW:HIGH:log as a key and a distribution.
+
+    Raises:
+      UserError: if it is not of that form.
+    """
+    key, _, rest = text.partition("=")
+    low, _, rest = rest.partition(":")
+    high, _, scale = rest.partition(":")
+    if not low or not high or scale not in ("", "log"):
+        raise UserError(
+            f"{text!r} is no range; expected KEY=LOW:HIGH or KEY=LOW:HIGH:log, for instance optimizer.learning_rate=1e-4:1e-1:log"
+        )
+    uniform = Uniform(parse(key, low), parse(key, high), scale == "log")
+    ends = (uniform.low, uniform.high)
+    if (
+        not all(isinstance(end, int | float) and math.isfinite(end) for end in ends)
+        or not uniform.low <= uniform.high
+        or (uniform.log and uniform.low <= 0)
+    ):
+        raise UserError(f"{text!r} is no range; expected numbers with LOW <= HIGH, and LOW above 0 with log")
+    return key, uniform
+
+
+# A strength that is zero in every trial of a group is not part of its program: dropout's random bits are dear on a CPU.
+STRENGTHS = (
+    ("optimizer", "clip_norm"),
+    ("optimizer", "weight_decay"),
+    ("regularizer", "l2"),
+    ("regularizer", "dropout"),
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that share a program: their numbers in the sweep, and their lowered configs of one tree structure."""
+
+    trials: tuple[int, ...]
+    configs: tuple[Config, ...]
+
+    @property
+    def static(self) -> Config:
+        """A config that stands for the group where only its structure matters."""
+        return self.configs[0]
+
+
+def groups(lowered: Iterable[Config]) -> list[Group]:
+    """The trials' lowered configs by tree structure, in the order of their first trials.
+
+    In each group, strengths that are zero everywhere are left out, and the tables of learning rates reach to the longest
+    step budget (a trial that is past its own budget does not read them).
+    """
+    import jax  # here, so that reading a sweep's flags needs no JAX
+
+    found: dict[Any, list[tuple[int, Config]]] = {}
+    for trial, config in enumerate(lowered):
+        found.setdefault(jax.tree.structure(config), []).append((trial, config))
+    return [Group(tuple(t for t, _ in members), _unify([c for _, c in members])) for members in found.values()]
+
+
+def _unify(members: list[Config]) -> tuple[Config, ...]:
+    import numpy as np
+
+    longest = max(config.train.steps for config in members)
+    off = [(part, key) for part, key in STRENGTHS if all(not getattr(getattr(c, part), key) for c in members)]
+
+    def unify(config: Config) -> Config:
+        rates = np.asarray(config.optimizer.learning_rate)
+        changes: dict[str, dict[str, Any]] = {"optimizer": {"learning_rate": np.pad(rates, (0, longest - len(rates)))}}
+        for part, key in off:
+            changes.setdefault(part, {})[key] = None
+        parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in changes.items()}
+        return dataclasses.replace(config, **parts)
+
+    return tuple(map(unify, members))

@@ -1,0 +1,165 @@
+"""One trial is three pure functions: init, update, evaluate. They know nothing of lanes, devices, files or other trials."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen import config as configs
+from jaxgen.config import Config
+from jaxgen.objective import Task, penalty
+from jaxgen.optimizers import transformation
+
+
+def _register(kind: type) -> None:
+    """A config's floats and its seed, step budget and patience are leaves; every other field is tree structure."""
+    data = [
+        part.name
+        for part in dataclasses.fields(kind)
+        if "Config" in str(part.type) or "float" in str(part.type) or part.name in configs.LEAF_INTEGERS
+    ]
+    meta = [part.name for part in dataclasses.fields(kind) if part.name not in data]
+    jax.tree_util.register_dataclass(kind, data, meta)
+
+
+for _kind in (
+    configs.DataConfig,
+    configs.ModelConfig,
+    configs.OptimizerConfig,
+    configs.RegularizerConfig,
+    configs.TrainConfig,
+    Config,
+):
+    _register(_kind)
+
+
+class Status(enum.IntEnum):
+    """How a trial stands; an array of these travels with the state."""
+
+    RUNNING = 0
+    COMPLETED = 1
+    STOPPED = 2
+    DIVERGED = 3
+
+
+class Best(NamedTuple):
+    """The evaluation with the lowest validation loss so far. Before the first one: the start, at an infinite loss."""
+
+    step: jax.Array
+    loss: jax.Array
+    params: Any
+    stats: Any
+    waited: jax.Array  # evaluations since
+
+
+class TrialState(NamedTuple):
+    step: jax.Array  # updates done
+    status: jax.Array
+    params: Any
+    stats: Any  # BatchNorm's running statistics
+    optimizer: Any  # optax's state
+    best: Best
+
+
+class Stream(enum.IntEnum):
+    """The independent random streams of a seed."""
+
+    START = 0
+    BATCHES = 1
+    NOISE = 2
+
+
+def stream(seed: jax.typing.ArrayLike, which: Stream, step: jax.typing.ArrayLike = 0) -> jax.Array:
+    """The key of one step of one random stream: a function of the seed and the step, so that resuming needs no saved key."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), which), step)
+
+
+def init(task: Task, config: Config, key: jax.Array) -> TrialState:
+    """The state before the first step; `config` is lowered (`optimizers.lower`)."""
+    params, stats = task.init(config, key)
+    zero = jnp.zeros((), jnp.int32)
+    opened = transformation(config.optimizer, zero).init(params)  # pyright: ignore[reportArgumentType]  (lowered)
+    best = Best(zero, jnp.asarray(jnp.inf, jnp.float32), params, stats, zero)
+    return TrialState(zero, jnp.asarray(Status.RUNNING, jnp.int32), params, stats, opened, best)
+
+
+def draw(split: Any, config: Config, step: jax.Array) -> Any:
+    """The batch of a step: B rows of a split, drawn with replacement. Trials of one seed get the same batches."""
+    rows = jax.tree.leaves(split)[0].shape[0]
+    index = jax.random.randint(stream(config.seed, Stream.BATCHES, step), (config.train.batch_size,), 0, rows)
+    return jax.tree.map(lambda x: x[index], split)
+
+
+def update(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[TrialState, dict[str, jax.Array]]:
+    """One step on one batch.
+
+    A state that is not running is returned as it is. Where the loss, the gradient or anything that the step computed is
+    not finite, the state before it is kept whole (BatchNorm's statistics too) and marked diverged.
+
+    Returns:
+      the new state, and the step's metrics: "loss", the batch's mean without penalties.
+    """
+
+    def objective(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        loss, stats = task.loss(config, params, state.stats, batch, stream(config.seed, Stream.NOISE, state.step))
+        return loss + penalty(config, params), (loss, stats)
+
+    (total, (loss, stats)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    chain = transformation(config.optimizer, state.step)  # pyright: ignore[reportArgumentType]  (lowered)
+    updates, opened = chain.update(grads, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+
+    running = (state.status == Status.RUNNING) & (state.step < config.train.steps)
+    finite = all_finite((total, grads, params, stats, opened))
+    old = (state.params, state.stats, state.optimizer)
+    params, stats, opened = where(running & finite, (params, stats, opened), old)
+    step = jnp.where(running & finite, state.step + 1, state.step)
+    status = jnp.where(running & ~finite, Status.DIVERGED, state.status)
+    return TrialState(step, status, params, stats, opened, state.best), {"loss": loss}
+
+
+def evaluate(task: Task, config: Config, state: TrialState | Best, split: Any, chunk: int = 1024) -> dict[str, jax.Array]:
+    """Mean loss over a whole split, in evaluation mode, `chunk` rows at a time."""
+    rows = jax.tree.leaves(split)[0].shape[0]
+    whole = rows // chunk
+
+    def total(part: Any) -> jax.Array:
+        return task.losses(config, state.params, state.stats, part).sum()
+
+    sums = jnp.zeros((), jnp.float32)
+    if whole:
+        chunks = jax.tree.map(lambda x: x[: whole * chunk].reshape(whole, chunk, *x.shape[1:]), split)
+        sums = jax.lax.map(total, chunks).sum()
+    if rows % chunk:
+        sums = sums + total(jax.tree.map(lambda x: x[whole * chunk :], split))
+    return {"loss": sums / rows}
+
+
+def track(config: Config, state: TrialState, loss: jax.Array) -> TrialState:
+    """The state after an evaluation: the best so far is kept, patience and the step budget end the trial."""
+    running = state.status == Status.RUNNING
+    better = running & (loss < state.best.loss)
+    waited = jnp.where(better, 0, state.best.waited + running)
+    here = Best(state.step, loss, state.params, state.stats, waited)
+    best = where(better, here, state.best._replace(waited=waited))
+    out_of_patience = (jnp.asarray(config.train.patience) > 0) & (waited >= config.train.patience)
+    ended = jnp.where(out_of_patience, Status.STOPPED, Status.RUNNING)
+    ended = jnp.where(state.step >= config.train.steps, Status.COMPLETED, ended)
+    ended = jnp.where(jnp.isfinite(loss), ended, Status.DIVERGED)
+    return state._replace(best=best, status=jnp.where(running, ended, state.status))
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether every floating number of a tree is finite."""
+    leaves = [jnp.isfinite(x).all() for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.stack(leaves).all()
+
+
+def where(condition: jax.Array, yes: Any, no: Any) -> Any:
+    """One tree or the other, as a whole."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
