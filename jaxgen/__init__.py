@@ -49,7 +49,10 @@ _PUBLIC = {
     "Results": "results",
     "sample": "generate",
 }
-__all__ = list(_PUBLIC)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
 
 
 def __getattr__(name: str) -> Any:

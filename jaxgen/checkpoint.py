@@ -122,7 +122,8 @@ class Store:
         if place is None:
             ended = sorted(map(int, self.manifest["trials"]))
             raise UserError(
-                f"trial {trial} is not among the ended ones ({brief(ended)}); give one of those, or finish the run with --resume"
+                f"trial {trial} is not among the ended ones ({brief(ended)}); "
+                "give one of those, or finish the run with --resume"
             )
         arrays = self._get(place)
         prefix = f"{trial}/"

@@ -7,6 +7,7 @@ leaves of the config's pytree (`trial.py` registers it); every other field is tr
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
     "sgd": {"learning_rate": 0.3},
     "momentum": {"learning_rate": 0.03, "momentum": 0.9},
     "nesterov": {"learning_rate": 0.03, "momentum": 0.9},
-    "adagrad": {"learning_rate": 0.03, "eps": 1e-7},
+    "adagrad": {"learning_rate": 0.1, "eps": 1e-7},
     "rmsprop": {"learning_rate": 3e-3, "b2": 0.9, "eps": 1e-8},
     "adam": {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8},
     "adamw": {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 1e-2},
@@ -96,7 +97,7 @@ class OptimizerConfig:
     warmup: float = 0.0
     """Share of the steps over which the rate rises linearly from 0 (any schedule)."""
     decay: float = 0.1
-    """steps: factor at each drop; exponential and cosine: the last step's share of the peak."""
+    """steps: factor at each drop; exponential: the share of the peak that is left at the end."""
     drops: int = 2
     """steps: number of drops, evenly spaced over the budget."""
     decay_rate: float = 1.0
@@ -196,11 +197,10 @@ def flatten(config: Config) -> dict[str, Any]:
 def _declared(key: str) -> str:
     types = {name: kind for name, _, kind in items(Config())}
     if key not in types:
-        import difflib
-
-        near = difflib.get_close_matches(key, types, 3, 0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(types)}"
-        raise UserError(f"there is no config key {key!r}; {hint}")
+        section, _, _ = key.rpartition(".")
+        near = [name for name in types if section and name.startswith(section + ".")]
+        near = near or difflib.get_close_matches(key, types, 3, 0.5) or list(types)
+        raise UserError(f"there is no config key {key!r}; expected one of {', '.join(near)}")
     return types[key]
 
 

@@ -42,7 +42,8 @@ class Vocabulary:
         strange = sorted(set(text) - set(self.characters))
         if strange:
             raise UserError(
-                f"{text!r} holds {''.join(strange)!r}, which no name of the corpus holds; its characters are {self.characters!r}"
+                f"{text!r} holds {''.join(strange)!r}, which no name of the corpus holds; "
+                f"its characters are {self.characters!r}"
             )
         return [self._ids[character] for character in text]
 

@@ -123,7 +123,7 @@ def over_lanes(lane: Callable[..., Any], idle: Callable[..., Any], plan: Plan) -
 
     def shard(active: jax.Array, pool: Pool, data: Data) -> Any:
         chunks = jax.tree.map(lambda x: x.reshape(-1, plan.chunk, *x.shape[1:]), (active, pool))
-        results = jax.lax.map(lambda part: chunk(*part, data), chunks)
+        results = jax.lax.map(lambda part: chunk(part[0], part[1], data), chunks)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
 
     lanes, whole = PartitionSpec(LANES), PartitionSpec()

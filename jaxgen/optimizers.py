@@ -60,29 +60,28 @@ class Rule:
     debias: ArrayLike = 0.0
 
 
-def _adam(o: OptimizerConfig) -> Rule:
-    assert o.b1 is not None and o.b2 is not None and o.eps is not None  # resolve() filled them
+Resolved = Any  # an OptimizerConfig in which resolve() has filled what was left out
+
+
+def _adam(o: Resolved) -> Rule:
     return Rule(keep=o.b1, take=1 - o.b1, square_keep=o.b2, square_take=1 - o.b2, eps=o.eps, adaptive=1.0, debias=1.0)
 
 
-def _momentum(o: OptimizerConfig, lookahead: float) -> Rule:
-    assert o.momentum is not None
+def _momentum(o: Resolved, lookahead: float) -> Rule:
     return Rule(keep=o.momentum, lookahead=lookahead)
 
 
-def _adagrad(o: OptimizerConfig) -> Rule:
-    assert o.eps is not None
+def _adagrad(o: Resolved) -> Rule:
     return Rule(square_keep=1.0, square_take=1.0, square_start=0.1, inner_eps=o.eps, adaptive=1.0)
 
 
-def _rmsprop(o: OptimizerConfig) -> Rule:
-    assert o.b2 is not None and o.eps is not None
+def _rmsprop(o: Resolved) -> Rule:
     return Rule(square_keep=o.b2, square_take=1 - o.b2, inner_eps=o.eps, adaptive=1.0)
 
 
 # Each takes a resolved config. Sources: Polyak 1964, Nesterov 1983, Duchi et al. 2011, Tieleman and Hinton 2012,
 # Kingma and Ba 2015, Loshchilov and Hutter 2019; in the forms of optax, to which the parity test holds them.
-RULES: Mapping[str, Callable[[OptimizerConfig], Rule]] = {
+RULES: Mapping[str, Callable[[Resolved], Rule]] = {
     "sgd": lambda o: Rule(),
     "momentum": lambda o: _momentum(o, 0.0),
     "nesterov": lambda o: _momentum(o, 1.0),
@@ -94,7 +93,7 @@ RULES: Mapping[str, Callable[[OptimizerConfig], Rule]] = {
 
 
 class RuleState(NamedTuple):
-    count: jax.Array
+    steps: jax.Array
     moment: Any  # m
     square: Any  # v
 
@@ -109,19 +108,19 @@ def scale_by_rule(rule: Rule) -> optax.GradientTransformation:
 
     def update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
         del params
-        count = optax.safe_increment(state.count)
+        steps = state.steps + 1
         moment = jax.tree.map(lambda g, m: rule.take * g + rule.keep * m, grads, state.moment)
         square = jax.tree.map(lambda g, v: rule.square_take * (g * g) + rule.square_keep * v, grads, state.square)
         debias, adaptive = jnp.asarray(rule.debias) > 0, jnp.asarray(rule.adaptive) > 0
-        moment_bias = jnp.where(debias, 1 - rule.keep ** count.astype(jnp.float32), 1.0)
-        square_bias = jnp.where(debias, 1 - rule.square_keep ** count.astype(jnp.float32), 1.0)
+        moment_bias = jnp.where(debias, 1 - rule.keep ** steps.astype(jnp.float32), 1.0)
+        square_bias = jnp.where(debias, 1 - rule.square_keep ** steps.astype(jnp.float32), 1.0)
 
         def step(g: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
             ahead = jnp.where(jnp.asarray(rule.lookahead) > 0, rule.take * g + rule.keep * m, m)
             root = jnp.sqrt(v / square_bias + rule.inner_eps) + rule.eps
             return ahead / moment_bias / jnp.where(adaptive, root, 1.0)
 
-        return jax.tree.map(step, grads, moment, square), RuleState(count, moment, square)
+        return jax.tree.map(step, grads, moment, square), RuleState(steps, moment, square)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]  (optax types its states loosely)
 
@@ -135,8 +134,8 @@ def schedule(config: Config, windows: int) -> NDArray[np.float32]:
     o, steps = config.optimizer, config.train.steps
     t = np.arange(steps, dtype=np.float64)
     warm = round(o.warmup * steps)
-    # Past the warm-up, from 0 to 1; the last step is 1, so that `decay` is what the last step has.
-    share = np.clip((t - warm) / max(steps - 1 - warm, 1), 0.0, 1.0)
+    # Past the warm-up, from 0 to 1, which the last step does not quite reach: a rate of 0 would waste it.
+    share = np.clip((t - warm) / (steps - warm), 0.0, 1.0)
     factor = SCHEDULES[o.schedule](o, share, t * config.train.batch_size / windows)
     assert o.learning_rate is not None
     return (o.learning_rate * factor * np.minimum(1.0, (t + 1) / (warm + 1))).astype(np.float32)
@@ -147,10 +146,10 @@ Factor = Callable[[OptimizerConfig, NDArray[np.float64], NDArray[np.float64]], N
 # name -> the rate's factor, from the share of the budget that is spent (S,) and the epochs that are (S,).
 SCHEDULES: Mapping[str, Factor] = {
     "constant": lambda o, share, epochs: np.ones_like(share),
-    "steps": lambda o, share, epochs: o.decay ** np.minimum(np.floor(share * (o.drops + 1)), o.drops),
+    "steps": lambda o, share, epochs: o.decay ** np.floor(share * (o.drops + 1)),
     "exponential": lambda o, share, epochs: o.decay**share,
     "inverse_time": lambda o, share, epochs: 1 / (1 + o.decay_rate * epochs),
-    "cosine": lambda o, share, epochs: o.decay + (1 - o.decay) * (1 + np.cos(np.pi * share)) / 2,
+    "cosine": lambda o, share, epochs: (1 + np.cos(np.pi * share)) / 2,
 }
 
 
@@ -203,7 +202,8 @@ def _by_name(name: str) -> Callable[[ArrayLike], optax.GradientTransformation]:
     make = getattr(optax, name.removeprefix(OPTAX), None)
     if not inspect.isfunction(make) or next(iter(inspect.signature(make).parameters), "") != "learning_rate":
         raise UserError(
-            f"optimizer.name is {name!r}, but optax has no such optimizer; expected for instance {OPTAX}lion or {OPTAX}adabelief"
+            f"optimizer.name is {name!r}, but optax has no such optimizer; "
+            f"expected for instance {OPTAX}lion or {OPTAX}adabelief"
         )
     return make
 

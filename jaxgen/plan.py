@@ -22,7 +22,8 @@ class Plan:
     chunk: int
 
     def __str__(self) -> str:
-        return f"{self.width} lanes on {self.devices} {jax.default_backend()} device{'s' * (self.devices > 1)}, {self.chunk} at once on each"
+        devices = f"{self.devices} {jax.default_backend()} device{'s' * (self.devices > 1)}"
+        return f"{self.width} lanes on {devices}, {self.chunk} at once on each"
 
 
 def use_every_core() -> None:

@@ -112,7 +112,8 @@ class Results:
         sound = [row for row in finite if row.status != DIVERGED]
         if not finite:
             raise UserError(
-                "no trial has ended with a finite validation loss, so there is no best one; let the run finish (--resume), or lower the learning rate"
+                "no trial has ended with a finite validation loss, so there is no best one; "
+                "let the run finish (--resume), or lower the learning rate"
             )
         return min(sound or finite, key=lambda row: (row.val_loss, row.trial))
 

@@ -220,7 +220,8 @@ class Folder:
                     )
             if facts["corpus"]["sha256"] != stored["corpus"]["sha256"]:
                 raise UserError(
-                    f"{str(self.path)!r} holds a run on another corpus: {stored['corpus']['path']!r} has changed since; restore it, or --overwrite"
+                    f"{str(self.path)!r} holds a run on another corpus: {stored['corpus']['path']!r} has changed since; "
+                    "restore it, or --overwrite"
                 )
             facts = stored
         else:

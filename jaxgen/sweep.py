@@ -126,7 +126,8 @@ def read_uniform(text: str) -> tuple[str, Uniform]:
     high, _, scale = rest.partition(":")
     if not low or not high or scale not in ("", "log"):
         raise UserError(
-            f"{text!r} is no range; expected KEY=LOW:HIGH or KEY=LOW:HIGH:log, for instance optimizer.learning_rate=1e-4:1e-1:log"
+            f"{text!r} is no range; expected KEY=LOW:HIGH or KEY=LOW:HIGH:log, "
+            "for instance optimizer.learning_rate=1e-4:1e-1:log"
         )
     uniform = Uniform(parse(key, low), parse(key, high), scale == "log")
     ends = (uniform.low, uniform.high)

@@ -11,11 +11,13 @@ from jaxgen.sweep import Sweep
 
 
 class Ablation(Protocol):
-    QUESTION: str
-    SEEDS: int
+    @property
+    def QUESTION(self) -> str: ...
 
-    @staticmethod
-    def sweep(base: Config) -> Sweep: ...
+    @property
+    def SEEDS(self) -> int: ...
+
+    def sweep(self, base: Config) -> Sweep: ...
 
 
 ABLATIONS: Mapping[str, Ablation] = {"optimizers": optimizers}

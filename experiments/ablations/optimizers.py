@@ -9,12 +9,12 @@ from jaxgen.config import Config
 from jaxgen.sweep import Sweep, zipped
 
 QUESTION = "Which of the seven classic optimizers wins, each at learning rates that suit it?"
-SEEDS = 2
+SEEDS = 3
 LEARNING_RATES = {
     "sgd": (0.1, 0.3, 1.0),
     "momentum": (0.01, 0.03, 0.1),
     "nesterov": (0.01, 0.03, 0.1),
-    "adagrad": (0.01, 0.03, 0.1),
+    "adagrad": (0.03, 0.1, 0.3),
     "rmsprop": (1e-3, 3e-3, 1e-2),
     "adam": (1e-3, 3e-3, 1e-2),
     "adamw": (1e-3, 3e-3, 1e-2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ LOGIT_SCALE = 0.1  # how confident the untrained network is: small enough for a 
 BATCH_MOMENTUM = 0.9
 
 
-def scaled(initializer: initializers.Initializer, factor: float) -> initializers.Initializer:
+def scaled(initializer: initializers.Initializer, factor: float) -> Any:
     """`initializer` times `factor`."""
     return lambda key, shape, dtype=jnp.float32, **options: factor * initializer(key, shape, dtype, **options)
 

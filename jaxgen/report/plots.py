@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
-import matplotlib
+import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from jaxgen.report.terminal import cell
@@ -16,12 +18,12 @@ ARMS = 8  # arms that one picture can tell apart
 # Okabe and Ito's colours, which colour-blind people can tell apart; black last.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800", "#000000")
 RATE = "optimizer.learning_rate"
-STYLE = {
+STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
 }
 
 
@@ -99,7 +101,7 @@ def save(results: Results, folder: Path) -> list[Path]:
     """Writes the run's pictures as PNG and returns their paths; a picture that does not apply is left out."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    with matplotlib.rc_context(STYLE):
+    with mpl.rc_context(STYLE):
         for name, draw in FIGURES.items():
             figure = draw(results)
             path = folder / f"{name}.png"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from typing import Any
 
@@ -32,9 +31,9 @@ def cell(value: Any) -> str:
 
 
 def outcome(arm: Arm) -> str:
-    """How an arm's trials ended: 2 completed, 1 diverged."""
-    found = [row.status for row in arm.rows]
-    return ", ".join(f"{found.count(status)} {status}" for status in dict.fromkeys(found))
+    """How many trials an arm has, and how those ended that did not complete: 3, 1 diverged."""
+    found = [row.status for row in arm.rows if row.status != "completed"]
+    return ", ".join([str(len(arm.rows)), *(f"{found.count(status)} {status}" for status in dict.fromkeys(found))])
 
 
 def leaderboard(results: Results, rows: int | None = None) -> Table:
@@ -44,16 +43,15 @@ def leaderboard(results: Results, rows: int | None = None) -> Table:
     shown = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
     shown.add_column("", justify="right", no_wrap=True)
     for key in results.keys:
-        shown.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold")
-    for name in ("validation", "test", "best step"):
-        shown.add_column(name, justify="right", no_wrap=name != "best step")
-    shown.add_column("ended")
+        shown.add_column(key.rpartition(".")[2].replace("_", " "), no_wrap=True)
+    for name in ("validation", "test"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("trials")
     for place, arm in enumerate(arms[:rows], 1):
         # Text, not str: a value such as [red] is no markup.
         values = (Text(cell(arm.values.get(key))) for key in results.keys)
         losses = (f"{number(arm.mean(name))} ± {number(arm.spread(name))}" for name in ("val_loss", "test_loss"))
-        step = f"{statistics.median(row.best_step for row in arm.rows):.0f}"
-        shown.add_row(str(place), *values, *losses, step, outcome(arm))
+        shown.add_row(str(place), *values, *losses, outcome(arm))
     if rows is not None and len(arms) > rows:
         shown.caption = f"and {len(arms) - rows} more"
     return shown
@@ -77,7 +75,8 @@ class Watch:
         self._steps: dict[int, int] = {}
         self._budget: list[int] = []
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        self._began = self._said = time.monotonic()
+        self._began = time.monotonic()
+        self._said = 0.0
 
     def __enter__(self) -> Watch:
         if self._live is not None:
@@ -106,9 +105,10 @@ class Watch:
         self._progress.update(self._task, completed=done, total=total)
         if self._live is not None:
             self._live.update(Group(self._progress, leaderboard(results, ROWS)))
-        elif time.monotonic() - self._said > LINE_EVERY or not self._said:
+        elif time.monotonic() - self._said > LINE_EVERY:
             self._said = time.monotonic()
             best = min((curve.val_loss for curve in results.curves if math.isfinite(curve.val_loss)), default=math.inf)
             rate = done / (self._said - self._began)
-            text = f"{done} of {total} steps, {len(results.rows)} of {len(results.sweep)} trials ended, {rate:.0f} trial-steps/s, best validation loss {number(best)}"
-            self._console.print(text)
+            ended = f"{len(results.rows)} of {len(results.sweep)} trials ended"
+            speed = f"{rate:.0f} trial-steps/s, best validation loss {number(best)}"
+            self._console.print(f"{done} of {total} steps, {ended}, {speed}", highlight=False, soft_wrap=True)

@@ -1,0 +1,45 @@
+"""What the tests share. Two CPU devices, so that sharding is always on; implicit broadcasting of ranks is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+from jaxgen.config import Config, override
+from jaxgen.corpus import Corpus, load_corpus
+
+jax.config.update("jax_num_cpu_devices", 2)
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    "model.hidden": 16,
+    "model.depth": 2,
+    "model.embedding": 4,
+    "train.steps": 40,
+    "train.eval_every": 20,
+    "train.batch_size": 16,
+}
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """400 of the bundled names."""
+    names = (ROOT / "data" / "names.txt").read_text(encoding="utf-8").splitlines()[:400]
+    path = tmp_path_factory.mktemp("corpus") / "names.txt"
+    path.write_text("\n".join(names) + "\n", encoding="utf-8")
+    return load_corpus(path)
+
+
+@pytest.fixture(scope="session")
+def small() -> Config:
+    """A config that trains in no time."""
+    return override(Config(), SMALL)
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Whether two trees hold the same bytes."""
+    pairs = zip(jax.tree.leaves(jax.device_get(a)), jax.tree.leaves(jax.device_get(b)), strict=True)
+    return all(x.tobytes() == y.tobytes() for x, y in pairs)

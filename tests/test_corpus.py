@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxgen.config import UserError
+from jaxgen.corpus import Corpus, Vocabulary, cut, load_corpus, split, windows
+
+NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12), min_size=1, max_size=30)
+
+
+def corpus_of(names: list[str]) -> Corpus:
+    return Corpus(tuple(names), "test", None, "0")
+
+
+@given(NAMES, st.integers(1, 15))
+def test_windows_are_those_of_a_plain_loop(names: list[str], context: int) -> None:
+    vocabulary = corpus_of(names).vocabulary
+    ids, targets = [], []
+    for name in names:
+        window = [0] * context
+        for i in [*vocabulary.encode(name), 0]:
+            ids.append(window)
+            targets.append(i)
+            window = [*window[1:], i]
+    found = windows(tuple(names), vocabulary, context)
+    np.testing.assert_array_equal(found.ids, np.array(ids))
+    np.testing.assert_array_equal(found.targets, np.array(targets))
+    assert found.ids.dtype == found.targets.dtype == np.int32
+    assert len(found.targets) == corpus_of(names).windows
+
+
+@given(NAMES)
+def test_vocabulary_round_trip(names: list[str]) -> None:
+    vocabulary = corpus_of(names).vocabulary
+    assert len(vocabulary) == len(set("".join(names))) + 1
+    for name in names:
+        ids = vocabulary.encode(name)
+        assert 0 not in ids
+        assert vocabulary.decode([*ids, 0, 5]) == name
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnop"), min_size=10, max_size=60), st.integers(0, 5))
+def test_rows_split_is_a_shuffle_cut_80_10_10(names: list[str], seed: int) -> None:
+    parts = cut(corpus_of(names), "rows", seed)
+    shuffled = list(names)
+    random.Random(seed).shuffle(shuffled)
+    assert [x for part in parts for x in part] == shuffled
+    assert [len(part) for part in parts[:2]] == [int(0.8 * len(names)), int(0.9 * len(names)) - int(0.8 * len(names))]
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnop"), min_size=60, max_size=200), st.integers(0, 5))
+def test_names_split_has_no_name_in_two_parts(names: list[str], seed: int) -> None:
+    if len(set(names)) < 10:
+        return
+    parts = cut(corpus_of(names), "names", seed)
+    assert Counter(x for part in parts for x in part) == Counter(names)
+    assert sum(len(set(part)) for part in parts) == len(set(names))
+
+
+def test_names_split_is_rows_split_where_no_name_repeats(corpus: Corpus) -> None:
+    assert cut(corpus, "names", 42) == cut(corpus, "rows", 42)
+
+
+def test_split_has_the_windows_of_its_names(corpus: Corpus) -> None:
+    parts = split(corpus, "rows", 42, 5)
+    for part, names in zip(parts, cut(corpus, "rows", 42), strict=True):
+        assert part.ids.shape == (sum(map(len, names)) + len(names), 5)
+
+
+@pytest.mark.parametrize("how", ["rows", "names"])
+@pytest.mark.parametrize("names", [["a"] * 5, ["a", "b"]])
+def test_too_small_to_split(names: list[str], how: str) -> None:
+    with pytest.raises(UserError, match="too few to cut"):
+        cut(corpus_of(names), how, 0)
+
+
+def test_one_repeated_name() -> None:
+    repeated = corpus_of(["anna"] * 50)
+    assert [len(part) for part in cut(repeated, "rows", 0)] == [40, 5, 5]
+    with pytest.raises(UserError, match="1 different names"):
+        cut(repeated, "names", 0)
+
+
+def test_unknown_character_is_named() -> None:
+    with pytest.raises(UserError, match="'x'"):
+        Vocabulary("ab").encode("axb")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "column", "names"),
+    [
+        ("a.txt", b"anna\nbob\n", None, ("anna", "bob")),
+        ("a.txt", b"\xef\xbb\xbfanna\r\n\r\n  bob \r\n", None, ("anna", "bob")),
+        ("a.txt", "अ\u2028ब\n\x00z".encode(), None, ("अ\u2028ब", "\x00z")),
+        ("a.csv", b'name,x\n"sm, ith",1\nna,2\n"a  @ b.",3\nshort\n', "name", ("sm, ith", "na", "a  @ b.", "short")),
+        ("a.csv", b"name\nanna\n", None, ("anna",)),
+        ("a.tsv", b"x,name\n1,anna\n2\n", "name", ("anna",)),
+    ],
+)
+def test_reading(tmp_path: Path, file: str, content: bytes, column: str | None, names: tuple[str, ...]) -> None:
+    (tmp_path / file).write_bytes(content)
+    loaded = load_corpus(tmp_path / file, column)
+    assert loaded.names == names
+    assert loaded.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "column", "says"),
+    [
+        ("a.txt", None, None, "cannot read"),
+        ("a.txt", b"", None, "no names"),
+        ("a.txt", b"\n \n", None, "no names"),
+        ("a.txt", b"anna\nb\xffb\n", None, "not UTF-8: byte 0xff in line 2"),
+        ("a.csv", b"name,sex\nanna,f\n", None, "one of name, sex"),
+        ("a.csv", b"name,sex\nanna,f\n", "nam", "no column 'nam'"),
+        ("a.csv", b'name\n"anna\n', "name", "not a CSV file"),
+        ("a.csv", b'name\n"an\nna"\n', "name", "line break"),
+        ("a.csv", b"", "name", "empty"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, file: str, content: bytes | None, column: str | None, says: str) -> None:
+    if content is not None:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        load_corpus(tmp_path / file, column)
+
+
+@pytest.mark.parametrize(("file", "names", "count"), [("names.txt", 20_000, 149_564), ("first_names.txt", 5_163, 36_122)])
+def test_bundled_corpora(file: str, names: int, count: int) -> None:
+    loaded = load_corpus(ROOT / "data" / file)
+    assert len(loaded.names) == len(set(loaded.names)) == names
+    assert loaded.windows == count
+    assert loaded.vocabulary.characters == "abcdefghijklmnopqrstuvwxyz"
+    readme = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    assert loaded.sha256 in readme

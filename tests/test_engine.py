@@ -1,0 +1,198 @@
+"""The pool of lanes: results depend on a trial's config and seed, never on its neighbours, its lane or the order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from conftest import same_bits
+
+from jaxgen import engine, optimizers, trial
+from jaxgen.config import OPTIMIZERS, Config, override
+from jaxgen.corpus import Corpus, split
+from jaxgen.engine import Ended, Evaluated, SegmentDone
+from jaxgen.objective import Task, next_character
+from jaxgen.plan import Plan, choose
+from jaxgen.sweep import Sweep, grid, groups, seeds
+from jaxgen.trial import Status
+
+# Another width or another program may fuse and round otherwise, and 40 steps of training let a last bit grow.
+ROUNDING = 2e-5
+
+
+def trained(
+    sweep: Sweep | list[Config], corpus: Corpus, plan: Plan | None = None, task: Task | None = None
+) -> tuple[dict[int, Ended], list[Evaluated]]:
+    """Each trial's end and every evaluation."""
+    splits = split(corpus, "rows", 42, 3)
+    ended, evaluated = {}, []
+    for number, group in enumerate(groups(optimizers.lower(config, len(splits.train.targets)) for config in sweep)):
+        used = plan or choose(len(group.trials))
+        for event in engine.train(task or next_character(len(corpus.vocabulary)), engine.prepare(*splits), group, used, number):
+            if isinstance(event, Ended):
+                ended[event.trial] = event
+            elif isinstance(event, Evaluated):
+                evaluated.append(event)
+    return ended, evaluated
+
+
+def close(a: Ended, b: Ended) -> None:
+    assert (a.status, a.steps, a.best_step) == (b.status, b.steps, b.best_step)
+    for name, loss in a.losses.items():
+        np.testing.assert_allclose(loss, b.losses[name], rtol=ROUNDING)
+
+
+@pytest.fixture(scope="module")
+def sweep(small: Config) -> Sweep:
+    return seeds(grid(small, {"optimizer.name": ["sgd", "nesterov", "adam"], "regularizer.l2": [0.0, 1e-3]}), 2)
+
+
+@pytest.fixture(scope="module")
+def together(sweep: Sweep, corpus: Corpus) -> dict[int, Ended]:
+    return trained(sweep, corpus, Plan(2, 12, 3))[0]
+
+
+def test_all_trials_complete_in_order_of_their_lanes(sweep: Sweep, together: dict[int, Ended]) -> None:
+    assert sorted(together) == list(range(len(sweep)))
+    assert all(end.status == Status.COMPLETED and end.steps == 40 for end in together.values())
+    losses = [end.losses["val_loss"] for end in together.values()]
+    assert len(set(losses)) == len(losses)
+
+
+def test_the_same_plan_gives_the_same_bits(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
+    again = trained(sweep, corpus, Plan(2, 12, 3))[0]
+    for number, end in together.items():
+        assert same_bits((end.params, end.stats, end.losses), (again[number].params, again[number].stats, again[number].losses))
+
+
+@pytest.mark.parametrize("plan", [Plan(1, 1, 1), Plan(1, 2, 2), Plan(2, 4, 2), Plan(1, 5, 5), Plan(2, 16, 4)], ids=str)
+def test_width_and_devices_change_nothing_but_rounding(
+    plan: Plan, sweep: Sweep, corpus: Corpus, together: dict[int, Ended]
+) -> None:
+    for number, end in trained(sweep, corpus, plan)[0].items():
+        close(end, together[number])
+
+
+def test_order_changes_nothing_but_rounding(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
+    order = np.random.default_rng(0).permutation(len(sweep))
+    shuffled = trained(Sweep(sweep.base, tuple(sweep.points[i] for i in order)), corpus, Plan(2, 4, 2))[0]
+    for place, number in enumerate(order):
+        close(shuffled[place], together[int(number)])
+
+
+def test_a_trial_alone_is_the_same_trial(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
+    for number, point in enumerate(sweep.points):
+        close(trained(Sweep(sweep.base, (point,)), corpus)[0][0], together[number])
+
+
+def test_a_trial_is_its_three_functions(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
+    """A loop of one's own over init, update and evaluate gives what the engine gives."""
+    splits, task = split(corpus, "rows", 42, 3), next_character(len(corpus.vocabulary))
+    data = engine.prepare(*splits)
+    config = optimizers.lower(list(sweep)[-1], len(splits.train.targets))
+    state = trial.init(task, config, trial.stream(config.seed, trial.Stream.START))
+    update = jax.jit(lambda s: trial.update(task, config, s, trial.draw(data.train, config, s.step))[0])
+    best = (np.inf, state)
+    for step in range(1, 41):
+        state = update(state)
+        if step % 20 == 0:
+            best = min(
+                best, (float(trial.evaluate(task, config, state, data.validation_curve)["loss"]), state), key=lambda x: x[0]
+            )
+    end = together[len(sweep) - 1]
+    for name, part in (("val_loss", data.validation), ("test_loss", data.test), ("train_loss", data.train_part)):
+        np.testing.assert_allclose(trial.evaluate(task, config, best[1], part)["loss"], end.losses[name], rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("lane", range(8))
+def test_a_diverging_neighbour_changes_no_bit(lane: int, small: Config, corpus: Corpus) -> None:
+    """At learning rate 1e30 in any lane of eight: the others' bits are as with a neighbour that trains."""
+    base, plan = override(small, {"optimizer.name": "sgd"}), Plan(2, 8, 4)
+    rates = [0.1] * 8
+    calm, _ = trained(grid(base, {"optimizer.learning_rate": rates}), corpus, plan)
+    rates[lane] = 1e30
+    wild, evaluated = trained(grid(base, {"optimizer.learning_rate": rates}), corpus, plan)
+    assert wild[lane].status == Status.DIVERGED
+    assert wild[lane].steps < 40
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((wild[lane].params, wild[lane].stats)))
+    for number in set(range(8)) - {lane}:
+        assert wild[number].status == Status.COMPLETED
+        assert same_bits((wild[number].params, wild[number].losses), (calm[number].params, calm[number].losses))
+
+
+def test_lanes_are_refilled_and_budgets_differ(small: Config, corpus: Corpus) -> None:
+    budgets = [20, 60, 30, 20, 45, 20, 60]
+    ended, evaluated = trained(grid(small, {"train.steps": budgets}), corpus, Plan(1, 2, 2))
+    assert [ended[i].steps for i in range(7)] == budgets
+    for number, budget in enumerate(budgets):
+        steps = [event.step for event in evaluated if event.trial == number]
+        assert steps == [*range(20, budget, 20), budget]
+
+
+def test_early_stopping_stops_and_keeps_the_best(small: Config, corpus: Corpus) -> None:
+    base = override(small, {"train.steps": 2000, "train.eval_every": 20, "optimizer.learning_rate": 0.03})
+    ended, evaluated = trained(grid(base, {"train.patience": [3, 0]}), corpus)
+    losses = [event.metrics["val_loss"] for event in evaluated if event.trial == 0]
+    best = int(np.argmin(losses))
+    assert ended[0].status == Status.STOPPED
+    assert ended[0].best_step == 20 * (best + 1)
+    assert ended[0].steps == 20 * (best + 1 + 3) < 2000
+    assert ended[1].status == Status.COMPLETED
+    assert ended[1].best_step == ended[0].best_step or ended[1].losses["val_loss"] <= ended[0].losses["val_loss"] + 0.01
+
+
+def test_the_seven_optimizers_compile_one_training_program(small: Config, corpus: Corpus) -> None:
+    """Counts how often the loss is traced for training, over three learning rates, two seeds, and all schedules."""
+    traces = []
+    task = next_character(len(corpus.vocabulary))
+
+    def counted(*arguments: Any) -> Any:
+        traces.append(arguments)
+        return task.loss(*arguments)
+
+    rates, schedules = [1e-3, 1e-2, 1e-1], list(optimizers.SCHEDULES)
+    sweep = seeds(
+        grid(small, {"optimizer.name": list(OPTIMIZERS), "optimizer.learning_rate": rates, "optimizer.schedule": schedules}), 2
+    )
+    plan = Plan(2, 16, 4)
+    ended, _ = trained(sweep, corpus, plan, task._replace(loss=counted))
+    once = len(traces)
+    assert len(ended) == 7 * 3 * len(schedules) * 2
+    traces.clear()
+    trained(Sweep(small), corpus, plan, task._replace(loss=counted))
+    # One lane's program traces as often as all of theirs: scan and grad trace the loss more than once for one program.
+    assert once == len(traces) > 0
+
+
+def test_interrupted_and_resumed_gives_the_same_bits(sweep: Sweep, corpus: Corpus) -> None:
+    splits = split(corpus, "rows", 42, 3)
+    (group,) = groups(optimizers.lower(config, len(splits.train.targets)) for config in sweep)
+    task, data, plan = next_character(len(corpus.vocabulary)), engine.prepare(*splits), Plan(2, 4, 2)
+    whole = {e.trial: e for e in engine.train(task, data, group, plan) if isinstance(e, Ended)}
+    parts: dict[int, Ended] = {}
+    position = None
+    for _ in range(100):
+        for event in engine.train(task, data, group, plan, 0, position):
+            if isinstance(event, Ended):
+                parts[event.trial] = event
+            if isinstance(event, SegmentDone):
+                import dataclasses
+
+                position = dataclasses.replace(event.position, pool=jax.device_get(event.position.pool))
+                break  # after every single segment
+        else:
+            break
+    assert sorted(parts) == sorted(whole)
+    for number, end in whole.items():
+        assert same_bits((end.params, end.stats, end.losses), (parts[number].params, parts[number].stats, parts[number].losses))
+
+
+def test_plan_covers_the_trials_and_no_more_than_a_chunk_each() -> None:
+    for trials in range(1, 200):
+        plan = choose(trials)
+        assert plan.width % (plan.devices * plan.chunk) == 0
+        assert plan.width >= min(trials, 64)
+        assert plan.width < min(trials, 64) + plan.devices * plan.chunk
+    assert choose(100, width=6).width == 6

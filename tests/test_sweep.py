@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import math
+
+import jax
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.ablations import ABLATIONS
+from jaxgen.config import OPTIMIZERS, Config, UserError, override
+from jaxgen.optimizers import lower
+from jaxgen.sweep import Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
+
+
+def test_grid_is_every_combination_in_order() -> None:
+    sweep = grid(Config(), {"optimizer.name": ["momentum", "adam"], "optimizer.learning_rate": [1e-3, 1e-2], "seed": range(2)})
+    found = [(c.optimizer.name, c.optimizer.learning_rate, c.seed) for c in sweep]
+    assert found == [(n, r, s) for n in ("momentum", "adam") for r in (1e-3, 1e-2) for s in (0, 1)]
+    assert sweep.keys == ("optimizer.name", "optimizer.learning_rate", "seed")
+
+
+def test_zip_seeds_and_sum() -> None:
+    base = override(Config(), {"seed": 5})
+    pairs = zipped(base, {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": [0.1, 0.001]})
+    found = [(c.optimizer.name, c.optimizer.learning_rate, c.seed) for c in seeds(pairs, 2)]
+    assert found == [("sgd", 0.1, 5), ("sgd", 0.1, 6), ("adam", 0.001, 5), ("adam", 0.001, 6)]
+    assert len(pairs + seeds(base, 3)) == 5
+    with pytest.raises(UserError, match=r"2 for optimizer\.name, 1 for seed"):
+        zipped(base, {"optimizer.name": ["sgd", "adam"], "seed": [1]})
+    with pytest.raises(UserError, match="different base"):
+        pairs + Sweep(Config())  # pyright: ignore[reportUnusedExpression]
+
+
+def test_an_empty_axis_is_a_sweep_of_none() -> None:
+    assert len(grid(Config(), {"seed": []})) == 0
+    assert len(seeds(Config(), 0)) == 0
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1.0, 1e4), st.booleans(), st.integers(0, 100))
+def test_random_stays_between_its_ends_and_repeats(low: float, factor: float, log: bool, seed: int) -> None:
+    axis = Uniform(low, low * factor, log)
+    draw = [c.optimizer.learning_rate for c in random(Config(), {"optimizer.learning_rate": axis}, 5, seed)]
+    assert all(rate is not None and axis.low <= rate <= axis.high for rate in draw)
+    assert draw == [c.optimizer.learning_rate for c in random(Config(), {"optimizer.learning_rate": axis}, 5, seed)]
+
+
+def test_random_has_the_quartiles_of_its_distribution() -> None:
+    for log, quartiles in ((False, (0.25075, 0.5005, 0.75025)), (True, (10**-2.25, 10**-1.5, 10**-0.75))):
+        sweep = random(Config(), {"regularizer.l2": Uniform(1e-3, 1.0, log)}, 4000)
+        drawn = sorted(c.regularizer.l2 for c in sweep)
+        for share, wanted in zip((0.25, 0.5, 0.75), quartiles, strict=True):
+            below = sum(x < wanted for x in drawn) / len(drawn)
+            assert abs(below - share) < 4 * math.sqrt(share * (1 - share) / len(drawn))  # four standard errors
+
+
+def test_whole_numbers_stay_whole() -> None:
+    drawn = {c.model.hidden for c in random(Config(), {"model.hidden": Uniform(1, 4)}, 200)}
+    assert drawn == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("model.hidden=50,100", ("model.hidden", [50, 100])),
+        ("optimizer.name=sgd,optax.lion", ("optimizer.name", ["sgd", "optax.lion"])),
+        ("optimizer.learning_rate=1e-3,None", ("optimizer.learning_rate", [1e-3, None])),
+    ],
+)
+def test_read_axis(text: str, wanted: object) -> None:
+    assert read_axis(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["model.hidden", "model.hidden=", "=3", "hidden=3", "model.hidden=3,x", "model.hidden=3,,4"])
+def test_read_axis_refuses(text: str) -> None:
+    with pytest.raises(UserError):
+        read_axis(text)
+
+
+def test_read_uniform() -> None:
+    assert read_uniform("optimizer.learning_rate=1e-4:1e-1:log") == ("optimizer.learning_rate", Uniform(1e-4, 1e-1, True))
+    assert read_uniform("model.hidden=10:20") == ("model.hidden", Uniform(10, 20))
+
+
+@pytest.mark.parametrize("rest", ["", "1", "1:", "2:1", "0:1:log", "1:2:exp", "a:b", "nan:1", "0:inf", "None:None"])
+def test_read_uniform_refuses(rest: str) -> None:
+    with pytest.raises(UserError):
+        read_uniform(f"optimizer.learning_rate={rest}")
+
+
+def test_values_are_checked_when_the_sweep_is_read() -> None:
+    with pytest.raises(UserError, match="learning_rate"):
+        list(grid(Config(), {"optimizer.learning_rate": [0.1, -0.1]}))
+
+
+def lowered(sweep: Sweep) -> list[Config]:
+    return [lower(config, 1000) for config in sweep]
+
+
+def test_groups_are_tree_structures() -> None:
+    sweep = grid(Config(), {"model.hidden": [10, 20], "optimizer.name": list(OPTIMIZERS), "seed": range(2)})
+    found = groups(lowered(sweep))
+    assert [group.trials for group in found] == [tuple(range(14)), tuple(range(14, 28))]
+    for group in found:
+        assert len({jax.tree.structure(config) for config in group.configs}) == 1
+
+
+def test_a_strength_of_zero_everywhere_leaves_the_program() -> None:
+    off = groups(lowered(seeds(Config(), 2)))[0].static
+    assert off.regularizer.dropout is None
+    assert off.regularizer.l2 is None
+    assert off.optimizer.clip_norm is None
+    mixed = groups(lowered(grid(Config(), {"regularizer.dropout": [0.0, 0.5]})))
+    assert len(mixed) == 1
+    assert [config.regularizer.dropout for config in mixed[0].configs] == [0.0, 0.5]
+
+
+def test_step_budgets_share_a_program() -> None:
+    (group,) = groups(lowered(grid(Config(), {"train.steps": [10, 30], "optimizer.schedule": ["constant", "cosine"]})))
+    tables = [config.optimizer.learning_rate for config in group.configs]
+    assert {len(table) for table in tables} == {30}  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_are_sweeps_of_allowed_values(name: str) -> None:
+    sweep = ABLATIONS[name].sweep(Config())
+    assert len(list(sweep)) == len(sweep) > 1
+    assert ABLATIONS[name].SEEDS >= 2
+    assert ABLATIONS[name].QUESTION.endswith("?")
