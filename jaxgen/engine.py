@@ -160,8 +160,9 @@ def finish_of(task: Task, config: Config, best: Best, data: Data) -> dict[str, j
     return {name: trials.evaluate(task, config, best, part)["loss"] for name, part in parts.items()}
 
 
+@functools.lru_cache(maxsize=16)  # so that a second sweep of the same structure in one process does not compile again
 def programs(task: Task, plan: Plan) -> Programs:
-    """The functions of a group, not yet compiled; jit compiles each once, at its first call."""
+    """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call."""
     sharding = NamedSharding(mesh_of(plan), PartitionSpec(LANES))
     zero = jnp.zeros((), jnp.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ class Task(NamedTuple):
     losses: Callable[[Config, Any, Any, Any], jax.Array]
 
 
+@functools.cache
 def next_character(vocabulary: int) -> Task:
     """Learn the next id from the T before it: cross-entropy in nats a character, over a vocabulary of `vocabulary` ids."""
 

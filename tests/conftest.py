@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from jaxgen.config import Config, override
@@ -42,4 +43,4 @@ def small() -> Config:
 def same_bits(a: Any, b: Any) -> bool:
     """Whether two trees hold the same bytes."""
     pairs = zip(jax.tree.leaves(jax.device_get(a)), jax.tree.leaves(jax.device_get(b)), strict=True)
-    return all(x.tobytes() == y.tobytes() for x, y in pairs)
+    return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -113,7 +114,7 @@ def test_a_diverging_neighbour_changes_no_bit(lane: int, small: Config, corpus: 
     rates = [0.1] * 8
     calm, _ = trained(grid(base, {"optimizer.learning_rate": rates}), corpus, plan)
     rates[lane] = 1e30
-    wild, evaluated = trained(grid(base, {"optimizer.learning_rate": rates}), corpus, plan)
+    wild, _ = trained(grid(base, {"optimizer.learning_rate": rates}), corpus, plan)
     assert wild[lane].status == Status.DIVERGED
     assert wild[lane].steps < 40
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((wild[lane].params, wild[lane].stats)))
@@ -178,8 +179,6 @@ def test_interrupted_and_resumed_gives_the_same_bits(sweep: Sweep, corpus: Corpu
             if isinstance(event, Ended):
                 parts[event.trial] = event
             if isinstance(event, SegmentDone):
-                import dataclasses
-
                 position = dataclasses.replace(event.position, pool=jax.device_get(event.position.pool))
                 break  # after every single segment
         else:

@@ -20,7 +20,6 @@ STEPS = 1000
 
 def optax_chain(name: str, rate: Any) -> optax.GradientTransformation:
     """optax's own optimizer, at the coefficients that its author would write."""
-    mask = lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)
     return {
         "sgd": lambda: optax.sgd(rate),
         "momentum": lambda: optax.sgd(rate, momentum=0.9),
@@ -28,7 +27,7 @@ def optax_chain(name: str, rate: Any) -> optax.GradientTransformation:
         "adagrad": lambda: optax.adagrad(rate),
         "rmsprop": lambda: optax.rmsprop(rate),
         "adam": lambda: optax.adam(rate),
-        "adamw": lambda: optax.adamw(rate, weight_decay=0.01, mask=mask),
+        "adamw": lambda: optax.adamw(rate, weight_decay=0.01, mask=lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)),
     }[name]()
 
 
