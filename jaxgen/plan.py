@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import jax
 
+from jaxgen.config import UserError
+
 CPU_CHUNK = 4  # lanes whose states together fit a core's second-level cache, for networks of the home task's size
 CPU_WIDTH = 64
 ACCELERATOR_WIDTH = 1024
@@ -39,7 +41,13 @@ def use_every_core() -> None:
 
 
 def choose(trials: int, width: int | None = None) -> Plan:
-    """A plan for a group of `trials` trials on the local devices, of at most `width` lanes."""
+    """A plan for a group of `trials` trials on the local devices, of at most `width` lanes.
+
+    Raises:
+      UserError: for a width below 1.
+    """
+    if width is not None and width < 1:
+        raise UserError(f"width is {width}, expected 1 or more lanes")
     cpu = jax.default_backend() == "cpu"
     limit = min(trials, width or (CPU_WIDTH if cpu else ACCELERATOR_WIDTH))
     devices = min(jax.local_device_count(), limit)

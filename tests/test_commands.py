@@ -1,0 +1,194 @@
+"""The commands as people call them: what they print, what they leave, and what they say of wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SMALL
+
+from jaxgen.corpus import Corpus
+
+FLAGS = [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
+
+
+def start(command: str, *args: str | Path) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", f"experiments.{command}", *map(str, args)]
+    return subprocess.Popen(
+        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "100"}
+    )
+
+
+def call(command: str, *args: str | Path) -> tuple[int, str, str]:
+    process = start(command, *args)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def run(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small sweep, made by the command; its corpus lies beside it."""
+    out = tmp_path_factory.mktemp("commands") / "run"
+    names = out.parent / "names.txt"
+    names.write_text("\n".join([*corpus.names, "<script>alert(1)</script>", "a$b$c_d"]) + "\n", encoding="utf-8")
+    axes = ("--grid", "optimizer.name=sgd,adam", "--grid", "optimizer.learning_rate=0.001,0.01", "--seeds", "2")
+    code, stdout, stderr = call("sweep", "--data", names, "--out", out, *axes, *FLAGS)
+    assert code == 0, stderr
+    assert "8 of 8 trials" in stdout
+    assert "20 names from trial" in stdout
+    assert "1 training program compiled" in stdout
+    assert str(out / "report.html") in stdout
+    return out
+
+
+def test_sweep_leaves_the_runs_folder(run: Path) -> None:
+    assert {path.name for path in run.iterdir()} == {
+        "config.json", "results.csv", "metrics.csv", "checkpoints", "report.html", "plots",
+    }  # fmt: skip
+    assert json.loads((run / "config.json").read_text())["programs"] == 1
+    assert {path.name for path in (run / "plots").iterdir()} == {"curves.png", "learning_rate.png"}
+
+
+def test_sample_prints_names_and_nothing_else(run: Path) -> None:
+    code, out, err = call(
+        "sample", run, "--count", "7", "--prefix", "ma", "--temperature", "0.7", "--top-k", "9", "--top_p", "0.9"
+    )
+    assert code == 0, err
+    names = out.splitlines()
+    assert len(names) == 7
+    assert all(name.startswith("ma") for name in names)
+    assert re.fullmatch(r"7 names: \d new, \d repeated, \d in the corpus\n", err)
+    again = call("sample", run, "--count", "7", "--prefix", "ma", "--temperature", "0.7", "--top-k", "9", "--top_p", "0.9")
+    assert again[1] == out
+    assert call("sample", run, "--trial", "3", "--count", "2")[0] == 0
+
+
+def test_report_is_written_again_from_the_run(run: Path) -> None:
+    page = run / "report.html"
+    before = page.read_text(encoding="utf-8")
+    page.unlink()
+    code, out, err = call("report", run)
+    assert code == 0, err
+    assert str(page) in out
+    assert page.read_text(encoding="utf-8") == before
+    assert "<script" not in before  # nothing of the page's own, nothing of the names'
+    assert not re.search(r"(src|href)=\"(?!data:)", before)  # nothing from the network
+    assert len(before) < 2_000_000
+
+
+@pytest.mark.parametrize("command", ["sweep", "train", "sample", "report"])
+def test_help(command: str) -> None:
+    code, out, _ = call(command, "--help")
+    assert code == 0
+    assert f"python -m experiments.{command}" in out
+
+
+def test_list_shows_the_ablations() -> None:
+    code, out, _ = call("sweep", "--list")
+    assert code == 0
+    assert out.startswith("optimizers: Which")
+
+
+WRONG = [
+    (["sweep", "--data", "nowhere.txt"], "nowhere.txt"),
+    (["sweep", "--data", "EMPTY"], "no names"),
+    (["sweep", "--data", "LATIN1"], "not UTF-8"),
+    (["sweep", "--data", "TINY"], "too few to cut"),
+    (["sweep", "--data", "CSV", "--column", "nam"], "name, sex"),
+    (["sweep", "--data", "CSV"], "name, sex"),
+    (["sweep", "nothing"], "optimizers"),
+    (["sweep", "--optimizer.nam", "adam"], "--optimizer.nam"),
+    (["sweep", "--train.steps", "many"], "many"),
+    (["sweep", "--seeds", "0"], "0 trials"),
+    (["sweep", "--optimizer.learning_rate", "0.1"], "varies optimizer.learning_rate"),
+    (["sweep", "--grid", "optimizer.name=adm"], "sgd"),
+    (["sweep", "--grid", "optimizer.nam=adam"], "optimizer.name"),
+    (["sweep", "--grid", "optimizer.learning_rate=-1"], "-1"),
+    (["sweep", "--grid", "seed=1,2", "--seeds", "3"], "--seeds"),
+    (["sweep", "--random", "optimizer.learning_rate=1:0"], "LOW <= HIGH"),
+    (["sweep", "--grid", "seed=1", "--trials", "x"], "--trials"),
+    (["sweep", "--width", "0", "--grid", "seed=1"], "width"),
+    (["train", "--optimizer.learning_rate", "-0.1"], "learning_rate"),
+    (["train", "--optimizer.learning_rate", "nan"], "learning_rate"),
+    (["train", "--optimizer.name", "optax.chain"], "optax.lion"),
+    (["train", "--model.activation", "swish"], "gelu"),
+    (["train", "--out", "FILE"], "not a folder"),
+    (["sample", "nowhere"], "holds no run"),
+    (["report", "nowhere"], "holds no run"),
+    (["sample"], "run"),
+]
+
+
+@pytest.mark.parametrize(("args", "says"), WRONG, ids=[" ".join(args) for args, _ in WRONG])
+def test_wrong_input_is_one_helpful_line(args: list[str], says: str, tmp_path: Path) -> None:
+    files = {"EMPTY": b"", "LATIN1": "anna\njosé\n".encode("latin-1"), "TINY": b"anna\nbob\n", "FILE": b"x"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "people.csv").write_text("name,sex\nanna,f\n")
+    places = {**{name: tmp_path / name for name in files}, "CSV": tmp_path / "people.csv"}
+    args = [str(places.get(arg, arg)) for arg in args]
+    if args[0] in ("sweep", "train") and "--out" not in args:
+        args += ["--out", str(tmp_path / "out")]
+    code, _, err = call(args[0], *args[1:])
+    assert code == 2, err
+    assert says in err
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_in_the_way_is_refused_and_kept(run: Path) -> None:
+    before = (run / "results.csv").read_bytes()
+    code, _, err = call("train", "--out", run)
+    assert code == 2
+    assert "--overwrite" in err
+    assert (run / "results.csv").read_bytes() == before
+
+
+def test_strange_prefix_and_trial(run: Path) -> None:
+    for args, says in (
+        (("--prefix", "ma€"), "€"),
+        (("--trial", "99"), "trial 99"),
+        (("--trial", "x"), "best"),
+        (("--top-k", "0"), "top_k"),
+    ):
+        code, out, err = call("sample", run, *args)
+        assert code == 2
+        assert not out
+        assert says in err
+        assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, tmp_path: Path) -> None:
+    flags = [*FLAGS, "--train.steps", "200000", "--train.eval_every", "500", "--seed", "3"]
+    names = run.parent / "names.txt"
+    process = start("train", "--data", names, "--out", tmp_path / "run", *flags)
+    metrics = tmp_path / "run" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") > 1):
+        time.sleep(0.2)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "--resume" in out
+    manifest = json.loads((tmp_path / "run" / "checkpoints" / "manifest.json").read_text())
+    rows = metrics.read_text().count("\n")
+    assert manifest["metrics"] == metrics.stat().st_size
+    process = start("train", "--data", names, "--out", tmp_path / "run", "--resume", *flags)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and metrics.read_text().count("\n") <= rows:
+        time.sleep(0.2)
+    process.kill()
+    process.communicate()
+    steps = [int(line.split(",")[1]) for line in metrics.read_text().splitlines()[1:]]
+    assert steps == [500 * (i + 1) for i in range(len(steps))]
+    assert len(steps) >= rows
