@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 
@@ -55,3 +55,10 @@ def choose(trials: int, width: int | None = None) -> Plan:
     chunks = math.ceil(share / CPU_CHUNK) if cpu else 1
     chunk = math.ceil(share / chunks)
     return Plan(devices, devices * chunks * chunk, chunk)
+
+
+def fit(stored: Plan) -> Plan:
+    """A stored plan on the devices that there are now: as it is, or of the same width on fewer of them."""
+    most = min(stored.devices, jax.local_device_count())
+    devices = next(n for n in range(most, 0, -1) if stored.width % (n * stored.chunk) == 0)
+    return replace(stored, devices=devices)

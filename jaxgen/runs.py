@@ -107,18 +107,11 @@ def _of(sweep: Sweep | Iterable[Config], corpus: Corpus) -> Sweep:
     """`sweep` with the corpus's own path in its base config, so that what is stored is true."""
     if not isinstance(sweep, Sweep):
         configs = list(sweep)
-        base = configs[0] if configs else Config()
-        first = flatten(base)
-        points = []
-        for config in configs:
-            point = {
-                key: value
-                for key, value in flatten(config).items()
-                if any(flatten(other)[key] != first[key] for other in configs)
-            }
-            points.append(
-                point | ({} if config.optimizer.chain == base.optimizer.chain else {"optimizer.chain": config.optimizer.chain})
-            )
+        base, flat = (configs[0] if configs else Config()), [flatten(config) for config in configs]
+        varied = [key for key in flatten(base) if any(values[key] != flat[0][key] for values in flat)]
+        points = [{key: values[key] for key in varied} for values in flat]
+        if any(config.optimizer.chain is not base.optimizer.chain for config in configs):
+            points = [{**p, "optimizer.chain": c.optimizer.chain} for p, c in zip(points, configs, strict=True)]
         sweep = Sweep(base, tuple(points))
     fixed = [key for key in ("data.path", "data.column") if key in sweep.keys]
     if fixed:
@@ -232,7 +225,7 @@ class Folder:
         else:
             write(self.path / METRICS, table([CURVE_HEAD]))
             write(self.path / RESULTS, results.results_csv())
-        return [Plan(**p) for p in facts["plan"]]
+        return [plan.fit(Plan(**p)) for p in facts["plan"]]
 
     def _resume(self, results: Results) -> None:
         manifest = self.store.manifest

@@ -165,8 +165,8 @@ class Group:
 def groups(lowered: Iterable[Config]) -> list[Group]:
     """The trials' lowered configs by tree structure, in the order of their first trials.
 
-    In each group, strengths that are zero everywhere are left out, and the tables of learning rates reach to the longest
-    step budget (a trial that is past its own budget does not read them).
+    In each group, strengths that are zero everywhere are left out, the tables of learning rates reach to the longest step
+    budget (a trial that is past its own budget does not read them), and no segment is longer than that budget.
     """
     import jax  # here, so that reading a sweep's flags needs no JAX
 
@@ -184,7 +184,10 @@ def _unify(members: list[Config]) -> tuple[Config, ...]:
 
     def unify(config: Config) -> Config:
         rates = np.asarray(config.optimizer.learning_rate)
-        changes: dict[str, dict[str, Any]] = {"optimizer": {"learning_rate": np.pad(rates, (0, longest - len(rates)))}}
+        changes: dict[str, dict[str, Any]] = {
+            "optimizer": {"learning_rate": np.pad(rates, (0, longest - len(rates)))},
+            "train": {"eval_every": min(config.train.eval_every, longest)},
+        }
         for part, key in off:
             changes.setdefault(part, {})[key] = None
         parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in changes.items()}

@@ -15,7 +15,7 @@ from jaxgen.config import OPTIMIZERS, Config, override
 from jaxgen.corpus import Corpus, split
 from jaxgen.engine import Ended, Evaluated, SegmentDone
 from jaxgen.objective import Task, next_character
-from jaxgen.plan import Plan, choose
+from jaxgen.plan import Plan, choose, fit
 from jaxgen.sweep import Sweep, grid, groups, seeds
 from jaxgen.trial import Status
 
@@ -195,3 +195,15 @@ def test_plan_covers_the_trials_and_no_more_than_a_chunk_each() -> None:
         assert plan.width >= min(trials, 64)
         assert plan.width < min(trials, 64) + plan.devices * plan.chunk
     assert choose(100, width=6).width == 6
+
+
+def test_a_stored_plan_fits_the_devices_that_there_are() -> None:
+    assert fit(Plan(2, 12, 3)) == Plan(2, 12, 3)
+    assert fit(Plan(8, 24, 3)) == Plan(2, 24, 3)
+    assert fit(Plan(3, 9, 3)) == Plan(1, 9, 3)
+
+
+def test_a_segment_is_no_longer_than_the_longest_budget(small: Config) -> None:
+    base = override(small, {"train.eval_every": 500})
+    (group,) = groups(optimizers.lower(config, 1000) for config in grid(base, {"train.steps": [30, 70]}))
+    assert {config.train.eval_every for config in group.configs} == {70}

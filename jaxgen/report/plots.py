@@ -28,8 +28,12 @@ STYLE: Any = {
 
 
 def label(arm: Arm) -> str:
-    """An arm's values in a few words."""
-    return ", ".join(f"{key.rpartition('.')[2]} {cell(value)}" for key, value in arm.values.items()) or "the trial"
+    """An arm's values in a few words: names as they are, numbers with what they are."""
+    words = (
+        value if isinstance(value, str) else f"{key.rpartition('.')[2].replace('_', ' ')} {cell(value)}"
+        for key, value in arm.values.items()
+    )
+    return ", ".join(words) or "the trial"
 
 
 def plain(text: str) -> str:
