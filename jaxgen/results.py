@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxgen.config import Config, UserError
+import numpy as np
+
+from jaxgen.config import Config, UserError, flatten
 from jaxgen.corpus import Vocabulary
 from jaxgen.sweep import Sweep
 
@@ -70,12 +71,12 @@ class Arm:
     def mean(self, loss: str) -> float:
         """Mean over the seeds that did not diverge; infinite if all did."""
         values = [getattr(row, loss) for row in self.sound]
-        return statistics.fmean(values) if values else math.inf
+        return float(np.mean(values)) if values else math.inf
 
     def spread(self, loss: str) -> float:
         """Sample standard deviation over the seeds that did not diverge; nan for fewer than two."""
         values = [getattr(row, loss) for row in self.sound]
-        return statistics.stdev(values) if len(values) > 1 else math.nan
+        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 @dataclass
@@ -94,10 +95,32 @@ class Results:
         """The varied keys without the seed, which has a column of its own."""
         return tuple(key for key in self.sweep.keys if key != "seed")
 
-    def leaderboard(self) -> list[Arm]:
-        """The arms by their mean validation loss, the best first."""
+    def values(self, trial: int) -> dict[str, Any]:
+        """A trial's values of the varied keys, without the seed."""
+        base, point = flatten(self.sweep.base), self.sweep.points[trial]
+        return {key: point.get(key, base.get(key)) for key in self.keys if key != "optimizer.chain"}
+
+    def seed(self, trial: int) -> int:
+        """A trial's seed."""
+        return int(self.sweep.points[trial].get("seed", self.sweep.base.seed))
+
+    def running(self) -> list[Row]:
+        """The trials that have not ended, at their best evaluation so far; losses on the curve parts, the test loss nan."""
+        ended = {row.trial for row in self.rows}
+        best: dict[int, Curve] = {}
+        for curve in self.curves:
+            if curve.trial not in ended and (curve.trial not in best or curve.val_loss < best[curve.trial].val_loss):
+                best[curve.trial] = curve
+        return [
+            Row(trial, "running", self.seed(trial), self.values(trial), 0, c.step, c.step, c.train_loss, c.val_loss, math.nan)
+            for trial, c in best.items()
+        ]
+
+    def leaderboard(self, running: bool = False) -> list[Arm]:
+        """The arms by their mean validation loss, the best first; `running`: with the trials that have not ended."""
         found: dict[tuple[Any, ...], list[Row]] = {}
-        for row in sorted(self.rows, key=lambda row: row.trial):
+        rows = self.rows + self.running() if running else self.rows
+        for row in sorted(rows, key=lambda row: row.trial):
             found.setdefault(tuple(row.values.items()), []).append(row)
         arms = [Arm(dict(values), tuple(rows)) for values, rows in found.items()]
         return sorted(arms, key=lambda arm: (arm.mean("val_loss"), arm.rows[0].trial))

@@ -87,7 +87,7 @@ def run(
         group = group_list[number]
         resumed = start if start is not None and start.group == number else None
         for event in engine.train(task, data(group.static), group, plans[number], number, resumed):
-            _take(event, results, sweep)
+            _take(event, results)
             if isinstance(event, Ended):
                 states[event.trial] = (event.params, event.stats)
             listener(event, results)
@@ -140,16 +140,13 @@ def _prepare(
     return [plan.choose(len(group.trials), width) for group in group_list], group_list, data
 
 
-def _take(event: Event, results: Results, sweep: Sweep) -> None:
+def _take(event: Event, results: Results) -> None:
     if isinstance(event, Evaluated):
         results.curves.append(Curve(event.trial, event.step, **event.metrics))
     elif isinstance(event, Ended):
-        point = sweep.points[event.trial]
-        values = {key: point.get(key, flatten(sweep.base).get(key)) for key in results.keys if key != "optimizer.chain"}
         size = sum(math.prod(x.shape) for x in jax.tree.leaves(event.params))
-        seed = int(point.get("seed", sweep.base.seed))
-        row = Row(event.trial, event.status.name.lower(), seed, values, size, event.steps, event.best_step, **event.losses)
-        results.rows.append(row)
+        status, seed, values = event.status.name.lower(), results.seed(event.trial), results.values(event.trial)
+        results.rows.append(Row(event.trial, status, seed, values, size, event.steps, event.best_step, **event.losses))
 
 
 def _trained(sweep: Sweep, corpus: Corpus, state: Callable[[int, Any], Any], trial: int) -> Trained:

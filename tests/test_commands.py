@@ -41,7 +41,7 @@ def run(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     axes = ("--grid", "optimizer.name=sgd,adam", "--grid", "optimizer.learning_rate=0.001,0.01", "--seeds", "2")
     code, stdout, stderr = call("sweep", "--data", names, "--out", out, *axes, *FLAGS)
     assert code == 0, stderr
-    assert "8 of 8 trials" in stdout
+    assert "8 of 8 trials ended" in stdout
     assert "20 names from trial" in stdout
     assert "1 training program compiled" in stdout
     assert str(out / "report.html") in stdout

@@ -135,6 +135,19 @@ def test_labels_and_counts(corpus: Corpus) -> None:
     assert str(novelty(names, corpus)) == "2 new, 2 repeated, 1 in the corpus"
 
 
+def test_the_leaderboard_while_it_runs_has_the_running_trials_at_their_best(results: Results) -> None:
+    halfway = Results(results.sweep, results.rows[:1], results.curves)
+    ended = results.rows[0]
+    assert [row.trial for arm in halfway.leaderboard() for row in arm.rows] == [ended.trial]
+    rows = {row.trial: row for arm in halfway.leaderboard(running=True) for row in arm.rows}
+    assert rows.pop(ended.trial) == ended
+    assert sorted(rows) == sorted(row.trial for row in results.rows[1:])
+    for trial, row in rows.items():
+        assert row.status == "running"
+        assert row.val_loss == min(curve.val_loss for curve in results.curves if curve.trial == trial)
+        assert (row.seed, row.values) == next((r.seed, r.values) for r in results.rows if r.trial == trial)
+
+
 def test_the_best_trial_has_the_lowest_validation_loss(results: Results, best: Trained) -> None:
     lowest = min(results.rows, key=lambda row: row.val_loss)
     assert best.trial == lowest.trial

@@ -25,6 +25,11 @@ def number(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else "-"
 
 
+def estimate(mean: float, spread: float) -> str:
+    """A mean with its spread, as far as there are any."""
+    return f"{number(mean)} ± {spread:.4f}" if math.isfinite(spread) else number(mean)
+
+
 def cell(value: Any) -> str:
     """A config's value as people read it."""
     return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
@@ -36,21 +41,26 @@ def outcome(arm: Arm) -> str:
     return ", ".join([str(len(arm.rows)), *(f"{found.count(status)} {status}" for status in dict.fromkeys(found))])
 
 
-def leaderboard(results: Results, rows: int | None = None) -> Table:
-    """The arms by mean validation loss, with the spread over seeds; losses in nats a character."""
-    arms = results.leaderboard()
-    title = f"{len(results.rows)} of {len(results.sweep)} trials; mean loss ± standard deviation over seeds"
+def leaderboard(results: Results, rows: int | None = None, running: bool = False) -> Table:
+    """The arms by mean validation loss, with the spread over seeds; losses in nats a character.
+
+    Args:
+      rows: how many arms at most.
+      running: with the trials that have not ended, at their best evaluation so far.
+    """
+    arms = results.leaderboard(running)
+    title = f"{len(results.rows)} of {len(results.sweep)} trials ended; mean loss ± standard deviation over seeds"
     shown = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
     shown.add_column("", justify="right", no_wrap=True)
     for key in results.keys:
         shown.add_column(key.rpartition(".")[2].replace("_", " "), no_wrap=True)
     for name in ("validation", "test"):
         shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("trials")
+    shown.add_column("trials", no_wrap=True)
     for place, arm in enumerate(arms[:rows], 1):
         # Text, not str: a value such as [red] is no markup.
         values = (Text(cell(arm.values.get(key))) for key in results.keys)
-        losses = (f"{number(arm.mean(name))} ± {number(arm.spread(name))}" for name in ("val_loss", "test_loss"))
+        losses = (estimate(arm.mean(name), arm.spread(name)) for name in ("val_loss", "test_loss"))
         shown.add_row(str(place), *values, *losses, outcome(arm))
     if rows is not None and len(arms) > rows:
         shown.caption = f"and {len(arms) - rows} more"
@@ -104,7 +114,7 @@ class Watch:
         done, total = sum(self._steps.values()), sum(self._budget)
         self._progress.update(self._task, completed=done, total=total)
         if self._live is not None:
-            self._live.update(Group(self._progress, leaderboard(results, ROWS)))
+            self._live.update(Group(self._progress, leaderboard(results, ROWS, running=True)))
         elif time.monotonic() - self._said > LINE_EVERY:
             self._said = time.monotonic()
             best = min((curve.val_loss for curve in results.curves if math.isfinite(curve.val_loss)), default=math.inf)

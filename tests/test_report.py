@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from rich.console import Console
+
+import jaxgen
+from jaxgen.config import Config
+from jaxgen.corpus import Corpus
+from jaxgen.report import plots
+from jaxgen.report.terminal import Watch, leaderboard
+from jaxgen.results import Results
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_watch_shows_the_standing_and_its_end(terminal: bool, small: Config, corpus: Corpus) -> None:
+    """A live leaderboard in a terminal, plain lines in a log."""
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100, height=60)
+    sweep = jaxgen.grid(small, {"optimizer.learning_rate": [1e-3, 1e30], "seed": range(3)})
+    with Watch(console) as watch:
+        results = jaxgen.run(sweep, corpus, width=2, listener=watch)
+    shown = out.getvalue()
+    if terminal:
+        assert "3 running" in shown or "2 running" in shown
+        assert "/240" in shown.replace(" ", "")
+    else:
+        assert "\x1b" not in shown
+        # The first line comes after the first segment: two lanes of 20 steps, unless a trial had diverged by then.
+        assert re.match(r"40 of 240 steps, 0 of 6 trials ended, \d+ trial-steps/s, best validation loss \d\.\d{4}", shown)
+    text = io.StringIO()
+    Console(file=text, width=100).print(leaderboard(results))
+    lines = [line.split() for line in text.getvalue().splitlines()]
+    best = results.leaderboard()[0]
+    assert ["1", "0.001", f"{best.mean('val_loss'):.4f}", "±", f"{best.spread('val_loss'):.4f}"] == lines[4][:5]
+    assert lines[5][-3:] == ["3,", "3", "diverged"]
+
+
+def test_figures_hold_the_numbers(small: Config, corpus: Corpus) -> None:
+    sweep = jaxgen.grid(small, {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": [1e-3, 1e-2], "seed": range(2)})
+    results = jaxgen.run(sweep, corpus)
+    figure = plots.curves(results)
+    axes = figure.axes[0]
+    assert len(axes.lines) == 4
+    best = results.leaderboard()[0]
+    trials = [row.trial for row in best.rows]
+    for step, mean in np.asarray(axes.lines[0].get_xydata()):
+        losses = [curve.val_loss for curve in results.curves if curve.step == step and curve.trial in trials]
+        assert abs(sum(losses) / len(losses) - mean) < 1e-12
+    sensitivity = plots.rates(results)
+    assert sensitivity is not None
+    assert {line.get_label() for line in sensitivity.axes[0].lines} == {"sgd", "adam"}
+    plt.close("all")
+
+
+def test_names_with_dollar_signs_are_no_formula() -> None:
+    assert plots.plain("a$b$") == r"a\$b\$"
+
+
+def test_empty_results_have_a_leaderboard_and_a_picture(small: Config) -> None:
+    nothing = Results(jaxgen.Sweep(small))
+    assert nothing.leaderboard() == []
+    assert plots.curves(nothing) is not None
+    assert plots.rates(nothing) is None
+    with pytest.raises(jaxgen.UserError, match="no trial has ended"):
+        nothing.best()
