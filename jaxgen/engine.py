@@ -56,12 +56,12 @@ class Pool(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a group stands between two segments: all that is needed to go on. `pool` is valid until the next event."""
+    """Where a sweep stands between two segments: all that is needed to go on."""
 
     group: int
     taken: int  # trials of the group that left the queue
     lanes: tuple[int | None, ...]  # the trial in each lane
-    pool: Pool
+    pool: Pool | None  # valid until the next event; None: the group has not begun
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
     run = programs(task, plan)
     sharding = NamedSharding(mesh_of(plan), PartitionSpec(LANES))
     data = jax.device_put(data, NamedSharding(mesh_of(plan), PartitionSpec()))
-    if start is None:
+    if start is None or start.pool is None:
         start = Position(number, 0, (None,) * plan.width, empty(task, group.static, plan))
     lanes, taken = list(start.lanes), start.taken
     pool = jax.device_put(start.pool, sharding)

@@ -98,7 +98,7 @@ def run(
                 if asked:
                     raise Interrupted
         if folder is not None:
-            folder.save(Position(number + 1, 0, (), None), results, states, now=True)  # pyright: ignore[reportArgumentType]
+            folder.save(Position(number + 1, 0, (), None), results, states, now=True)
             states.clear()
     return results
 
@@ -237,14 +237,9 @@ class Folder:
         manifest = self.store.manifest
         if not manifest["saves"]:
             return None
-        lanes = self.store.lanes(pool_shape(manifest["group"])) if manifest["lanes"] else None
-        return (
-            Position(manifest["group"], manifest["taken"], tuple(manifest["in_lanes"]), lanes)
-            if lanes
-            else (
-                Position(manifest["group"], 0, (), None)  # pyright: ignore[reportArgumentType]
-            )
-        )
+        group = manifest["group"]
+        pool = self.store.lanes(pool_shape(group)) if manifest["lanes"] else None
+        return Position(group, manifest["taken"], tuple(manifest["in_lanes"]), pool)
 
     def save(self, position: Position, results: Results, ended: dict[int, Any], now: bool) -> bool:
         """Saves if it is time or `now`; says whether it did."""
