@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ from jaxgen.results import CURVE_HEAD, Curve, Results, Row, Trained, curve_csv, 
 from jaxgen.sweep import Group, Sweep, groups
 
 CONFIG, METRICS, RESULTS, CHECKPOINTS = "config.json", "metrics.csv", "results.csv", "checkpoints"
+FILES = {CONFIG, METRICS, RESULTS, CHECKPOINTS, "report.html", "plots"}  # all that a run's folder holds
 SAVE_EVERY = 5.0  # seconds between two saves; what is trained in between is trained again after a crash
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -215,7 +217,10 @@ class Folder:
                 )
             facts = stored
         else:
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot make the folder {str(self.path)!r} ({error.strerror}); give another --out") from None
             write(self.path / CONFIG, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         if self.store.load():
             self._resume(results)
@@ -227,8 +232,10 @@ class Folder:
     def _resume(self, results: Results) -> None:
         manifest = self.store.manifest
         results.rows.extend(Row(**row) for row in manifest["rows"])
-        with open(self.path / METRICS, "r+b") as file:
-            file.truncate(manifest["metrics"])
+        metrics = self.path / METRICS
+        if not metrics.is_file() or metrics.stat().st_size < manifest["metrics"]:
+            raise UserError(f"{str(metrics)!r} is damaged: it has lost lines; start the run again with --overwrite")
+        os.truncate(metrics, manifest["metrics"])  # what came after the last save is trained again
         results.curves.extend(read_curves(self.path))
         self._curves = len(results.curves)
 
@@ -270,13 +277,19 @@ def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{str(path)!r} is not a folder; give another one with --out")
-    holds_run = (path / CONFIG).exists()
-    if path.exists() and any(path.iterdir()) and not holds_run:
+    names = {item.name.removesuffix(".new") for item in path.iterdir()} if path.exists() else set()
+    holds_run = CONFIG in names
+    if names and not holds_run:
         raise UserError(f"{str(path)!r} holds files but no run; give an empty folder with --out")
     if holds_run and not resume and not overwrite:
         raise UserError(
             f"{str(path)!r} holds a run; give --resume to go on with it, --overwrite to replace it, or another --out"
         )
+    if holds_run and overwrite:
+        read_config(path)  # deletes a run, and nothing else that happens to have a config.json
+        strange = sorted(names - FILES)
+        if strange:
+            raise UserError(f"{str(path)!r} holds {strange[0]!r}, which is not of a run; move it away, or give another --out")
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other; give one of them")
 
@@ -293,7 +306,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except OSError:
         raise UserError(f"{str(path)!r} holds no run ({CONFIG} is not there); give the folder that --out named") from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{str(path / CONFIG)!r} is damaged; start the run again with --overwrite") from None
+        raise UserError(f"{str(path / CONFIG)!r} is damaged or not of a run; give another folder") from None
     if found != FORMAT:
         raise UserError(
             f"{str(path)!r} holds a run of format {found!r}, expected {FORMAT}; use the version of jaxgen that wrote it"
@@ -302,10 +315,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_curves(path: Path) -> list[Curve]:
-    """The evaluations in a run's `metrics.csv`."""
-    lines = (path / METRICS).read_text(encoding="utf-8").splitlines()[1:]
-    fields = (line.split(",") for line in lines)
-    return [Curve(int(trial), int(step), float(train), float(validation)) for trial, step, train, validation in fields]
+    """The evaluations in a run's `metrics.csv`.
+
+    Raises:
+      UserError: if the file is not there or damaged.
+    """
+    try:
+        lines = (path / METRICS).read_text(encoding="utf-8").splitlines()[1:]
+        fields = (line.split(",") for line in lines)
+        return [Curve(int(trial), int(step), float(train), float(validation)) for trial, step, train, validation in fields]
+    except (OSError, ValueError):
+        raise UserError(f"{str(path / METRICS)!r} is damaged; go on with the run by --resume, or start it again") from None
 
 
 def stored_sweep(path: str | Path) -> Sweep:

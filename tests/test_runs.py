@@ -148,6 +148,39 @@ def test_a_folder_that_holds_a_run_is_refused(done: Path, sweep: Sweep, corpus: 
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_overwrite_deletes_a_run_and_nothing_else(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    jaxgen.run(Sweep(small), corpus, out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        jaxgen.run(Sweep(small), corpus, out, overwrite=True)
+    assert (out / "results.csv").exists()
+    (out / "notes.txt").unlink()
+    jaxgen.run(Sweep(jaxgen.override(small, {"seed": 1})), corpus, out, overwrite=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text('{"theme": "dark"}')
+    with pytest.raises(UserError, match="not of a run"):
+        jaxgen.run(Sweep(small), corpus, other, overwrite=True)
+    assert (other / "config.json").read_text() == '{"theme": "dark"}'
+
+
+@pytest.mark.parametrize("harm", ["gone", "short"])
+def test_metrics_that_lost_lines_are_noticed(harm: str, small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    jaxgen.run(Sweep(small), corpus, out)
+    metrics = out / "metrics.csv"
+    metrics.unlink() if harm == "gone" else metrics.write_text("trial,step\n")
+    with pytest.raises(UserError, match="damaged"):
+        jaxgen.run(Sweep(small), corpus, out, resume=True)
+
+
+def test_a_folder_that_cannot_be_made(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot make the folder"):
+        jaxgen.run(Sweep(small), corpus, tmp_path / "file" / "run")
+
+
 def test_a_changed_corpus_is_refused(small: Config, tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("anna\nbob\ncarl\ndora\nemil\n" * 20)
