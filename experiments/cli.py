@@ -68,7 +68,7 @@ def main(command: Callable[[], Any]) -> None:
     """Runs a command; a mistake of the user's is one line on stderr and exit code 2."""
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(encoding="utf-8")  # names are what they are, whatever the locale
+            output.reconfigure(encoding="utf-8", errors="backslashreplace")  # names are what they are, whatever the locale
     try:
         command()
     except UserError as error:

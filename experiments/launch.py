@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from experiments.cli import Signals
@@ -9,7 +10,7 @@ from jaxgen.corpus import load_corpus
 from jaxgen.generate import novelty, sample
 from jaxgen.plan import use_every_core
 from jaxgen.report.page import report
-from jaxgen.report.terminal import Watch, leaderboard
+from jaxgen.report.terminal import Watch, leaderboard, visible
 from jaxgen.runs import Interrupted, run
 from jaxgen.sweep import Sweep
 
@@ -22,7 +23,9 @@ def launch(sweep: Sweep, name: str, out: Path, *, resume: bool, overwrite: bool,
 
     signals = Signals()
     use_every_core()
-    console = Console(soft_wrap=False)
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 120  # a log has no width of its own
     corpus = load_corpus(sweep.base.data.path, sweep.base.data.column)
     facts = f"{len(corpus.names)} names, {corpus.windows} windows, vocabulary {len(corpus.vocabulary)}"
     console.print(
@@ -55,7 +58,7 @@ def launch(sweep: Sweep, name: str, out: Path, *, resume: bool, overwrite: bool,
         f"\n{NAMES} names from trial {best.trial}, the one with the lowest validation loss ({novelty(names, corpus)}):",
         highlight=False,
     )
-    console.print(", ".join(names), markup=False, highlight=False)
+    console.print(", ".join(map(visible, names)), markup=False, highlight=False)
     page = report(out)
     console.print(
         f"\n{results.programs} training program{'s' * (results.programs != 1)} compiled. Everything lies in {out}:",

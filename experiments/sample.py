@@ -37,12 +37,14 @@ class Flags:
 def command() -> None:
     flags = parse(Flags, "sample")
     from jaxgen.generate import novelty, sample
+    from jaxgen.report.terminal import visible
     from jaxgen.runs import load, run_corpus
 
     trained = load(flags.run, flags.trial)
     names = sample(trained, flags.count, flags.temperature, flags.top_k, flags.top_p, flags.prefix, flags.seed)
+    shown = visible if sys.stdout.isatty() else str  # a terminal would obey what a file just holds
     for name in names:
-        print(name)
+        print(shown(name))
     sys.stdout.flush()
     try:
         corpus = run_corpus(flags.run)

@@ -10,11 +10,13 @@ import tyro
 
 from experiments.ablations import ABLATIONS
 from experiments.cli import main, parse
-from jaxgen.config import Config, UserError, flatten
+from jaxgen.config import Config, DataConfig, UserError, flatten
 from jaxgen.sweep import Sweep, grid, random, read_axis, read_uniform, seeds, zipped
 
 A = TypeVar("A")
 DEFAULT = "optimizers"
+RANDOM_TRIALS = 20
+MOST = 100_000
 Strings = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
@@ -39,8 +41,8 @@ class Flags:
     """KEY=A,B,...: first values together, second values together, ..."""
     random: Strings = ()
     """KEY=LOW:HIGH[:log]: random search; --trials says how many."""
-    trials: int = 20
-    """Points of the random search."""
+    trials: int | None = None
+    """Points of the random search. None: 20."""
     seeds: int | None = None
     """Seeds a configuration, from --seed on. None: the ablation's own, else 1."""
     width: int | None = None
@@ -55,7 +57,15 @@ class Flags:
 
 
 def base_of(config: Config, data: str | None, column: str | None) -> Config:
-    """The base config with --data and --column in it."""
+    """The base config with --data and --column in it.
+
+    Raises:
+      UserError: if a short flag and its long form say different things.
+    """
+    shorts = (("data", data, config.data.path, DataConfig.path), ("column", column, config.data.column, DataConfig.column))
+    for name, short, long, default in shorts:
+        if short is not None and long not in (default, short):
+            raise UserError(f"--{name} is {short!r}, but its long form says {long!r}; give one of them")
     path = config.data.path if data is None else data
     return replace(config, data=replace(config.data, path=path, column=config.data.column if column is None else column))
 
@@ -77,18 +87,24 @@ def sweep_of(flags: Flags) -> tuple[str, Sweep]:
     sweep = grid(sweep, _axes(map(read_axis, flags.grid)))
     if flags.zip:
         sweep = zipped(sweep, _axes(map(read_axis, flags.zip)))
+    for flag, number in (("--trials", flags.trials), ("--seeds", flags.seeds)):
+        if number is not None and not 1 <= number <= MOST:
+            raise UserError(f"{flag} is {number}, which makes 0 trials or too many; expected 1 to {MOST}")
+    if flags.trials is not None and not flags.random:
+        raise UserError("--trials is given without --random; add --random KEY=LOW:HIGH, or drop it")
     if flags.random:
-        sweep = random(sweep, _axes(map(read_uniform, flags.random)), flags.trials)
+        points = RANDOM_TRIALS if flags.trials is None else flags.trials
+        sweep = random(sweep, _axes(map(read_uniform, flags.random)), points)
+    default, given = flatten(Config()), flatten(base)
+    for key in sweep.keys:
+        if key in given and given[key] != default[key]:
+            raise UserError(
+                f"--{key} {given[key]} is given, but the sweep varies {key}; drop the flag, or choose another sweep"
+            )
     if "seed" not in sweep.keys:
         sweep = seeds(sweep, count if flags.seeds is None else flags.seeds)
     elif flags.seeds is not None:
         raise UserError("--seeds is given, but the seed is varied already; drop one of them")
-    default, given = flatten(Config()), flatten(base)
-    for key in sweep.keys:
-        if key != "seed" and key in given and given[key] != default[key]:
-            raise UserError(
-                f"--{key} {given[key]} is given, but the sweep varies {key}; drop the flag, or choose another sweep"
-            )
     return name, sweep
 
 

@@ -108,6 +108,10 @@ class Store:
         self.manifest = manifest
         return True
 
+    def orphans(self) -> bool:
+        """Whether there are trials without a manifest."""
+        return any(self.folder.glob("trials-*"))
+
     def lanes(self, shape: Any) -> Any:
         """The lanes of the newest save, as host arrays in a tree like `shape`."""
         return unnamed(shape, self._get(self.manifest["lanes"]))

@@ -14,6 +14,8 @@ from jaxgen.config import ModelConfig, UserError
 from jaxgen.corpus import BOUNDARY, Corpus
 from jaxgen.results import Trained
 
+MOST = 1_000_000  # names of a call: they grow side by side in memory
+
 
 def sample(
     trained: Trained,
@@ -39,7 +41,7 @@ def sample(
     Raises:
       UserError: for a value that is not allowed, or a prefix with a character that is not in the vocabulary.
     """
-    _check("count", count, count >= 0, "0 or more")
+    _check("count", count, 0 <= count <= MOST, f"0 to {MOST}; draw more in several calls with other seeds")
     _check("temperature", temperature, 0 <= temperature < float("inf"), "0 or more")
     _check("top_k", top_k, top_k is None or top_k >= 1, "1 or more")
     _check("top_p", top_p, top_p is None or 0 < top_p <= 1, "a share in (0, 1]")

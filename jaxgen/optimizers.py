@@ -133,7 +133,7 @@ def schedule(config: Config, windows: int) -> NDArray[np.float32]:
     """
     o, steps = config.optimizer, config.train.steps
     t = np.arange(steps, dtype=np.float64)
-    warm = round(o.warmup * steps)
+    warm = min(round(o.warmup * steps), steps - 1)
     # Past the warm-up, from 0 to 1, which the last step does not quite reach: a rate of 0 would waste it.
     share = np.clip((t - warm) / (steps - warm), 0.0, 1.0)
     factor = SCHEDULES[o.schedule](o, share, t * config.train.batch_size / windows)
@@ -199,13 +199,28 @@ def _replace(config: Config, **parts: Any) -> Config:
 
 
 def _by_name(name: str) -> Callable[[ArrayLike], optax.GradientTransformation]:
-    make = getattr(optax, name.removeprefix(OPTAX), None)
-    if not inspect.isfunction(make) or next(iter(inspect.signature(make).parameters), "") != "learning_rate":
+    make: Any = getattr(optax, name.removeprefix(OPTAX), None)
+    fits = inspect.isfunction(make) and next(iter(inspect.signature(make).parameters), "") == "learning_rate"
+    if not fits or make is optax.scale_by_learning_rate or not _works(make):
         raise UserError(
             f"optimizer.name is {name!r}, but optax has no such optimizer; "
             f"expected for instance {OPTAX}lion or {OPTAX}adabelief"
         )
     return make
+
+
+def _works(make: Callable[[ArrayLike], optax.GradientTransformation]) -> bool:
+    """Whether a learning rate and gradients are all that an optimizer needs."""
+
+    def step(params: Any) -> Any:
+        chain = make(0.1)
+        return chain.update(params, chain.init(params), params)
+
+    try:
+        jax.eval_shape(step, {"w": jnp.zeros((2, 2))})
+    except (TypeError, ValueError):  # it wants further coefficients, or the loss itself
+        return False
+    return True
 
 
 def matrices(params: Any) -> Any:

@@ -41,7 +41,7 @@ def use_every_core() -> None:
 
 
 def choose(trials: int, width: int | None = None) -> Plan:
-    """A plan for a group of `trials` trials on the local devices, of at most `width` lanes.
+    """A plan for a group of `trials` trials on the local devices, of `width` lanes rounded up to fill every device.
 
     Raises:
       UserError: for a width below 1.

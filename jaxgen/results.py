@@ -98,7 +98,8 @@ class Results:
     def values(self, trial: int) -> dict[str, Any]:
         """A trial's values of the varied keys, without the seed."""
         base, point = flatten(self.sweep.base), self.sweep.points[trial]
-        return {key: point.get(key, base.get(key)) for key in self.keys if key != "optimizer.chain"}
+        base["optimizer.chain"] = self.sweep.base.optimizer.chain
+        return {key: named_value(point.get(key, base.get(key))) for key in self.keys}
 
     def seed(self, trial: int) -> int:
         """A trial's seed."""
@@ -169,6 +170,13 @@ CURVE_HEAD = ("trial", "step", "train_loss", "val_loss")
 def curve_csv(curves: Iterable[Curve]) -> str:
     """Lines of `metrics.csv`, without its head."""
     return table([(c.trial, c.step, c.train_loss, c.val_loss) for c in curves])
+
+
+def named_value(value: Any) -> Any:
+    """A config's value as files hold it: a Python object by its name."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return getattr(value, "__qualname__", type(value).__name__)
 
 
 def table(rows: Sequence[Sequence[Any]]) -> str:

@@ -25,7 +25,7 @@ from jaxgen.engine import Ended, Evaluated, Event, Position, SegmentDone
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Plan
-from jaxgen.results import CURVE_HEAD, Curve, Results, Row, Trained, curve_csv, table
+from jaxgen.results import CURVE_HEAD, Curve, Results, Row, Trained, curve_csv, named_value, table
 from jaxgen.sweep import Group, Sweep, groups
 
 CONFIG, METRICS, RESULTS, CHECKPOINTS = "config.json", "metrics.csv", "results.csv", "checkpoints"
@@ -166,11 +166,12 @@ def trained_of(trial: int, config: Config, vocabulary: Vocabulary, longest: int,
 
 def describe(sweep: Sweep, corpus: Corpus, plans: list[Plan], name: str) -> dict[str, Any]:
     """What `config.json` holds."""
-    points = [{key: value for key, value in point.items() if key != "optimizer.chain"} for point in sweep.points]
+    points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
+    chain = sweep.base.optimizer.chain
     return {
         "format": FORMAT,
-        "sweep": {"name": name, "keys": [key for key in sweep.keys if key != "optimizer.chain"], "points": points},
-        "base": flatten(sweep.base),
+        "sweep": {"name": name, "keys": list(sweep.keys), "points": points},
+        "base": flatten(sweep.base) | ({} if chain is None else {"optimizer.chain": named_value(chain)}),
         "corpus": {
             "path": corpus.path,
             "column": corpus.column,
@@ -224,6 +225,10 @@ class Folder:
             write(self.path / CONFIG, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         if self.store.load():
             self._resume(results)
+        elif self.store.orphans():
+            raise UserError(
+                f"{str(self.store.folder)!r} has lost its manifest, so its trials cannot be told; start again with --overwrite"
+            )
         else:
             write(self.path / METRICS, table([CURVE_HEAD]))
             write(self.path / RESULTS, results.results_csv())
@@ -232,11 +237,12 @@ class Folder:
     def _resume(self, results: Results) -> None:
         manifest = self.store.manifest
         results.rows.extend(Row(**row) for row in manifest["rows"])
+        write(self.path / RESULTS, results.results_csv())  # a crash may have come between the manifest and the table
         metrics = self.path / METRICS
         if not metrics.is_file() or metrics.stat().st_size < manifest["metrics"]:
             raise UserError(f"{str(metrics)!r} is damaged: it has lost lines; start the run again with --overwrite")
         os.truncate(metrics, manifest["metrics"])  # what came after the last save is trained again
-        results.curves.extend(read_curves(self.path))
+        results.curves.extend(read_curves(self.path, manifest["metrics"]))
         self._curves = len(results.curves)
 
     def position(self, pool_shape: Callable[[int], Any]) -> Position | None:
@@ -277,6 +283,10 @@ def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{str(path)!r} is not a folder; give another one with --out")
+    if "[" in str(path) or "]" in str(path):  # orbax takes them for a pattern and writes elsewhere
+        raise UserError(f"{str(path)!r} holds a bracket, which checkpoints cannot have in their path; give another --out")
+    if path.is_symlink() and overwrite:
+        raise UserError(f"{str(path)!r} is a symbolic link, which --overwrite does not follow; give the folder itself")
     names = {item.name.removesuffix(".new") for item in path.iterdir()} if path.exists() else set()
     holds_run = CONFIG in names
     if names and not holds_run:
@@ -314,14 +324,14 @@ def read_config(path: Path) -> dict[str, Any]:
     return facts
 
 
-def read_curves(path: Path) -> list[Curve]:
-    """The evaluations in a run's `metrics.csv`.
+def read_curves(path: Path, size: int) -> list[Curve]:
+    """The evaluations in the first `size` bytes of a run's `metrics.csv`: what a crash left behind them does not count.
 
     Raises:
       UserError: if the file is not there or damaged.
     """
     try:
-        lines = (path / METRICS).read_text(encoding="utf-8").splitlines()[1:]
+        lines = (path / METRICS).read_bytes()[:size].decode("utf-8").splitlines()[1:]
         fields = (line.split(",") for line in lines)
         return [Curve(int(trial), int(step), float(train), float(validation)) for trial, step, train, validation in fields]
     except (OSError, ValueError):
@@ -356,7 +366,7 @@ def load_results(path: str | Path) -> Results:
         vocabulary = Vocabulary(corpus["characters"])
         return trained_of(trial, config, vocabulary, corpus["longest"], lambda shape: store.trial(trial, shape))
 
-    return Results(sweep, rows, read_curves(path), trained, facts["programs"], str(path))
+    return Results(sweep, rows, read_curves(path, store.manifest["metrics"]), trained, facts["programs"], str(path))
 
 
 def load(path: str | Path, trial: int | str = "best") -> Trained:

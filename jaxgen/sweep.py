@@ -49,8 +49,16 @@ def _sweep(base: Config | Sweep) -> Sweep:
 
 
 def _product(base: Config | Sweep, points: Iterable[Mapping[str, Any]]) -> Sweep:
-    sweep = _sweep(base)
-    return Sweep(sweep.base, tuple({**a, **b} for a, b in itertools.product(sweep.points, list(points))))
+    sweep, points = _sweep(base), [{key: _plain(value) for key, value in point.items()} for point in points]
+    twice = sorted(set(sweep.keys) & {key for point in points for key in point})
+    if twice:
+        raise UserError(f"{twice[0]} is varied twice; give all its values in one place")
+    return Sweep(sweep.base, tuple({**a, **b} for a, b in itertools.product(sweep.points, points)))
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's, which JSON can hold."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def grid(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
@@ -82,12 +90,12 @@ class Uniform:
     log: bool = False
 
     def draw(self, source: stdlib_random.Random) -> float | int:
-        if self.log:
-            value = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
-        else:
-            value = source.uniform(self.low, self.high)
-        value = min(max(value, self.low), self.high)  # exp(log(x)) may step over an end by a rounding
-        return round(value) if isinstance(self.low, int) and isinstance(self.high, int) else value
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        reach = 0.5 if whole else 0.0  # so that rounding gives the ends their full share
+        low, high = self.low - reach, self.high + reach
+        value = math.exp(source.uniform(math.log(low), math.log(high))) if self.log else source.uniform(low, high)
+        value = round(value) if whole else value
+        return min(max(value, self.low), self.high)  # a rounding may step over an end
 
 
 def random(base: Config | Sweep, axes: Mapping[str, Uniform], trials: int, seed: int = 0) -> Sweep:
@@ -112,7 +120,11 @@ def read_axis(text: str) -> tuple[str, list[Any]]:
     key, equals, values = text.partition("=")
     if not equals or not values:
         raise UserError(f"{text!r} is no axis; expected KEY=A,B,..., for instance model.hidden=50,100,200")
-    return key, [parse(key, value) for value in values.split(",")]
+    found = [parse(key, value) for value in values.split(",")]
+    again = next((value for i, value in enumerate(found) if value in found[:i]), None)
+    if again is not None:
+        raise UserError(f"{text!r} has {again!r} twice; a copy is no further evidence: vary the seed with --seeds")
+    return key, found
 
 
 def read_uniform(text: str) -> tuple[str, Uniform]:

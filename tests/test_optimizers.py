@@ -132,10 +132,12 @@ def test_any_optax_optimizer_by_name_and_as_an_object() -> None:
         jax.tree.map(np.testing.assert_array_equal, found, wanted)
 
 
-@pytest.mark.parametrize("name", ["optax.lino", "optax.chain", "optax.clip", "optax.apply_updates"])
+@pytest.mark.parametrize(
+    "name", ["optax.lino", "optax.chain", "optax.clip", "optax.lbfgs", "optax.dpsgd", "optax.scale_by_learning_rate"]
+)
 def test_what_is_no_optimizer_of_optax_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=r"optax\.lion"):
-        lower(adam_config(name=name), 100)
+        lower(adam_config(name=f"optax.{name}"), 100)
 
 
 def test_rule_is_one_structure() -> None:

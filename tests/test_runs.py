@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
 from conftest import same_bits
 
@@ -173,6 +174,41 @@ def test_metrics_that_lost_lines_are_noticed(harm: str, small: Config, corpus: C
     metrics.unlink() if harm == "gone" else metrics.write_text("trial,step\n")
     with pytest.raises(UserError, match="damaged"):
         jaxgen.run(Sweep(small), corpus, out, resume=True)
+
+
+def test_a_lost_manifest_is_no_fresh_start(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    jaxgen.run(Sweep(small), corpus, out)
+    before = (out / "results.csv").read_bytes()
+    (out / "checkpoints" / "manifest.json").unlink()
+    with pytest.raises(UserError, match="manifest"):
+        jaxgen.run(Sweep(small), corpus, out, resume=True)
+    assert (out / "results.csv").read_bytes() == before
+
+
+def test_resuming_mends_the_table(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    jaxgen.run(Sweep(small), corpus, out)
+    before = (out / "results.csv").read_bytes()
+    (out / "results.csv").write_text("")
+    jaxgen.run(Sweep(small), corpus, out, resume=True)
+    assert (out / "results.csv").read_bytes() == before
+
+
+def test_chains_are_arms_of_their_own_and_are_remembered(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    sweep = jaxgen.grid(small, {"optimizer.chain": [optax.lion, optax.adabelief], "seed": np.arange(2)})
+    results = jaxgen.run(sweep, corpus, tmp_path / "run")
+    assert sorted(arm.values["optimizer.chain"] for arm in results.leaderboard()) == ["adabelief", "lion"]
+    assert all(len(arm.rows) == 2 for arm in results.leaderboard())
+    assert jaxgen.sample(jaxgen.load(tmp_path / "run"), 3) == jaxgen.sample(results.best(), 3)
+    other = jaxgen.grid(small, {"optimizer.chain": [optax.lion, optax.sgd], "seed": np.arange(2)})
+    with pytest.raises(UserError, match="another sweep"):
+        jaxgen.run(other, corpus, tmp_path / "run", resume=True)
+
+
+def test_a_bracket_in_the_path_is_refused(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="bracket"):
+        jaxgen.run(Sweep(small), corpus, tmp_path / "run[1]")
 
 
 def test_a_folder_that_cannot_be_made(small: Config, corpus: Corpus, tmp_path: Path) -> None:

@@ -55,8 +55,19 @@ def test_random_has_the_quartiles_of_its_distribution() -> None:
 
 
 def test_whole_numbers_stay_whole() -> None:
-    drawn = {c.model.hidden for c in random(Config(), {"model.hidden": Uniform(1, 4)}, 200)}
-    assert drawn == {1, 2, 3, 4}
+    """Each of 1 to 4 as often (chi-squared at 3 degrees of freedom); on a logarithmic scale by their share of it."""
+    for log in (False, True):
+        drawn = [c.model.hidden for c in random(Config(), {"model.hidden": Uniform(1, 4, log)}, 4000)]
+        assert set(drawn) == {1, 2, 3, 4}
+        shares = [math.log((n + 0.5) / (n - 0.5)) / math.log(9) if log else 0.25 for n in (1, 2, 3, 4)]
+        chi_squared = sum((drawn.count(n) - 4000 * p) ** 2 / (4000 * p) for n, p in zip((1, 2, 3, 4), shares, strict=True))
+        assert chi_squared < 16.3  # the 0.999 quantile
+
+
+def test_a_key_is_varied_once() -> None:
+    sweep = grid(Config(), {"model.hidden": [5, 6]})
+    with pytest.raises(UserError, match="varied twice"):
+        random(sweep, {"model.hidden": Uniform(3, 4)}, 2)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +82,9 @@ def test_read_axis(text: str, wanted: object) -> None:
     assert read_axis(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["model.hidden", "model.hidden=", "=3", "hidden=3", "model.hidden=3,x", "model.hidden=3,,4"])
+@pytest.mark.parametrize(
+    "text", ["model.hidden", "model.hidden=", "=3", "hidden=3", "model.hidden=3,x", "model.hidden=3,,4", "seed=1,1"]
+)
 def test_read_axis_refuses(text: str) -> None:
     with pytest.raises(UserError):
         read_axis(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import unicodedata
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -23,6 +24,11 @@ LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 def number(value: float) -> str:
     """A loss as people read it."""
     return f"{value:.4f}" if math.isfinite(value) else "-"
+
+
+def visible(text: str) -> str:
+    """Text whose control characters a terminal shows and does not obey."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" else c for c in text)
 
 
 def estimate(mean: float, spread: float) -> str:
@@ -53,10 +59,11 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     shown = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
     shown.add_column("", justify="right", no_wrap=True)
     for key in results.keys:
-        shown.add_column(key.rpartition(".")[2].replace("_", " "), no_wrap=True)
-    for name in ("validation", "test"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("trials", no_wrap=True)
+        shown.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold")
+    spread = any(len(arm.sound) > 1 for arm in arms)
+    for name in ("validation", "test"):  # what is ranked is never cut, however many keys vary
+        shown.add_column(name, justify="right", no_wrap=True, min_width=15 if spread else 6)
+    shown.add_column("trials", min_width=6)
     for place, arm in enumerate(arms[:rows], 1):
         # Text, not str: a value such as [red] is no markup.
         values = (Text(cell(arm.values.get(key))) for key in results.keys)
@@ -87,6 +94,7 @@ class Watch:
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._began = time.monotonic()
         self._said = 0.0
+        self._before = 0  # steps of an earlier session, which this one resumed
 
     def __enter__(self) -> Watch:
         if self._live is not None:
@@ -103,6 +111,8 @@ class Watch:
             self._budget = [config.train.steps for config in results.sweep]
             ended = {row.trial: row.steps for row in results.rows}
             self._steps.update(ended)
+            self._steps.update({curve.trial: curve.step for curve in results.curves[:-1]})  # the last is this event's
+            self._before = sum(self._steps.values())
         if isinstance(event, Evaluated):
             self._steps[event.trial] = event.step
         elif isinstance(event, Ended):
@@ -118,7 +128,7 @@ class Watch:
         elif time.monotonic() - self._said > LINE_EVERY:
             self._said = time.monotonic()
             best = min((curve.val_loss for curve in results.curves if math.isfinite(curve.val_loss)), default=math.inf)
-            rate = done / (self._said - self._began)
+            rate = (done - self._before) / (self._said - self._began)
             ended = f"{len(results.rows)} of {len(results.sweep)} trials ended"
             speed = f"{rate:.0f} trial-steps/s, best validation loss {number(best)}"
             self._console.print(f"{done} of {total} steps, {ended}, {speed}", highlight=False, soft_wrap=True)
