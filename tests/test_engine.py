@@ -39,7 +39,7 @@ def trained(
     return ended, evaluated
 
 
-def close(a: Ended, b: Ended) -> None:
+def assert_close(a: Ended, b: Ended) -> None:
     assert (a.status, a.steps, a.best_step) == (b.status, b.steps, b.best_step)
     for name, loss in a.losses.items():
         np.testing.assert_allclose(loss, b.losses[name], rtol=ROUNDING)
@@ -73,19 +73,19 @@ def test_width_and_devices_change_nothing_but_rounding(
     plan: Plan, sweep: Sweep, corpus: Corpus, together: dict[int, Ended]
 ) -> None:
     for number, end in trained(sweep, corpus, plan)[0].items():
-        close(end, together[number])
+        assert_close(end, together[number])
 
 
 def test_order_changes_nothing_but_rounding(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
     order = np.random.default_rng(0).permutation(len(sweep))
     shuffled = trained(Sweep(sweep.base, tuple(sweep.points[i] for i in order)), corpus, Plan(2, 4, 2))[0]
     for place, number in enumerate(order):
-        close(shuffled[place], together[int(number)])
+        assert_close(shuffled[place], together[int(number)])
 
 
 def test_a_trial_alone_is_the_same_trial(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
     for number, point in enumerate(sweep.points):
-        close(trained(Sweep(sweep.base, (point,)), corpus)[0][0], together[number])
+        assert_close(trained(Sweep(sweep.base, (point,)), corpus)[0][0], together[number])
 
 
 def test_a_trial_is_its_three_functions(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from conftest import same_bits
 
 import jaxgen
-from jaxgen import runs
+from jaxgen import folder
 from jaxgen.config import Config, UserError
 from jaxgen.corpus import Corpus, load_corpus
 from jaxgen.engine import SegmentDone
@@ -109,7 +109,7 @@ def test_a_crash_between_saves_loses_nothing_but_time(
 ) -> None:
     """The process dies (here: an exception that nothing catches) after segments that were not saved."""
     out, seen = tmp_path / "run", 0
-    monkeypatch.setattr(runs, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(folder, "SAVE_EVERY", 0.0)
 
     def crash(event: object, results: object) -> None:
         nonlocal seen

@@ -11,11 +11,12 @@ from jinja2 import Environment, PackageLoader
 
 from jaxgen.checkpoint import write
 from jaxgen.config import Config, UserError, flatten
+from jaxgen.folder import read_config
 from jaxgen.generate import labels, sample
 from jaxgen.report import plots
 from jaxgen.report.terminal import cell, number, outcome
 from jaxgen.results import Results
-from jaxgen.runs import load_results, read_config, run_corpus
+from jaxgen.runs import load_results, run_corpus
 
 SAMPLES = 20
 
