@@ -148,7 +148,7 @@ def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{str(path)!r} is not a folder; give another one with --out")
-    if "[" in str(path) or "]" in str(path):  # orbax takes them for a pattern and writes elsewhere
+    if {"[", "]"} & set(str(path.absolute())):  # orbax takes them for a pattern and writes elsewhere
         raise UserError(f"{str(path)!r} holds a bracket, which checkpoints cannot have in their path; give another --out")
     if path.is_symlink() and overwrite:
         raise UserError(f"{str(path)!r} is a symbolic link, which --overwrite does not follow; give the folder itself")

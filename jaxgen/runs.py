@@ -155,12 +155,6 @@ def trained_of(trial: int, config: Config, vocabulary: Vocabulary, longest: int,
     return Trained(trial, config, vocabulary, longest, params, stats)
 
 
-def stored_sweep(path: str | Path) -> Sweep:
-    """The sweep that a run's folder holds."""
-    facts = read_config(Path(path))
-    return Sweep(override(Config(), facts["base"]), tuple(facts["sweep"]["points"]))
-
-
 def load_results(path: str | Path) -> Results:
     """What a run's folder holds, without its corpus.
 
@@ -173,7 +167,7 @@ def load_results(path: str | Path) -> Results:
     if not store.load():
         raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
     rows = [Row(**row) for row in store.manifest["rows"]]
-    sweep = stored_sweep(path)
+    sweep = Sweep(override(Config(), facts["base"]), tuple(facts["sweep"]["points"]))
 
     def trained(trial: int) -> Trained:
         if trial >= len(sweep) or trial < 0:
