@@ -6,6 +6,7 @@ An iterator of events and no printing. It knows a task by its functions alone.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxgen import plan as plans
 from jaxgen import trial as trials
 from jaxgen.config import Config
 from jaxgen.objective import Task
@@ -32,8 +34,7 @@ class Data(NamedTuple):
     validation: Any
     test: Any
     train_part: Any  # as large as the validation split, for the train loss of the results
-    train_curve: Any  # small fixed parts, for the curves
-    validation_curve: Any
+    curves: Any  # small fixed parts of train and validation, for the curves: each array has a first axis of two
 
 
 def prepare(train: Any, validation: Any, test: Any, curve: int = 2048) -> Data:
@@ -43,15 +44,10 @@ def prepare(train: Any, validation: Any, test: Any, curve: int = 2048) -> Data:
         return jax.tree.map(lambda x: x[:rows], split)
 
     size = len(jax.tree.leaves(validation)[0])
-    data = Data(train, validation, test, head(train, size), head(train, min(curve, size)), head(validation, curve))
+    rows = min(curve, size, len(jax.tree.leaves(train)[0]))
+    curves = jax.tree.map(lambda a, b: np.stack([a[:rows], b[:rows]]), train, validation)
+    data = Data(train, validation, test, head(train, size), curves)
     return jax.tree.map(jnp.asarray, data)
-
-
-class Pool(NamedTuple):
-    """The lanes: every leaf has a first axis of the plan's width."""
-
-    config: Config
-    state: TrialState
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Position:
     group: int
     taken: int  # trials of the group that left the queue
     lanes: tuple[int | None, ...]  # the trial in each lane
-    pool: Pool | None  # valid until the next event; None: the group has not begun
+    state: TrialState | None  # of all lanes, valid until the next event; None: the group has not begun
 
 
 @dataclass(frozen=True)
@@ -97,11 +93,11 @@ Event = Evaluated | Ended | SegmentDone
 
 
 class Programs(NamedTuple):
-    """The compiled functions of a group."""
+    """The compiled functions of a group. What they take and give has a first axis of the plan's width, but for the data."""
 
-    fill: Callable[[Pool, Config, jax.Array], Pool]
-    segment: Callable[[Pool, Data], tuple[Pool, dict[str, jax.Array]]]
-    finish: Callable[[Pool, Data, jax.Array], dict[str, jax.Array]]
+    fill: Callable[[Config, TrialState, jax.Array], TrialState]
+    segment: Callable[[Config, TrialState, Data], tuple[TrialState, dict[str, jax.Array]]]
+    finish: Callable[[Config, TrialState, Data, jax.Array], dict[str, jax.Array]]
 
 
 def mesh_of(plan: Plan) -> jax.sharding.Mesh:
@@ -109,39 +105,82 @@ def mesh_of(plan: Plan) -> jax.sharding.Mesh:
     return jax.make_mesh((plan.devices,), (LANES,), axis_types=(AxisType.Auto,), devices=jax.local_devices()[: plan.devices])
 
 
-def over_lanes(lane: Callable[..., Any], idle: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
-    """`lane(config, state, data)` for every lane of a pool: sharded over devices, mapped over chunks, vmapped within one.
+def over_lanes(work: Callable[..., Any], idle: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    """`work(active, config, state, data)` on a pool: sharded over devices, and on each, chunk after chunk of its lanes.
 
-    There are no collectives between lanes. A chunk without an active lane costs nothing: `idle` makes its result.
+    What `work` is given has a first axis of the plan's chunk. There are no collectives between lanes. A chunk without an
+    active lane costs nothing: `idle(state)` makes its result.
     """
 
-    def chunk(active: jax.Array, pool: Pool, data: Data) -> Any:
-        def work() -> Any:
-            return jax.vmap(lambda config, state: lane(config, state, data))(pool.config, pool.state)
+    def chunk(active: jax.Array, config: Config, state: TrialState, data: Data) -> Any:
+        def busy() -> Any:
+            return work(active, config, state, data)
 
-        return jax.lax.cond(active.any(), work, lambda: jax.vmap(idle)(pool.config, pool.state))
+        return jax.lax.cond(active.any(), busy, lambda: idle(state))
 
-    def shard(active: jax.Array, pool: Pool, data: Data) -> Any:
-        chunks = jax.tree.map(lambda x: x.reshape(-1, plan.chunk, *x.shape[1:]), (active, pool))
-        results = jax.lax.map(lambda part: chunk(part[0], part[1], data), chunks)
+    def shard(active: jax.Array, config: Config, state: TrialState, data: Data) -> Any:
+        chunks = jax.tree.map(lambda x: x.reshape(-1, plan.chunk, *x.shape[1:]), (active, config, state))
+        results = jax.lax.map(lambda part: chunk(part[0], part[1], part[2], data), chunks)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
 
     lanes, whole = PartitionSpec(LANES), PartitionSpec()
-    return jax.shard_map(shard, mesh=mesh_of(plan), in_specs=(lanes, lanes, whole), out_specs=lanes, check_vma=False)
+    return jax.shard_map(shard, mesh=mesh_of(plan), in_specs=(lanes, lanes, lanes, whole), out_specs=lanes, check_vma=False)
+
+
+LOOK = 64  # steps between two looks at whether all numbers are finite
+
+
+def stride(longest: int) -> int:
+    """Steps between two looks, such that a segment of `longest` steps is made of equal strides of at most LOOK."""
+    return math.ceil(longest / math.ceil(longest / LOOK))
+
+
+def steps_of(task: Task, config: Config, state: TrialState, data: Data) -> TrialState:
+    """A chunk's lanes after `train.eval_every` updates each, or fewer where the budget or the numbers end.
+
+    The lanes go a stride and are looked at. One in which a number is not finite goes back and takes half the stride, down to
+    a single step, which shows the last finite state: bit by bit what looking after each step shows, at a fraction of the cost.
+    """
+    longest = stride(config.train.eval_every)
+    count = jax.tree.leaves(data.train)[0].shape[0]
+    goal = jnp.minimum(state.step + config.train.eval_every, config.train.steps)
+
+    def going(carry: tuple[TrialState, jax.Array]) -> jax.Array:
+        state, _ = carry
+        return ((state.status == Status.RUNNING) & (state.step < goal)).any()
+
+    def go(carry: tuple[TrialState, jax.Array]) -> tuple[TrialState, jax.Array]:
+        state, length = carry
+        target = jnp.minimum(goal, state.step + length)
+        limited = replace(config, train=replace(config.train, steps=target))
+        # Drawn ahead: a stride's random numbers in one go cost a fraction of the same numbers step by step.
+        ahead = state.step[:, None] + jnp.arange(longest)
+        rows = jax.vmap(lambda c, steps: jax.vmap(lambda step: trials.rows(c, count, step))(steps))(config, ahead)
+
+        def step(i: jax.Array, state: TrialState) -> TrialState:
+            batch = jax.tree.map(lambda x: x[rows[:, i]], data.train)
+            return jax.vmap(lambda *lane: trials.advance(task, *lane)[0])(limited, state, batch)
+
+        running = state.status == Status.RUNNING
+        steps = jnp.where(running, target - state.step, 0)
+        new = jax.lax.fori_loop(0, steps.max(), step, state)
+        sound = jax.vmap(trials.sound)(new)
+        back = trials.where(running & (steps == 1), trials.diverged(state), state)
+        return trials.where(sound, new, back), jnp.where(sound, length, jnp.maximum(steps // 2, 1))
+
+    return jax.lax.while_loop(going, go, (state, jnp.full_like(state.step, longest)))[0]
 
 
 def segment_of(task: Task, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
-    """One lane's segment: `train.eval_every` updates, then an evaluation on the curve parts."""
+    """A chunk's segment: `train.eval_every` updates, then an evaluation on the curve parts."""
+    state = steps_of(task, config, state, data)
 
-    def step(state: TrialState, _: None) -> tuple[TrialState, None]:
-        batch = trials.draw(data.train, config, state.step)
-        return trials.update(task, config, state, batch)[0], None
+    def evaluated(config: Config, state: TrialState) -> tuple[TrialState, dict[str, jax.Array]]:
+        train, validation = jax.lax.map(lambda part: trials.evaluate(task, config, state, part)["loss"], data.curves)
+        state = trials.track(config, state, validation)
+        return state, _segment_metrics(state, train, validation)
 
-    state, _ = jax.lax.scan(step, state, length=config.train.eval_every)
-    train = trials.evaluate(task, config, state, data.train_curve)
-    validation = trials.evaluate(task, config, state, data.validation_curve)
-    state = trials.track(config, state, validation["loss"])
-    return state, _segment_metrics(state, train["loss"], validation["loss"])
+    return jax.vmap(evaluated)(config, state)
 
 
 def _segment_metrics(state: TrialState, train: jax.Array, validation: jax.Array) -> dict[str, jax.Array]:
@@ -160,68 +199,65 @@ def finish_of(task: Task, config: Config, best: Best, data: Data) -> dict[str, j
     return {name: trials.evaluate(task, config, best, part)["loss"] for name, part in parts.items()}
 
 
+def begin(task: Task, config: Config) -> TrialState:
+    """A lane's state before its first step."""
+    return trials.init(task, config, trials.stream(config.seed, trials.Stream.START))
+
+
 @functools.lru_cache(maxsize=16)  # so that a second sweep of the same structure in one process does not compile again
 def programs(task: Task, plan: Plan) -> Programs:
     """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call."""
-    sharding = NamedSharding(mesh_of(plan), PartitionSpec(LANES))
-    zero = jnp.zeros((), jnp.float32)
 
-    def fill(pool: Pool, incoming: Config, places: jax.Array) -> Pool:
-        state = jax.vmap(lambda c: trials.init(task, c, trials.stream(c.seed, trials.Stream.START)))(incoming)
+    def zeros(state: TrialState) -> jax.Array:
+        return jnp.zeros(state.status.shape, jnp.float32)
 
-        def put(new: jax.Array, old: jax.Array) -> jax.Array:
-            return jnp.where(places.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+    def start(places: jax.Array, config: Config, state: TrialState, _: Any) -> TrialState:
+        return trials.where(places, jax.vmap(functools.partial(begin, task))(config), state)
 
-        return jax.tree.map(put, Pool(incoming, state), pool)
+    def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
+        return segment_of(task, config, state, data)
 
-    segment_lanes = over_lanes(
-        functools.partial(segment_of, task), lambda config, state: (state, _segment_metrics(state, zero, zero)), plan
-    )
-    finish_lanes = over_lanes(
-        lambda config, state, data: finish_of(task, config, state.best, data),
-        lambda config, state: dict.fromkeys(("train_loss", "val_loss", "test_loss"), zero),
-        plan,
-    )
+    def losses(_: jax.Array, config: Config, state: TrialState, data: Data) -> dict[str, jax.Array]:
+        return jax.vmap(lambda c, s: finish_of(task, c, s.best, data))(config, state)
 
-    def segment(pool: Pool, data: Data) -> tuple[Pool, dict[str, jax.Array]]:
-        state, metrics = segment_lanes(pool.state.status == Status.RUNNING, pool, data)
-        return Pool(pool.config, state), metrics
+    starting = over_lanes(start, lambda state: state, plan)
+    working = over_lanes(work, lambda state: (state, _segment_metrics(state, zeros(state), zeros(state))), plan)
+    finishing = over_lanes(losses, lambda state: dict.fromkeys(("train_loss", "val_loss", "test_loss"), zeros(state)), plan)
 
-    def finish(pool: Pool, data: Data, ended: jax.Array) -> dict[str, jax.Array]:
-        return finish_lanes(ended, pool, data)
+    def fill(config: Config, state: TrialState, places: jax.Array) -> TrialState:
+        return starting(places, config, state, None)
+
+    def segment(config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
+        return working(state.status == Status.RUNNING, config, state, data)
+
+    def finish(config: Config, state: TrialState, data: Data, ended: jax.Array) -> dict[str, jax.Array]:
+        return finishing(ended, config, state, data)
 
     return Programs(
-        jax.jit(fill, donate_argnums=0, out_shardings=sharding),
-        jax.jit(segment, donate_argnums=0),
-        jax.jit(finish),
+        jax.jit(fill, donate_argnames="state", compiler_options=plans.compiler_options(rare=True)),
+        jax.jit(segment, donate_argnames="state", compiler_options=plans.compiler_options()),
+        jax.jit(finish, compiler_options=plans.compiler_options()),
     )
 
 
-def stack(configs: list[Config]) -> Config:
-    """Configs of one structure as one, each leaf with a first axis of trials."""
-
-    def column(*leaves: Any) -> np.ndarray:
-        array = np.stack([np.asarray(leaf) for leaf in leaves])
-        return array.astype(np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32)
-
-    return jax.tree.map(column, *configs)
+def column(leaf: Any, width: int) -> np.ndarray:
+    """A leaf of a config `width` times over, in the type that programs know."""
+    array = np.asarray(leaf)
+    array = array.astype(np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32)
+    return np.broadcast_to(array, (width, *array.shape)).copy()
 
 
-def pool_shape(task: Task, config: Config, width: int) -> Pool:
-    """The shapes and types of a pool of `width` lanes."""
-    state = jax.eval_shape(
-        lambda c: trials.init(task, c, trials.stream(c.seed, trials.Stream.START)),
-        jax.tree.map(lambda x: x[0], stack([config])),
-    )
-    pool = Pool(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), stack([config])), state)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((width, *x.shape), x.dtype), pool)
+def state_shape(task: Task, config: Config, width: int) -> TrialState:
+    """The shapes and types of the state of `width` lanes."""
+    configs = jax.tree.map(lambda leaf: column(leaf, width), config)
+    return jax.eval_shape(jax.vmap(functools.partial(begin, task)), configs)
 
 
-def empty(task: Task, config: Config, plan: Plan) -> Pool:
-    """A pool in which no lane is running."""
-    pool = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), pool_shape(task, config, plan.width))
-    pool.state.status[:] = Status.COMPLETED
-    return jax.device_put(pool, NamedSharding(mesh_of(plan), PartitionSpec(LANES)))
+def empty(task: Task, config: Config, width: int) -> TrialState:
+    """The state of lanes of which none is running."""
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state_shape(task, config, width))
+    state.status[:] = Status.COMPLETED
+    return state
 
 
 def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, start: Position | None = None) -> Iterator[Event]:
@@ -233,38 +269,46 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
       group: the trials, from `sweep.groups`.
       plan: the lanes.
       number: the group's place among the groups of its sweep.
-      start: where to go on; the pool's arrays may lie on the host.
+      start: where to go on; the state's arrays may lie on the host.
     """
     run = programs(task, plan)
     sharding = NamedSharding(mesh_of(plan), PartitionSpec(LANES))
     data = jax.device_put(data, NamedSharding(mesh_of(plan), PartitionSpec()))
-    if start is None or start.pool is None:
-        start = Position(number, 0, (None,) * plan.width, empty(task, group.static, plan))
+    if start is None or start.state is None:
+        start = Position(number, 0, (None,) * plan.width, empty(task, group.static, plan.width))
     lanes, taken = list(start.lanes), start.taken
-    pool = jax.device_put(start.pool, sharding)
+    state = jax.device_put(start.state, sharding)
+    columns = jax.tree.map(lambda leaf: column(leaf, plan.width), group.static)  # the lanes' configs
+    configs = None
+
+    def mask(chosen: list[int]) -> jax.Array:
+        return jax.device_put(np.isin(np.arange(plan.width), chosen), sharding)
+
     while True:
         free = [lane for lane, trial in enumerate(lanes) if trial is None]
         places = free[: len(group.trials) - taken]
+        for lane in places:
+            lanes[lane] = group.trials[taken]
+            taken += 1
+        for lane in range(plan.width) if configs is None else places:
+            if (trial := lanes[lane]) is not None:
+                _put(columns, lane, group.lowered(trial))
+        if places or configs is None:
+            configs = jax.device_put(jax.tree.map(np.copy, columns), sharding)  # copied: a device may read NumPy's memory
         if places:
-            incoming = [group.static] * plan.width
-            for lane in places:
-                incoming[lane], lanes[lane] = group.configs[taken], group.trials[taken]
-                taken += 1
-            mask = np.isin(np.arange(plan.width), places)
-            pool = run.fill(pool, *jax.device_put((stack(incoming), mask), sharding))
+            state = run.fill(configs, state, mask(places))
         occupied = [(lane, trial) for lane, trial in enumerate(lanes) if trial is not None]
         if not occupied:
             return
-        pool, on_device = run.segment(pool, data)
+        state, on_device = run.segment(configs, state, data)
         metrics = jax.device_get(on_device)  # the segment's one transfer
         for lane, trial in occupied:
             values = {name: float(metrics[name][lane]) for name in ("train_loss", "val_loss")}
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]
         if ended:
-            mask = np.isin(np.arange(plan.width), ended)
-            losses = jax.device_get(run.finish(pool, data, jax.device_put(mask, sharding)))
-            best = jax.device_get((pool.state.best.params, pool.state.best.stats))
+            losses = jax.device_get(run.finish(configs, state, data, mask(ended)))
+            best = jax.device_get((state.best.params, state.best.stats))
             for lane in ended:
                 trial, lanes[lane] = lanes[lane], None
                 assert trial is not None
@@ -272,4 +316,11 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
                 values = {name: float(column[lane]) for name, column in losses.items()}
                 status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
                 yield Ended(trial, Status(status), steps, best_step, values, params, stats)
-        yield SegmentDone(replace(start, taken=taken, lanes=tuple(lanes), pool=pool))
+        yield SegmentDone(replace(start, taken=taken, lanes=tuple(lanes), state=state))
+
+
+def _put(columns: Config, lane: int, config: Config) -> None:
+    def put(column: np.ndarray, leaf: Any) -> None:
+        column[lane] = leaf
+
+    jax.tree.map(put, columns, config)

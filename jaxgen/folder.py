@@ -84,14 +84,14 @@ class Folder:
         results.curves.extend(read_curves(self.path, manifest["metrics"]))
         self._curves = len(results.curves)
 
-    def position(self, pool_shape: Callable[[int], Any]) -> Position | None:
+    def position(self, state_shape: Callable[[int], Any]) -> Position | None:
         """Where the run stands; None at its start."""
         manifest = self.store.manifest
         if not manifest["saves"]:
             return None
         group = manifest["group"]
-        pool = self.store.lanes(pool_shape(group)) if manifest["lanes"] else None
-        return Position(group, manifest["taken"], tuple(manifest["in_lanes"]), pool)
+        state = self.store.lanes(state_shape(group)) if manifest["lanes"] else None
+        return Position(group, manifest["taken"], tuple(manifest["in_lanes"]), state)
 
     def save(self, position: Position, results: Results, ended: dict[int, Any], now: bool) -> bool:
         """Saves if it is time or `now`; says whether it did."""
@@ -108,7 +108,7 @@ class Folder:
             "metrics": size,
             "rows": [dataclasses.asdict(row) for row in results.rows],
         }
-        self.store.save(position.pool, ended, progress)
+        self.store.save(position.state, ended, progress)
         write(self.path / RESULTS, results.results_csv())
         self._saved_at = time.monotonic()
         return True

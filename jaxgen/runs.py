@@ -74,7 +74,7 @@ def run(
         results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: folder.store.trial(trial, shape))
         facts = describe(sweep, corpus, plans, name)
         plans = folder.open(facts, results)
-        start = folder.position(lambda group: engine.pool_shape(task, group_list[group].static, plans[group].width))
+        start = folder.position(lambda group: engine.state_shape(task, group_list[group].static, plans[group].width))
     first = 0 if start is None else start.group
     for number in range(first, len(group_list)):
         group = group_list[number]
@@ -129,7 +129,7 @@ def _prepare(
     def data(config: Config) -> engine.Data:
         return engine.prepare(*splits(config.data.split, config.data.split_seed, config.model.context))
 
-    group_list = groups(lower(config, windows(config.data.split, config.data.split_seed)) for config in sweep)
+    group_list = groups(sweep, lambda config: lower(config, windows(config.data.split, config.data.split_seed)))
     return [plan.choose(len(group.trials), width) for group in group_list], group_list, data
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import functools
 import itertools
 import math
 import random as stdlib_random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,46 +165,68 @@ STRENGTHS = (
 
 @dataclass(frozen=True)
 class Group:
-    """Trials that share a program: their numbers in the sweep, and their lowered configs of one tree structure."""
+    """Trials that share a program: their numbers in the sweep, their configs, and how to lower one of these.
+
+    A lowered config has a learning rate for every step, so it is made when its trial takes a lane and not before.
+    """
 
     trials: tuple[int, ...]
     configs: tuple[Config, ...]
+    lower: Callable[[Config], Config]  # all of the group to one tree structure, with leaves of the same shapes
 
-    @property
+    def lowered(self, trial: int) -> Config:
+        """The lowered config of a trial of the group, by its number in the sweep."""
+        return self.lower(self.configs[bisect.bisect_left(self.trials, trial)])
+
+    @functools.cached_property
     def static(self) -> Config:
-        """A config that stands for the group where only its structure matters."""
-        return self.configs[0]
+        """A lowered config that stands for the group where only its structure matters."""
+        return self.lower(self.configs[0])
 
 
-def groups(lowered: Iterable[Config]) -> list[Group]:
-    """The trials' lowered configs by tree structure, in the order of their first trials.
+def groups(configs: Iterable[Config], lower: Callable[[Config], Config]) -> list[Group]:
+    """The trials by the tree structure of their lowered configs, in the order of their first trials.
 
     In each group, strengths that are zero everywhere are left out, the tables of learning rates reach to the longest step
     budget (a trial that is past its own budget does not read them), and no segment is longer than that budget.
+
+    Args:
+      lower: a config as the trial functions take it (`optimizers.lower`).
     """
     import jax  # here, so that reading a sweep's flags needs no JAX
 
     found: dict[Any, list[tuple[int, Config]]] = {}
-    for trial, config in enumerate(lowered):
-        found.setdefault(jax.tree.structure(config), []).append((trial, config))
-    return [Group(tuple(t for t, _ in members), _unify([c for _, c in members])) for members in found.values()]
+    strong: dict[Any, set[tuple[str, str]]] = {}  # the strengths that some trial of the group uses
+    for trial, config in enumerate(configs):
+        lowered = lower(config)
+        structure = jax.tree.structure(lowered)
+        found.setdefault(structure, []).append((trial, config))
+        strong.setdefault(structure, set()).update(s for s in STRENGTHS if getattr(getattr(lowered, s[0]), s[1]))
+    return [
+        Group(
+            tuple(trial for trial, _ in members),
+            tuple(config for _, config in members),
+            functools.partial(
+                _unified,
+                lower=lower,
+                longest=max(config.train.steps for _, config in members),
+                off=tuple(s for s in STRENGTHS if s not in strong[structure]),
+            ),
+        )
+        for structure, members in found.items()
+    ]
 
 
-def _unify(members: list[Config]) -> tuple[Config, ...]:
+def _unified(config: Config, lower: Callable[[Config], Config], longest: int, off: tuple[tuple[str, str], ...]) -> Config:
     import numpy as np
 
-    longest = max(config.train.steps for config in members)
-    off = [(part, key) for part, key in STRENGTHS if all(not getattr(getattr(c, part), key) for c in members)]
-
-    def unify(config: Config) -> Config:
-        rates = np.asarray(config.optimizer.learning_rate)
-        changes: dict[str, dict[str, Any]] = {
-            "optimizer": {"learning_rate": np.pad(rates, (0, longest - len(rates)))},
-            "train": {"eval_every": min(config.train.eval_every, longest)},
-        }
-        for part, key in off:
-            changes.setdefault(part, {})[key] = None
-        parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in changes.items()}
-        return dataclasses.replace(config, **parts)
-
-    return tuple(map(unify, members))
+    lowered = lower(config)
+    rates = np.asarray(lowered.optimizer.learning_rate)
+    changes: dict[str, dict[str, Any]] = {
+        "optimizer": {"learning_rate": np.pad(rates, (0, longest - len(rates)))},
+        "train": {"eval_every": min(lowered.train.eval_every, longest)},
+    }
+    for part, key in off:
+        changes.setdefault(part, {})[key] = None
+    parts = {part: dataclasses.replace(getattr(lowered, part), **values) for part, values in changes.items()}
+    return dataclasses.replace(lowered, **parts)

@@ -88,18 +88,23 @@ def init(task: Task, config: Config, key: jax.Array) -> TrialState:
     return TrialState(zero, jnp.asarray(Status.RUNNING, jnp.int32), params, stats, opened, best)
 
 
+def rows(config: Config, count: int, step: jax.Array) -> jax.Array:
+    """Which rows of `count` make the batch of a step: (B,), drawn with replacement. Trials of one seed get the same ones."""
+    return jax.random.randint(stream(config.seed, Stream.BATCHES, step), (config.train.batch_size,), 0, count)
+
+
 def draw(split: Any, config: Config, step: jax.Array) -> Any:
-    """The batch of a step: B rows of a split, drawn with replacement. Trials of one seed get the same batches."""
-    rows = jax.tree.leaves(split)[0].shape[0]
-    index = jax.random.randint(stream(config.seed, Stream.BATCHES, step), (config.train.batch_size,), 0, rows)
+    """The batch of a step: B rows of a split (`rows`)."""
+    index = rows(config, jax.tree.leaves(split)[0].shape[0], step)
     return jax.tree.map(lambda x: x[index], split)
 
 
-def update(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[TrialState, dict[str, jax.Array]]:
-    """One step on one batch.
+def advance(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[TrialState, dict[str, jax.Array]]:
+    """One step on one batch, in which only the loss is looked at: where it is not finite the trial is marked diverged.
 
-    A state that is not running is returned as it is. Where the loss, the gradient or anything that the step computed is
-    not finite, the state before it is kept whole (BatchNorm's statistics too) and marked diverged.
+    A state that is not running, or past its budget, is returned as it is. To look at every number of a state costs as much
+    as the optimizer itself, so who takes many steps looks now and then (`sound`) and goes back where needed; `update` looks
+    at each.
 
     Returns:
       the new state, and the step's metrics: "loss", the batch's mean without penalties.
@@ -114,30 +119,42 @@ def update(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[T
     updates, opened = chain.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
 
-    running = (state.status == Status.RUNNING) & (state.step < config.train.steps)
-    finite = all_finite((total, grads, params, stats, opened))
+    going = (state.status == Status.RUNNING) & (state.step < config.train.steps)
     old = (state.params, state.stats, state.optimizer)
-    params, stats, opened = where(running & finite, (params, stats, opened), old)
-    step = jnp.where(running & finite, state.step + 1, state.step)
-    status = jnp.where(running & ~finite, Status.DIVERGED, state.status)
-    return TrialState(step, status, params, stats, opened, state.best), {"loss": loss}
+    params, stats, opened = where(going, (params, stats, opened), old)
+    status = jnp.where(going & ~jnp.isfinite(total), Status.DIVERGED, state.status)
+    return TrialState(state.step + going, status, params, stats, opened, state.best), {"loss": loss}
+
+
+def sound(state: TrialState) -> jax.Array:
+    """Whether no loss and no number of the state is other than finite. What is not stays so: infinities and NaN spread."""
+    return (state.status != Status.DIVERGED) & all_finite((state.params, state.stats, state.optimizer))
+
+
+def update(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[TrialState, dict[str, jax.Array]]:
+    """One step on one batch (`advance`). Where the loss, or anything that the step computed, is not finite, the state before
+    it is kept whole (BatchNorm's statistics too) and marked diverged."""
+    new, metrics = advance(task, config, state, batch)
+    return where(sound(new), new, diverged(state)), metrics
+
+
+def diverged(state: TrialState) -> TrialState:
+    """The state, as that of a trial that diverged in its next step."""
+    return state._replace(status=jnp.full_like(state.status, Status.DIVERGED))
 
 
 def evaluate(task: Task, config: Config, state: TrialState | Best, split: Any, chunk: int = 1024) -> dict[str, jax.Array]:
     """Mean loss over a whole split, in evaluation mode, `chunk` rows at a time."""
     rows = jax.tree.leaves(split)[0].shape[0]
-    whole = rows // chunk
+    chunk = min(chunk, rows)
+    padding = -rows % chunk  # rows that count nothing, so that one chunk's program does for all
 
-    def total(part: Any) -> jax.Array:
-        return task.losses(config, state.params, state.stats, part).sum()
+    def total(part: tuple[Any, jax.Array]) -> jax.Array:
+        return jnp.where(part[1], task.losses(config, state.params, state.stats, part[0]), 0.0).sum()
 
-    sums = jnp.zeros((), jnp.float32)
-    if whole:
-        chunks = jax.tree.map(lambda x: x[: whole * chunk].reshape(whole, chunk, *x.shape[1:]), split)
-        sums = jax.lax.map(total, chunks).sum()
-    if rows % chunk:
-        sums = sums + total(jax.tree.map(lambda x: x[whole * chunk :], split))
-    return {"loss": sums / rows}
+    padded = jax.tree.map(lambda x: jnp.pad(x, ((0, padding), *((0, 0),) * (x.ndim - 1))), split)
+    parts = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), (padded, jnp.arange(rows + padding) < rows))
+    return {"loss": jax.lax.map(total, parts).sum() / rows}
 
 
 def track(config: Config, state: TrialState, loss: jax.Array) -> TrialState:
@@ -161,5 +178,9 @@ def all_finite(tree: Any) -> jax.Array:
 
 
 def where(condition: jax.Array, yes: Any, no: Any) -> Any:
-    """One tree or the other, as a whole."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+    """One tree or the other, as a whole; where the condition has axes they are the trees' first ones."""
+
+    def choose(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(condition.reshape(*condition.shape, *(1,) * (a.ndim - condition.ndim)), a, b)
+
+    return jax.tree.map(choose, yes, no)

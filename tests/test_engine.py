@@ -29,7 +29,7 @@ def trained(
     """Each trial's end and every evaluation."""
     splits = split(corpus, "rows", 42, 3)
     ended, evaluated = {}, []
-    for number, group in enumerate(groups(optimizers.lower(config, len(splits.train.targets)) for config in sweep)):
+    for number, group in enumerate(groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))):
         used = plan or choose(len(group.trials))
         for event in engine.train(task or next_character(len(corpus.vocabulary)), engine.prepare(*splits), group, used, number):
             if isinstance(event, Ended):
@@ -100,7 +100,9 @@ def test_a_trial_is_its_three_functions(sweep: Sweep, corpus: Corpus, together: 
         state = update(state)
         if step % 20 == 0:
             best = min(
-                best, (float(trial.evaluate(task, config, state, data.validation_curve)["loss"]), state), key=lambda x: x[0]
+                best,
+                (float(trial.evaluate(task, config, state, jax.tree.map(lambda x: x[1], data.curves))["loss"]), state),
+                key=lambda x: x[0],
             )
     end = together[len(sweep) - 1]
     for name, part in (("val_loss", data.validation), ("test_loss", data.test), ("train_loss", data.train_part)):
@@ -169,7 +171,7 @@ def test_the_seven_optimizers_compile_one_training_program(small: Config, corpus
 
 def test_interrupted_and_resumed_gives_the_same_bits(sweep: Sweep, corpus: Corpus) -> None:
     splits = split(corpus, "rows", 42, 3)
-    (group,) = groups(optimizers.lower(config, len(splits.train.targets)) for config in sweep)
+    (group,) = groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))
     task, data, plan = next_character(len(corpus.vocabulary)), engine.prepare(*splits), Plan(2, 4, 2)
     whole = {e.trial: e for e in engine.train(task, data, group, plan) if isinstance(e, Ended)}
     parts: dict[int, Ended] = {}
@@ -179,7 +181,7 @@ def test_interrupted_and_resumed_gives_the_same_bits(sweep: Sweep, corpus: Corpu
             if isinstance(event, Ended):
                 parts[event.trial] = event
             if isinstance(event, SegmentDone):
-                position = dataclasses.replace(event.position, pool=jax.device_get(event.position.pool))
+                position = dataclasses.replace(event.position, state=jax.device_get(event.position.state))
                 break  # after every single segment
         else:
             break
@@ -205,5 +207,5 @@ def test_a_stored_plan_fits_the_devices_that_there_are() -> None:
 
 def test_a_segment_is_no_longer_than_the_longest_budget(small: Config) -> None:
     base = override(small, {"train.eval_every": 500})
-    (group,) = groups(optimizers.lower(config, 1000) for config in grid(base, {"train.steps": [30, 70]}))
-    assert {config.train.eval_every for config in group.configs} == {70}
+    (group,) = groups(grid(base, {"train.steps": [30, 70]}), lambda config: optimizers.lower(config, 1000))
+    assert {group.lowered(trial).train.eval_every for trial in group.trials} == {70}

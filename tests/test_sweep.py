@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from experiments.ablations import ABLATIONS
 from jaxgen.config import OPTIMIZERS, Config, UserError, override
 from jaxgen.optimizers import lower
-from jaxgen.sweep import Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
+from jaxgen.sweep import Group, Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
 
 
 def test_grid_is_every_combination_in_order() -> None:
@@ -106,31 +106,31 @@ def test_values_are_checked_when_the_sweep_is_read() -> None:
         list(grid(Config(), {"optimizer.learning_rate": [0.1, -0.1]}))
 
 
-def lowered(sweep: Sweep) -> list[Config]:
-    return [lower(config, 1000) for config in sweep]
+def grouped(sweep: Sweep) -> list[Group]:
+    return groups(sweep, lambda config: lower(config, 1000))
 
 
 def test_groups_are_tree_structures() -> None:
     sweep = grid(Config(), {"model.hidden": [10, 20], "optimizer.name": list(OPTIMIZERS), "seed": range(2)})
-    found = groups(lowered(sweep))
+    found = grouped(sweep)
     assert [group.trials for group in found] == [tuple(range(14)), tuple(range(14, 28))]
     for group in found:
-        assert len({jax.tree.structure(config) for config in group.configs}) == 1
+        assert len({jax.tree.structure(config) for config in map(group.lowered, group.trials)}) == 1
 
 
 def test_a_strength_of_zero_everywhere_leaves_the_program() -> None:
-    off = groups(lowered(seeds(Config(), 2)))[0].static
+    off = grouped(seeds(Config(), 2))[0].static
     assert off.regularizer.dropout is None
     assert off.regularizer.l2 is None
     assert off.optimizer.clip_norm is None
-    mixed = groups(lowered(grid(Config(), {"regularizer.dropout": [0.0, 0.5]})))
+    mixed = grouped(grid(Config(), {"regularizer.dropout": [0.0, 0.5]}))
     assert len(mixed) == 1
-    assert [config.regularizer.dropout for config in mixed[0].configs] == [0.0, 0.5]
+    assert [config.regularizer.dropout for config in map(mixed[0].lowered, (0, 1))] == [0.0, 0.5]
 
 
 def test_step_budgets_share_a_program() -> None:
-    (group,) = groups(lowered(grid(Config(), {"train.steps": [10, 30], "optimizer.schedule": ["constant", "cosine"]})))
-    tables = [config.optimizer.learning_rate for config in group.configs]
+    (group,) = grouped(grid(Config(), {"train.steps": [10, 30], "optimizer.schedule": ["constant", "cosine"]}))
+    tables = [config.optimizer.learning_rate for config in map(group.lowered, group.trials)]
     assert {len(table) for table in tables} == {30}  # pyright: ignore[reportArgumentType]
 
 
