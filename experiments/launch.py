@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from experiments.cli import Signals
+from jaxgen.cache import keep_programs, private_folder
 from jaxgen.corpus import load_corpus
 from jaxgen.generate import novelty, sample
 from jaxgen.plan import use_every_core
@@ -17,12 +18,26 @@ from jaxgen.sweep import Sweep
 NAMES = 20
 
 
-def launch(sweep: Sweep, name: str, out: Path, *, resume: bool, overwrite: bool, width: int | None = None) -> None:
+def launch(
+    sweep: Sweep,
+    name: str,
+    out: Path,
+    *,
+    resume: bool,
+    overwrite: bool,
+    width: int | None = None,
+    chunk: int | None = None,
+    devices: int | None = None,
+    cache: bool = True,
+) -> None:
     """Trains the sweep in `out` and prints what came of it."""
     from rich.console import Console
 
     signals = Signals()
     use_every_core()
+    kept = private_folder() if cache else None
+    if kept is not None:
+        keep_programs(kept)
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 120  # a log has no width of its own
@@ -40,6 +55,9 @@ def launch(sweep: Sweep, name: str, out: Path, *, resume: bool, overwrite: bool,
                 resume=resume,
                 overwrite=overwrite,
                 width=width,
+                chunk=chunk,
+                devices=devices,
+                cache=kept,
                 name=name,
                 listener=watch,
                 stop=signals.wish,

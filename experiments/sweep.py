@@ -46,7 +46,13 @@ class Flags:
     seeds: int | None = None
     """Seeds a configuration, from --seed on. None: the ablation's own, else 1."""
     width: int | None = None
-    """Lanes. None: what suits the machine."""
+    """Lanes in all. None: measured."""
+    chunk: int | None = None
+    """Lanes that a device computes at once. None: measured."""
+    devices: int | None = None
+    """Devices to use; CPU cores count. None: all."""
+    no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Keep no compiled programs and no measured plans for the next time."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -129,8 +135,17 @@ def command() -> None:
 
     from experiments.launch import launch
 
-    out = Path(flags.out or f"runs/{name}")
-    launch(sweep, name, out, resume=flags.resume, overwrite=flags.overwrite, width=flags.width)
+    launch(
+        sweep,
+        name,
+        Path(flags.out or f"runs/{name}"),
+        resume=flags.resume,
+        overwrite=flags.overwrite,
+        width=flags.width,
+        chunk=flags.chunk,
+        devices=flags.devices,
+        cache=not flags.no_cache,
+    )
 
 
 if __name__ == "__main__":

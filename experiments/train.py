@@ -28,6 +28,8 @@ class Flags:
     """Go on with the run in --out."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace the run in --out."""
+    no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Keep no compiled programs for the next time."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
@@ -37,7 +39,7 @@ def command() -> None:
     list(sweep)  # every value is allowed, before anything heavy is imported
     from experiments.launch import launch
 
-    launch(sweep, "train", Path(flags.out), resume=flags.resume, overwrite=flags.overwrite)
+    launch(sweep, "train", Path(flags.out), resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 
 from jaxgen.config import UserError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 

@@ -6,9 +6,13 @@ An iterator of events and no printing. It knows a task by its functions alone.
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import jax
@@ -324,3 +328,50 @@ def _put(columns: Config, lane: int, config: Config) -> None:
         column[lane] = leaf
 
     jax.tree.map(put, columns, config)
+
+
+TIMED_STEPS = 32
+
+
+def seconds(task: Task, data: Data, group: Group, plan: Plan, repeat: int = 3) -> float:
+    """How long a trial-step takes under a plan, without evaluation: in seconds, the median of a few short segments.
+
+    The program that is timed is the one that trains. Infinite where the plan does not fit the device's memory.
+    """
+    run = programs(task, plan)
+    sharding = NamedSharding(mesh_of(plan), PartitionSpec(LANES))
+    steps = min(TIMED_STEPS, group.static.train.eval_every)
+
+    def segment(config: Config) -> float:
+        columns = jax.device_put(jax.tree.map(lambda leaf: column(leaf, plan.width), config), sharding)
+        state = jax.device_put(empty(task, config, plan.width), sharding)
+        state = jax.block_until_ready(run.fill(columns, state, jax.device_put(np.ones(plan.width, bool), sharding)))
+        began = time.perf_counter()
+        jax.block_until_ready(run.segment(columns, state, data))
+        return time.perf_counter() - began
+
+    def budget(steps: int) -> Config:
+        return replace(group.static, train=replace(group.static.train, steps=steps))
+
+    try:
+        data = jax.device_put(data, NamedSharding(mesh_of(plan), PartitionSpec()))
+        segment(budget(0))  # compiles
+        taken = [segment(budget(steps)) - segment(budget(0)) for _ in range(repeat)]
+    except jax.errors.JaxRuntimeError as error:
+        if out_of_memory(error):
+            return math.inf
+        raise
+    return max(statistics.median(taken), 0.0) / (steps * plan.width)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device ran out of memory."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def program_key(task: Task, data: Data, group: Group) -> str:
+    """What decides how long a group's program takes, but for the plan: its structure, shapes, devices and versions."""
+    shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), (state_shape(task, group.static, 1), data))
+    kinds = [device.device_kind for device in jax.local_devices()]
+    facts = (str(jax.tree.structure(group.static)), str(shapes), str(kinds), jax.__version__, version("jaxlib"))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()

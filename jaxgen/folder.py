@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxgen import plan
 from jaxgen.checkpoint import FORMAT, Store, write
 from jaxgen.config import UserError, flatten
 from jaxgen.corpus import Corpus
 from jaxgen.engine import Position
-from jaxgen.plan import Plan
+from jaxgen.plan import Plan, Planned, Seconds
 from jaxgen.results import CURVE_HEAD, Curve, Results, Row, curve_csv, named_value, table
 from jaxgen.sweep import Sweep
 
@@ -37,10 +40,14 @@ class Folder:
         self.store = Store(path / CHECKPOINTS)
         self._saved_at = time.monotonic()
         self._curves = 0  # evaluations that are in metrics.csv
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+        self._facts: dict[str, Any] = {}
+        self.plans: list[Planned] = []  # of the groups that have begun
         check_out(path, resume=resume, overwrite=overwrite)
 
-    def open(self, facts: dict[str, Any], results: Results) -> list[Plan]:
-        """Makes the folder or takes up the run in it; returns the plans to use (a resumed run keeps its own)."""
+    def open(self, facts: dict[str, Any], results: Results) -> None:
+        """Makes the folder, or takes up the run in it."""
         if self._overwrite and self.path.exists():
             shutil.rmtree(self.path)
         if (self.path / CONFIG).exists():
@@ -61,7 +68,7 @@ class Folder:
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"cannot make the folder {str(self.path)!r} ({error.strerror}); give another --out") from None
-            write(self.path / CONFIG, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+            write(self.path / CONFIG, _json(facts))
         if self.store.load():
             self._resume(results)
         elif self.store.orphans():
@@ -71,7 +78,16 @@ class Folder:
         else:
             write(self.path / METRICS, table([CURVE_HEAD]))
             write(self.path / RESULTS, results.results_csv())
-        return [plan.fit(Plan(**p)) for p in facts["plan"]]
+        self._facts = facts
+        self.plans = [Planned(plan.fit(Plan(**p["lanes"])), _measured(p)) for p in facts["plan"]]
+
+    def keep(self, group: int, planned: Planned) -> None:
+        """Stores the plan of a group: what it is run under on resume too."""
+        self.plans[group:] = [planned]
+        stored = [_stored(p) for p in self.plans]
+        if stored != self._facts["plan"]:
+            self._facts["plan"] = stored
+            write(self.path / CONFIG, _json(self._facts))
 
     def _resume(self, results: Results) -> None:
         manifest = self.store.manifest
@@ -94,27 +110,58 @@ class Folder:
         return Position(group, manifest["taken"], tuple(manifest["in_lanes"]), state)
 
     def save(self, position: Position, results: Results, ended: dict[int, Any], now: bool) -> bool:
-        """Saves if it is time or `now`; says whether it did."""
-        if not now and time.monotonic() - self._saved_at < SAVE_EVERY:
+        """Saves if it is time or `now`; says whether it did.
+
+        The arrays are copied to the host, and written while training goes on; with `now` all is on disk on return.
+        """
+        busy = self._writing is not None and not self._writing.done()
+        if not now and (busy or time.monotonic() - self._saved_at < SAVE_EVERY):
             return False
-        with open(self.path / METRICS, "a", encoding="utf-8", newline="") as file:
-            file.write(curve_csv(results.curves[self._curves :]))
-            size = file.tell()
+        self.settle()
+        lanes = None if position.state is None else jax.tree.map(lambda x: np.array(x, copy=True), position.state)
+        curves = curve_csv(results.curves[self._curves :])
         self._curves = len(results.curves)
         progress = {
             "group": position.group,
             "taken": position.taken,
             "in_lanes": position.lanes,
-            "metrics": size,
             "rows": [dataclasses.asdict(row) for row in results.rows],
         }
-        self.store.save(position.state, ended, progress)
-        write(self.path / RESULTS, results.results_csv())
+        self._writing = self._writer.submit(self._write, lanes, dict(ended), progress, curves, results.results_csv())
+        if now:
+            self.settle()
         self._saved_at = time.monotonic()
         return True
 
+    def settle(self) -> None:
+        """Waits for what is being written; raises what went wrong."""
+        if self._writing is not None:
+            self._writing.result()
 
-def describe(sweep: Sweep, corpus: Corpus, plans: list[Plan], name: str) -> dict[str, Any]:
+    def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], curves: str, rows: str) -> None:
+        with open(self.path / METRICS, "a", encoding="utf-8", newline="") as file:
+            file.write(curves)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        self.store.save(lanes, ended, progress | {"metrics": size})
+        write(self.path / RESULTS, rows)
+
+
+def _stored(planned: Planned) -> dict[str, Any]:
+    measured = [dataclasses.asdict(p) | {"seconds": s} for p, s in planned.measured.items() if math.isfinite(s)]
+    return {"lanes": dataclasses.asdict(planned.plan), "measured": measured}
+
+
+def _measured(stored: dict[str, Any]) -> Seconds:
+    return {Plan(m["devices"], m["width"], m["chunk"]): m["seconds"] for m in stored["measured"]}
+
+
+def _json(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+
+
+def describe(sweep: Sweep, corpus: Corpus, programs: int, name: str) -> dict[str, Any]:
     """What `config.json` holds."""
     points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
     chain = sweep.base.optimizer.chain
@@ -135,8 +182,8 @@ def describe(sweep: Sweep, corpus: Corpus, plans: list[Plan], name: str) -> dict
         },
         "versions": {package: version(package) for package in PACKAGES},
         "devices": [str(device) for device in jax.local_devices()],
-        "plan": [dataclasses.asdict(p) for p in plans],
-        "programs": len(plans),
+        "plan": [],  # of each group, from when it begins
+        "programs": programs,
     }
 
 

@@ -1,19 +1,25 @@
-"""How lanes lie on the devices: how many shards, and how many lanes are computed at once on each."""
+"""How lanes lie on the devices: how many shards, and how many lanes are computed at once on each; measured, not guessed."""
 
 from __future__ import annotations
 
 import functools
 import math
 import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import jax
 
 from jaxgen.config import UserError
 
-CPU_CHUNK = 4  # lanes whose states together fit a core's second-level cache, for networks of the home task's size
+CPU_CHUNKS = (4, 2, 8, 1, 32)  # 4: lanes whose states fit a core's caches, for networks of the home task's size
 CPU_WIDTH = 64
-ACCELERATOR_WIDTH = 1024
+ACCELERATOR_WIDTHS = (1024, 4096, 256, 16384, 64)
+MEMORY_SHARE = 0.2  # of a device's memory for the lanes' states: gradients, activations and a copy need the rest
+SPEND = 0.1  # of a group's time, at most, goes into measuring
+COST = 10.0  # seconds to compile and measure one plan, as long as none of the group has been
+CLEARLY = 0.95  # timings are noisy
 
 
 @dataclass(frozen=True)
@@ -70,21 +76,138 @@ def _compiles(options: dict[str, bool | str | int]) -> bool:
     return True
 
 
-def choose(trials: int, width: int | None = None) -> Plan:
-    """A plan for a group of `trials` trials on the local devices, of `width` lanes rounded up to fill every device.
+@dataclass(frozen=True)
+class Lanes:
+    """What a plan must keep to. None: free.
+
+    width: lanes in all, rounded up to fill every device. chunk: lanes that a device computes at once. devices: how many.
+    """
+
+    width: int | None = None
+    chunk: int | None = None
+    devices: int | None = None
+
+
+def check(lanes: Lanes) -> None:
+    """Refuses what no plan can keep to.
 
     Raises:
-      UserError: for a width below 1.
+      UserError: for a number below 1, or more devices than there are.
     """
-    if width is not None and width < 1:
-        raise UserError(f"width is {width}, expected 1 or more lanes")
-    cpu = jax.default_backend() == "cpu"
-    limit = min(trials, width or (CPU_WIDTH if cpu else ACCELERATOR_WIDTH))
-    devices = min(jax.local_device_count(), limit)
-    share = math.ceil(limit / devices)  # lanes a device
-    chunks = math.ceil(share / CPU_CHUNK) if cpu else 1
-    chunk = math.ceil(share / chunks)
-    return Plan(devices, devices * chunks * chunk, chunk)
+    for name in ("width", "chunk", "devices"):
+        value = getattr(lanes, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}, expected 1 or more")
+    there = jax.local_device_count()
+    if lanes.devices is not None and lanes.devices > there:
+        raise UserError(f"devices is {lanes.devices}, but there {'are' if there > 1 else 'is'} {there}; give {there} or fewer")
+
+
+def candidates(trials: int, lane_bytes: int = 0, lanes: Lanes | None = None) -> list[Plan]:
+    """The plans worth measuring for a group of `trials` trials, the one that is best by experience first.
+
+    On a CPU they differ in the lanes that a core computes at once (the caches decide), on an accelerator in the width.
+
+    Args:
+      lane_bytes: of one lane's state.
+      lanes: what they must keep to.
+    """
+    lanes = lanes or Lanes()
+    check(lanes)
+
+    def lay(width: int, chunk: int) -> Plan:
+        limit = min(trials, width)
+        shards = min(lanes.devices or jax.local_device_count(), limit)
+        share = math.ceil(limit / shards)  # lanes a device
+        chunks = math.ceil(share / min(chunk, share))
+        even = math.ceil(share / chunks)
+        return Plan(shards, shards * chunks * even, even)
+
+    if jax.default_backend() == "cpu":
+        plans = [lay(lanes.width or CPU_WIDTH, lanes.chunk or c) for c in CPU_CHUNKS]
+    else:
+        fits = MEMORY_SHARE * _memory() / max(lane_bytes, 1)
+        widths = [w for w in ACCELERATOR_WIDTHS if w <= max(fits, min(ACCELERATOR_WIDTHS))]
+        plans = [lay(w, lanes.chunk or w) for w in ([lanes.width] if lanes.width else widths)]
+    return list(dict.fromkeys(plans))
+
+
+def _memory() -> float:
+    """Bytes of all local devices, as far as they tell; else without limit."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    return min(s.get("bytes_limit", math.inf) for s in stats) * len(stats)
+
+
+def choose(trials: int, width: int | None = None) -> Plan:
+    """The plan for a group of `trials` trials that is best by experience (`candidates`)."""
+    return candidates(trials, lanes=Lanes(width))[0]
+
+
+Seconds = Mapping[Plan, float]  # a trial-step, by plan
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan of a group, and what was measured for it: seconds a trial-step by plan; empty where there was no choice."""
+
+    plan: Plan
+    measured: Seconds
+
+    def __str__(self) -> str:
+        if not self.measured:
+            return str(self.plan)
+        vary = "chunk" if len({p.width for p in self.measured}) == 1 else "width"
+        figures = ", ".join(f"{getattr(p, vary)}: {1e6 * s:.3g}" for p, s in self.measured.items())
+        what = {"chunk": "at once", "width": "lanes"}[vary]
+        return f"{self.plan} (measured, us a trial-step by {what}: {figures})"
+
+
+def measure(
+    plans: Sequence[Plan],
+    seconds: Callable[[Plan], float],
+    work: int,
+    known: Seconds,
+    clock: Callable[[], float] = time.monotonic,
+) -> Planned:
+    """The fastest of some plans.
+
+    Measuring goes on while it takes no more than a tenth of what the group's training will take: the first plan's program is
+    compiled in any case, each further one costs as long as that one did.
+
+    Args:
+      plans: in the order of belief; a plan must be CLEARLY faster than an earlier one to be preferred.
+      seconds: measures a plan, in seconds a trial-step; infinite where it does not fit the memory.
+      work: trial-steps of the group.
+      known: what was measured before.
+    """
+    found = {plan: known[plan] for plan in plans if plan in known}
+    spent, last = 0.0, COST
+    for plan in plans:
+        cheapest = min(found.values(), default=math.inf)
+        if plan in found or (math.isfinite(cheapest) and spent + last > SPEND * work * cheapest):
+            continue
+        began = clock()
+        found[plan] = seconds(plan)
+        last = clock() - began
+        spent += last
+    best = next(plan for plan in plans if plan in found)
+    for plan in plans:
+        if found.get(plan, math.inf) < CLEARLY * found[best]:
+            best = plan
+    return Planned(best, found)
+
+
+def halved(plan: Plan) -> Plan:
+    """A plan of half the width.
+
+    Raises:
+      UserError: where a device has one lane already.
+    """
+    share = plan.width // plan.devices
+    if share == 1:
+        raise UserError(f"one lane on each of {plan.devices} devices is out of memory; make the model or the batch smaller")
+    chunk = min(plan.chunk, share // 2)
+    return Plan(plan.devices, plan.devices * chunk * (share // 2 // chunk), chunk)
 
 
 def fit(stored: Plan) -> Plan:

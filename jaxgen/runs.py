@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import jax
 
 from jaxgen import engine, plan
 from jaxgen import trial as trials
+from jaxgen.cache import known, learn
 from jaxgen.checkpoint import Store
 from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Corpus, Splits, Vocabulary, cut, load_corpus, split
@@ -20,7 +21,7 @@ from jaxgen.engine import Ended, Evaluated, Event, Position, SegmentDone
 from jaxgen.folder import CHECKPOINTS, Folder, describe, read_config, read_curves
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
-from jaxgen.plan import Plan
+from jaxgen.plan import Lanes, Planned
 from jaxgen.results import Curve, Results, Row, Trained
 from jaxgen.sweep import Group, Sweep, groups
 
@@ -37,8 +38,11 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     width: int | None = None,
+    chunk: int | None = None,
+    devices: int | None = None,
+    cache: Path | None = None,
     name: str = "sweep",
-    listener: Callable[[Event, Results], None] = lambda event, results: None,
+    listener: Callable[[Event | Planned, Results], None] = lambda event, results: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Results:
     """Trains every trial of a sweep on a corpus.
@@ -47,11 +51,14 @@ def run(
       sweep: from `grid`, `random`, `zipped`, `seeds`, or any configs.
       corpus: from `load_corpus`; the configs' data.path and data.column play no part.
       out: the run's folder; None keeps everything in memory.
-      resume: go on with the run that `out` holds (and start it if it holds none).
+      resume: go on with the run that `out` holds (and start it if it holds none); its plan stays as it was.
       overwrite: remove the run that `out` holds.
-      width: lanes; None: what the plan chooses.
+      width: lanes in all, rounded up to fill every device. None: measured, as are the next two.
+      chunk: lanes that a device computes at once.
+      devices: how many of the local devices.
+      cache: a folder that remembers what was measured (`jaxgen.cache`).
       name: what the sweep is called in `config.json`.
-      listener: is told each of the engine's events, after the results have taken it in.
+      listener: is told each group's plan and each of the engine's events, after the results have taken it in.
       stop: asked after each segment; true saves and raises.
 
     Raises:
@@ -62,7 +69,9 @@ def run(
     sweep = _of(sweep, corpus)
     if not len(sweep):
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
-    plans, group_list, data = _prepare(sweep, corpus, width)
+    lanes = Lanes(width, chunk, devices)
+    plan.check(lanes)
+    group_list, data = _prepare(sweep, corpus)
     task = next_character(len(corpus.vocabulary))
     results = Results(sweep, programs=len(group_list), out=None if out is None else str(out))
     folder = None if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
@@ -72,28 +81,80 @@ def run(
         results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: states[trial])
     else:
         results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: folder.store.trial(trial, shape))
-        facts = describe(sweep, corpus, plans, name)
-        plans = folder.open(facts, results)
-        start = folder.position(lambda group: engine.state_shape(task, group_list[group].static, plans[group].width))
-    first = 0 if start is None else start.group
-    for number in range(first, len(group_list)):
-        group = group_list[number]
-        resumed = start if start is not None and start.group == number else None
-        for event in engine.train(task, data(group.static), group, plans[number], number, resumed):
-            _take(event, results)
-            if isinstance(event, Ended):
-                states[event.trial] = (event.params, event.stats)
-            listener(event, results)
-            if isinstance(event, SegmentDone):
-                asked = stop()
-                if folder is not None and folder.save(event.position, results, states, now=asked):
-                    states.clear()
-                if asked:
-                    raise Interrupted
+        folder.open(describe(sweep, corpus, len(group_list), name), results)
+        start = folder.position(
+            lambda group: engine.state_shape(task, group_list[group].static, folder.plans[group].plan.width)
+        )
+    try:
+        for number in range(0 if start is None else start.group, len(group_list)):
+            group = group_list[number]
+            resumed = start if start is not None and start.group == number else None
+            for event in _train(task, data(group.static), group, number, resumed, folder, lanes, cache):
+                _take(event, results)
+                if isinstance(event, Ended):
+                    states[event.trial] = (event.params, event.stats)
+                listener(event, results)
+                if isinstance(event, SegmentDone):
+                    asked = stop()
+                    if folder is not None and folder.save(event.position, results, states, now=asked):
+                        states.clear()
+                    if asked:
+                        raise Interrupted
+            if folder is not None:
+                folder.save(Position(number + 1, 0, (), None), results, states, now=True)
+                states.clear()
+    finally:
         if folder is not None:
-            folder.save(Position(number + 1, 0, (), None), results, states, now=True)
-            states.clear()
+            folder.settle()  # nothing is written behind the back of who called
     return results
+
+
+def _train(
+    task: Task,
+    data: engine.Data,
+    group: Group,
+    number: int,
+    start: Position | None,
+    folder: Folder | None,
+    lanes: Lanes,
+    cache: Path | None,
+) -> Iterator[Event | Planned]:
+    """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
+    stored = folder.plans if folder is not None else []
+    planned = stored[number] if number < len(stored) else _plan(task, data, group, lanes, cache)
+    while True:
+        if folder is not None:
+            folder.keep(number, planned)
+        yield planned
+        begun = False
+        try:
+            for event in engine.train(task, data, group, planned.plan, number, start):
+                begun = True
+                yield event
+            return
+        except jax.errors.JaxRuntimeError as error:
+            if not engine.out_of_memory(error):
+                raise
+            if begun or (start is not None and start.state is not None):
+                raise UserError(
+                    f"a device is out of memory at {planned.plan}; "
+                    f"start again with --overwrite --width {planned.plan.width // 2}"
+                ) from None
+        planned = Planned(plan.halved(planned.plan), {})
+
+
+def _plan(task: Task, data: engine.Data, group: Group, lanes: Lanes, cache: Path | None) -> Planned:
+    """The fastest of the plans that are worth measuring for a group."""
+    lane = engine.state_shape(task, group.static, 1)
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(lane))
+    found = plan.candidates(len(group.trials), size, lanes)
+    if len(found) == 1:
+        return Planned(found[0], {})
+    key = engine.program_key(task, data, group)
+    work = sum(config.train.steps for config in group.configs)
+    planned = plan.measure(found, lambda p: engine.seconds(task, data, group, p), work, known(cache, key))
+    learn(cache, key, planned.measured)
+    return planned
 
 
 def _of(sweep: Sweep | Iterable[Config], corpus: Corpus) -> Sweep:
@@ -112,10 +173,8 @@ def _of(sweep: Sweep | Iterable[Config], corpus: Corpus) -> Sweep:
     return dataclasses.replace(sweep, base=override(sweep.base, {"data.path": corpus.path, "data.column": corpus.column}))
 
 
-def _prepare(
-    sweep: Sweep, corpus: Corpus, width: int | None
-) -> tuple[list[Plan], list[Group], Callable[[Config], engine.Data]]:
-    """Plans and groups of a sweep, and a group's data from its config. All that the user can have got wrong raises here."""
+def _prepare(sweep: Sweep, corpus: Corpus) -> tuple[list[Group], Callable[[Config], engine.Data]]:
+    """Groups of a sweep, and a group's data from its config. All that the user can have got wrong raises here."""
 
     @functools.cache
     def windows(how: str, seed: int) -> int:
@@ -130,10 +189,10 @@ def _prepare(
         return engine.prepare(*splits(config.data.split, config.data.split_seed, config.model.context))
 
     group_list = groups(sweep, lambda config: lower(config, windows(config.data.split, config.data.split_seed)))
-    return [plan.choose(len(group.trials), width) for group in group_list], group_list, data
+    return group_list, data
 
 
-def _take(event: Event, results: Results) -> None:
+def _take(event: Event | Planned, results: Results) -> None:
     if isinstance(event, Evaluated):
         results.curves.append(Curve(event.trial, event.step, **event.metrics))
     elif isinstance(event, Ended):

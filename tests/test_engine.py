@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import same_bits
@@ -15,7 +16,7 @@ from jaxgen.config import OPTIMIZERS, Config, override
 from jaxgen.corpus import Corpus, split
 from jaxgen.engine import Ended, Evaluated, SegmentDone
 from jaxgen.objective import Task, next_character
-from jaxgen.plan import Plan, choose, fit
+from jaxgen.plan import Plan, choose
 from jaxgen.sweep import Sweep, grid, groups, seeds
 from jaxgen.trial import Status
 
@@ -190,22 +191,67 @@ def test_interrupted_and_resumed_gives_the_same_bits(sweep: Sweep, corpus: Corpu
         assert same_bits((end.params, end.stats, end.losses), (parts[number].params, parts[number].stats, parts[number].losses))
 
 
-def test_plan_covers_the_trials_and_no_more_than_a_chunk_each() -> None:
-    for trials in range(1, 200):
-        plan = choose(trials)
-        assert plan.width % (plan.devices * plan.chunk) == 0
-        assert plan.width >= min(trials, 64)
-        assert plan.width < min(trials, 64) + plan.devices * plan.chunk
-    assert choose(100, width=6).width == 6
-
-
-def test_a_stored_plan_fits_the_devices_that_there_are() -> None:
-    assert fit(Plan(2, 12, 3)) == Plan(2, 12, 3)
-    assert fit(Plan(8, 24, 3)) == Plan(2, 24, 3)
-    assert fit(Plan(3, 9, 3)) == Plan(1, 9, 3)
-
-
 def test_a_segment_is_no_longer_than_the_longest_budget(small: Config) -> None:
     base = override(small, {"train.eval_every": 500})
     (group,) = groups(grid(base, {"train.steps": [30, 70]}), lambda config: optimizers.lower(config, 1000))
     assert {group.lowered(trial).train.eval_every for trial in group.trials} == {70}
+
+
+WRONG = ("loss", "statistic", "parameter")
+
+
+def counting(wrong: str) -> Task:
+    """Its one parameter counts the steps; where it has reached the trial's seed, a number turns bad."""
+
+    def init(config: Config, key: jax.Array) -> tuple[Any, Any]:
+        return {"w": jnp.zeros(3)}, {"s": jnp.zeros(2)}
+
+    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        bad = jax.lax.stop_gradient(params["w"][0]) >= config.seed
+        value = -params["w"].sum()
+        if wrong == "loss":
+            value = jnp.where(bad, jnp.nan, value)
+        if wrong == "parameter":  # the loss stays finite; the slope of a root at 0 does not
+            still = params["w"] - jax.lax.stop_gradient(params["w"])
+            value = value + jnp.sqrt(jnp.where(bad, still, 1.0)).sum()
+        return value, {"s": jnp.where(bad & (wrong == "statistic"), jnp.inf, stats["s"] + 1)}
+
+    def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
+        return jnp.ones(rows.shape[0])
+
+    return Task(init, loss, losses)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_trial_ends_at_its_last_finite_state(wrong: str) -> None:
+    """Whatever step it happens at, in a stride, at its edges, in the first or the last step: the count says which."""
+    budget, every = 150, 70
+    last = [0, 1, 2, 31, 34, 35, 36, 63, 64, 69, 70, 71, 105, 139, 140, 148, 149, 150, 1000]
+    base = override(
+        Config(), {"optimizer.name": "sgd", "optimizer.learning_rate": 1.0, "train.steps": budget, "train.eval_every": every}
+    )
+    (group,) = groups(grid(base, {"seed": last}), lambda config: optimizers.lower(config, 100))
+    rows = np.zeros(20, np.float32)
+    data = engine.prepare(rows, rows, rows)
+    ended = {e.trial: e for e in engine.train(counting(wrong), data, group, Plan(2, 8, 4)) if isinstance(e, Ended)}
+    states: Any = None
+    for event in engine.train(counting(wrong), data, group, Plan(1, len(last), len(last))):
+        if isinstance(event, SegmentDone) and event.position.state is not None:
+            states = jax.device_get(event.position.state)
+    for number, steps in enumerate(last):
+        assert ended[number].steps == min(steps, budget)
+        assert ended[number].status == (Status.DIVERGED if steps < budget else Status.COMPLETED)
+        np.testing.assert_array_equal(states.params["w"][number], min(steps, budget))
+        np.testing.assert_array_equal(states.stats["s"][number], min(steps, budget))
+
+
+def test_a_timed_plan_is_a_plan_that_trains(sweep: Sweep, corpus: Corpus) -> None:
+    splits = split(corpus, "rows", 42, 3)
+    (group,) = groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))
+    task, data, plan = next_character(len(corpus.vocabulary)), engine.prepare(*splits), Plan(2, 4, 2)
+    taken = engine.seconds(task, data, group, plan)
+    assert 0 <= taken < 1
+    segment = engine.programs(task, plan).segment
+    compiled = segment._cache_size()  # pyright: ignore[reportFunctionMemberAccess]  (JAX's own count)
+    list(engine.train(task, data, group, plan))
+    assert segment._cache_size() == compiled  # pyright: ignore[reportFunctionMemberAccess]

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxgen.engine import Ended, Evaluated, Event
+from jaxgen.plan import Planned
 from jaxgen.results import Arm, Results
 
 ROWS = 20  # of the leaderboard while it runs
@@ -106,7 +107,10 @@ class Watch:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, event: Event, results: Results) -> None:
+    def __call__(self, event: Event | Planned, results: Results) -> None:
+        if isinstance(event, Planned):
+            self._console.print(str(event), highlight=False, markup=False, soft_wrap=True)
+            return
         if not self._budget:
             self._budget = [config.train.steps for config in results.sweep]
             ended = {row.trial: row.steps for row in results.rows}

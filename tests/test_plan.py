@@ -1,0 +1,192 @@
+"""How lanes lie on the devices: what is measured, what is believed, and what is done where memory runs out."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from conftest import ROOT, SMALL
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jaxgen
+from jaxgen import cache, engine, plan
+from jaxgen.config import Config, UserError
+from jaxgen.corpus import Corpus
+from jaxgen.plan import Lanes, Plan, Planned, candidates, choose, fit, halved, measure
+
+PLANS = [Plan(2, 64, 4), Plan(2, 64, 2), Plan(2, 64, 8)]
+
+
+def test_plan_covers_the_trials_and_no_more_than_a_chunk_each() -> None:
+    for trials in range(1, 200):
+        for found in candidates(trials):
+            assert found.width % (found.devices * found.chunk) == 0
+            assert found.width >= min(trials, 64)
+            assert found.width < min(trials, 64) + found.devices * found.chunk
+    assert choose(100, width=6).width == 6
+
+
+def test_a_plan_keeps_to_what_is_wished() -> None:
+    assert candidates(100, lanes=Lanes(width=12, chunk=3, devices=1)) == [Plan(1, 12, 3)]
+    assert {p.devices for p in candidates(100, lanes=Lanes(devices=1))} == {1}
+    assert len(candidates(100)) == len(set(candidates(100))) > 3
+    assert candidates(1) == [Plan(1, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("lanes", "said"), [(Lanes(width=0), "width is 0"), (Lanes(chunk=-1), "chunk"), (Lanes(devices=3), "there are 2")]
+)
+def test_what_no_plan_can_keep_to_is_refused(lanes: Lanes, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        candidates(10, lanes=lanes)
+
+
+def test_a_stored_plan_fits_the_devices_that_there_are() -> None:
+    assert fit(Plan(2, 12, 3)) == Plan(2, 12, 3)
+    assert fit(Plan(8, 24, 3)) == Plan(2, 24, 3)
+    assert fit(Plan(3, 9, 3)) == Plan(1, 9, 3)
+
+
+class Stopwatch:
+    """Measures plans at set speeds, and a clock that says measuring one takes ten seconds."""
+
+    def __init__(self, speeds: list[float]) -> None:
+        self.speeds, self.now, self.asked = dict(zip(PLANS, speeds, strict=True)), 0.0, []
+
+    def __call__(self, which: Plan) -> float:
+        self.now += 10.0
+        self.asked.append(which)
+        return self.speeds[which]
+
+    def measured(self, work: int, known: plan.Seconds | None = None) -> Planned:
+        return measure(PLANS, self, work, known or {}, clock=lambda: self.now)
+
+
+def test_the_fastest_plan_is_taken_and_a_tie_goes_to_the_believed_one() -> None:
+    long = 10**9  # trial-steps
+    assert Stopwatch([3e-4, 2e-4, 1e-4]).measured(long).plan == PLANS[2]
+    assert Stopwatch([3e-4, 2.95e-4, 5e-4]).measured(long).plan == PLANS[0]
+    assert Stopwatch([math.inf, 2e-4, 5e-4]).measured(long).plan == PLANS[1]
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(50, 1), (150, 1), (250, 2), (350, 3)])
+def test_measuring_takes_a_tenth_of_the_time_at_most(seconds: float, asked: int) -> None:
+    watch = Stopwatch([1e-3] * 3)
+    watch.measured(int(seconds / 1e-3))
+    assert watch.asked == PLANS[:asked]
+
+
+def test_what_is_known_is_not_measured_again() -> None:
+    watch = Stopwatch([1e-3] * 3)
+    assert watch.measured(1, {PLANS[1]: 5e-4}).plan == PLANS[1]
+    assert watch.asked == []
+    assert watch.measured(10**9, {PLANS[1]: 5e-4}).measured == {PLANS[0]: 1e-3, PLANS[1]: 5e-4, PLANS[2]: 1e-3}
+
+
+def test_a_plan_says_what_was_measured() -> None:
+    assert str(Planned(PLANS[0], {PLANS[0]: 2e-4, PLANS[1]: 3e-4})) == (
+        "64 lanes on 2 cpu devices, 4 at once on each (measured, us a trial-step by at once: 4: 200, 2: 300)"
+    )
+    assert str(Planned(Plan(1, 1, 1), {})) == "1 lanes on 1 cpu device, 1 at once on each"
+
+
+@given(st.integers(1, 8), st.integers(1, 64), st.integers(1, 64))
+def test_halving_ends_at_a_lane_a_device(devices: int, chunks: int, chunk: int) -> None:
+    wide = Plan(devices, devices * chunks * chunk, chunk)
+    for _ in range(13):
+        if wide.width == wide.devices:
+            break
+        narrow = halved(wide)
+        assert narrow.width <= wide.width / 2
+        assert narrow.width >= wide.width / 4
+        assert narrow.width % (narrow.devices * narrow.chunk) == 0
+        wide = narrow
+    with pytest.raises(UserError, match="out of memory"):
+        halved(wide)
+
+
+def test_a_plan_that_does_not_fit_the_memory_is_halved(
+    small: Config, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device's refusal is made up, because a test cannot use up a machine's memory."""
+    sweep = jaxgen.grid(small, {"optimizer.learning_rate": [1e-3, 1e-2, 1e-1, 0.3]})
+    wanted = jaxgen.run(sweep, corpus, width=2)
+    train, said = engine.train, []
+
+    def narrow(task: engine.Task, data: engine.Data, group: engine.Group, plan: Plan, *rest: object) -> object:
+        if plan.width > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return train(task, data, group, plan, *rest)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(engine, "train", narrow)
+    found = jaxgen.run(
+        sweep,
+        corpus,
+        tmp_path / "run",
+        width=4,
+        listener=lambda event, _: said.append(event) if isinstance(event, Planned) else None,
+    )
+    assert [p.plan.width for p in said] == [4, 2]
+    assert found.results_csv() == wanted.results_csv()
+    assert '"width": 2' in (tmp_path / "run" / "config.json").read_text()
+
+
+def test_the_cache_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache.private_folder()
+    assert folder is not None
+    assert folder == tmp_path / "jaxgen"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o770)
+    assert cache.private_folder() is None
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert cache.private_folder() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert cache.private_folder() is None
+
+
+def test_the_cache_remembers_what_was_measured_and_survives_damage(tmp_path: Path) -> None:
+    measured = {PLANS[0]: 2e-4, PLANS[1]: math.inf}
+    cache.learn(tmp_path, "a", measured)
+    cache.learn(tmp_path, "b", {PLANS[2]: 1e-4})
+    assert cache.known(tmp_path, "a") == measured
+    assert cache.known(tmp_path, "c") == {}
+    assert cache.known(None, "a") == {}
+    (tmp_path / cache.PLANS).write_text('{"a": [[1, "x"]]}')
+    assert cache.known(tmp_path, "a") == {}
+    (tmp_path / cache.PLANS).write_text("{")
+    assert cache.known(tmp_path, "a") == {}
+
+
+EIGHT = """
+import sys
+import jaxgen, jax
+assert jax.local_device_count() == 8
+base = jaxgen.override(jaxgen.Config(), eval(sys.argv[2]))
+sweep = jaxgen.seeds(jaxgen.grid(base, {"optimizer.name": ["sgd", "adam"]}), 8)
+for devices in (1, 2, 8):
+    print(jaxgen.run(sweep, jaxgen.load_corpus(sys.argv[1]), width=16, chunk=2, devices=devices).results_csv(), end="END")
+"""
+
+
+def test_one_two_and_eight_devices_agree(corpus: Corpus) -> None:
+    """In a process of its own, whose CPU counts as eight devices."""
+    line = [sys.executable, "-c", EIGHT, str(corpus.path), repr(SMALL)]
+    done = subprocess.run(
+        line, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
+    )
+    tables = [[line.split(",") for line in table.splitlines()] for table in done.stdout.split("END")[:3]]
+    assert len(tables[0]) == 1 + 16
+    for table in tables[1:]:
+        for row, wanted in zip(table, tables[0], strict=True):
+            assert row[:-3] == wanted[:-3]
+            if wanted[0] != "trial":
+                assert [float(x) for x in row[-3:]] == pytest.approx([float(x) for x in wanted[-3:]], rel=2e-5)
