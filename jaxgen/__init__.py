@@ -2,7 +2,8 @@
 
 Reading order: `config` (what defines a trial), `corpus` (file -> windows), `models`, `optimizers` and `objective` (what is
 trained, how, towards what), `trial` (one trial as three pure functions), `sweep` (many trials), `plan` and `engine` (lanes,
-segments, refilling), `checkpoint` and `results`, `folder` (a run's files), `runs` (a sweep on disk), `generate` (new names).
+segments, refilling), `checkpoint`, `cache` (what outlives a process) and `results`, `folder` (a run's files), `runs` (a sweep
+on disk), `generate` (new names).
 """
 
 from __future__ import annotations

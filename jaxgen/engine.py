@@ -97,11 +97,14 @@ Event = Evaluated | Ended | SegmentDone
 
 
 class Programs(NamedTuple):
-    """The compiled functions of a group. What they take and give has a first axis of the plan's width, but for the data."""
+    """The compiled functions of a group. What they take and give has a first axis of the plan's width, but for the data.
+
+    `finish` has one of a single chunk on each device: of the trials that end, which are few at a time.
+    """
 
     fill: Callable[[Config, TrialState, jax.Array], TrialState]
     segment: Callable[[Config, TrialState, Data], tuple[TrialState, dict[str, jax.Array]]]
-    finish: Callable[[Config, TrialState, Data, jax.Array], dict[str, jax.Array]]
+    finish: Callable[[Config, Best, Data, jax.Array], dict[str, jax.Array]]
 
 
 def mesh_of(plan: Plan) -> jax.sharding.Mesh:
@@ -110,19 +113,19 @@ def mesh_of(plan: Plan) -> jax.sharding.Mesh:
 
 
 def over_lanes(work: Callable[..., Any], idle: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
-    """`work(active, config, state, data)` on a pool: sharded over devices, and on each, chunk after chunk of its lanes.
+    """`work(active, config, state, data)` on lanes: sharded over devices, and on each, chunk after chunk of its lanes.
 
     What `work` is given has a first axis of the plan's chunk. There are no collectives between lanes. A chunk without an
     active lane costs nothing: `idle(state)` makes its result.
     """
 
-    def chunk(active: jax.Array, config: Config, state: TrialState, data: Data) -> Any:
+    def chunk(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
         def busy() -> Any:
             return work(active, config, state, data)
 
         return jax.lax.cond(active.any(), busy, lambda: idle(state))
 
-    def shard(active: jax.Array, config: Config, state: TrialState, data: Data) -> Any:
+    def shard(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
         chunks = jax.tree.map(lambda x: x.reshape(-1, plan.chunk, *x.shape[1:]), (active, config, state))
         results = jax.lax.map(lambda part: chunk(part[0], part[1], part[2], data), chunks)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
@@ -212,8 +215,8 @@ def begin(task: Task, config: Config) -> TrialState:
 def programs(task: Task, plan: Plan) -> Programs:
     """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call."""
 
-    def zeros(state: TrialState) -> jax.Array:
-        return jnp.zeros(state.status.shape, jnp.float32)
+    def zeros(state: TrialState | Best) -> jax.Array:
+        return jnp.zeros(jax.tree.leaves(state)[0].shape[0], jnp.float32)
 
     def start(places: jax.Array, config: Config, state: TrialState, _: Any) -> TrialState:
         return trials.where(places, jax.vmap(functools.partial(begin, task))(config), state)
@@ -221,12 +224,12 @@ def programs(task: Task, plan: Plan) -> Programs:
     def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
         return segment_of(task, config, state, data)
 
-    def losses(_: jax.Array, config: Config, state: TrialState, data: Data) -> dict[str, jax.Array]:
-        return jax.vmap(lambda c, s: finish_of(task, c, s.best, data))(config, state)
+    def losses(_: jax.Array, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
+        return jax.vmap(lambda c, b: finish_of(task, c, b, data))(config, best)
 
     starting = over_lanes(start, lambda state: state, plan)
     working = over_lanes(work, lambda state: (state, _segment_metrics(state, zeros(state), zeros(state))), plan)
-    finishing = over_lanes(losses, lambda state: dict.fromkeys(("train_loss", "val_loss", "test_loss"), zeros(state)), plan)
+    finishing = over_lanes(losses, lambda best: dict.fromkeys(("train_loss", "val_loss", "test_loss"), zeros(best)), plan)
 
     def fill(config: Config, state: TrialState, places: jax.Array) -> TrialState:
         return starting(places, config, state, None)
@@ -234,8 +237,8 @@ def programs(task: Task, plan: Plan) -> Programs:
     def segment(config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
         return working(state.status == Status.RUNNING, config, state, data)
 
-    def finish(config: Config, state: TrialState, data: Data, ended: jax.Array) -> dict[str, jax.Array]:
-        return finishing(ended, config, state, data)
+    def finish(config: Config, best: Best, data: Data, ended: jax.Array) -> dict[str, jax.Array]:
+        return finishing(ended, config, best, data)
 
     return Programs(
         jax.jit(fill, donate_argnames="state", compiler_options=plans.compiler_options(rare=True)),
@@ -310,14 +313,18 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
             values = {name: float(metrics[name][lane]) for name in ("train_loss", "val_loss")}
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]
-        if ended:
-            losses = jax.device_get(run.finish(configs, state, data, mask(ended)))
-            best = jax.device_get((state.best.params, state.best.stats))
-            for lane in ended:
+        best = jax.device_get(state.best) if ended else None
+        at_once = plan.devices * plan.chunk
+        for part in (ended[i : i + at_once] for i in range(0, len(ended), at_once)):
+            index = np.array(part + part[:1] * (at_once - len(part)))  # a chunk is always full
+            finals = jax.tree.map(lambda x, index=index: x[index], (columns, best))
+            used = np.arange(at_once) < len(part)
+            losses = jax.device_get(run.finish(*jax.device_put(finals, sharding), data, jax.device_put(used, sharding)))
+            for place, lane in enumerate(part):
                 trial, lanes[lane] = lanes[lane], None
                 assert trial is not None
-                params, stats = jax.tree.map(lambda x, lane=lane: x[lane], best)
-                values = {name: float(column[lane]) for name, column in losses.items()}
+                params, stats = jax.tree.map(lambda x, place=place: x[place], (finals[1].params, finals[1].stats))
+                values = {name: float(column[place]) for name, column in losses.items()}
                 status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
                 yield Ended(trial, Status(status), steps, best_step, values, params, stats)
         yield SegmentDone(replace(start, taken=taken, lanes=tuple(lanes), state=state))
@@ -330,11 +337,11 @@ def _put(columns: Config, lane: int, config: Config) -> None:
     jax.tree.map(put, columns, config)
 
 
-TIMED_STEPS = 32
+TIMED_STEPS = 16
 
 
-def seconds(task: Task, data: Data, group: Group, plan: Plan, repeat: int = 3) -> float:
-    """How long a trial-step takes under a plan, without evaluation: in seconds, the median of a few short segments.
+def seconds(task: Task, data: Data, group: Group, plan: Plan, repeat: int = 2) -> float:
+    """How long a trial-step takes under a plan, without evaluation: in seconds, from a few short segments.
 
     The program that is timed is the one that trains. Infinite where the plan does not fit the device's memory.
     """
@@ -356,7 +363,8 @@ def seconds(task: Task, data: Data, group: Group, plan: Plan, repeat: int = 3) -
     try:
         data = jax.device_put(data, NamedSharding(mesh_of(plan), PartitionSpec()))
         segment(budget(0))  # compiles
-        taken = [segment(budget(steps)) - segment(budget(0)) for _ in range(repeat)]
+        evaluation = segment(budget(0))
+        taken = [segment(budget(steps)) - evaluation for _ in range(repeat)]
     except jax.errors.JaxRuntimeError as error:
         if out_of_memory(error):
             return math.inf

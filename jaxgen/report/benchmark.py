@@ -21,7 +21,8 @@ def draw(rates: Mapping[str, float], own: Sequence[str], widths: Mapping[int, fl
       hidden: units in a hidden layer -> microseconds a trial-step.
     """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(2, 1, 1))
+    with mpl.rc_context(STYLE):  # axes take their style when they are made
+        left, middle, right = figure.subplots(1, 3, width_ratios=(2, 1, 1))
     names = list(rates)[::-1]
     bars = left.barh(names, [rates[n] for n in names], color=[COLOURS[0] if n in own else COLOURS[1] for n in names])
     left.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
@@ -40,5 +41,4 @@ def draw(rates: Mapping[str, float], own: Sequence[str], widths: Mapping[int, fl
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a picture as PNG."""
-    with mpl.rc_context(STYLE):
-        figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150)

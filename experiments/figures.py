@@ -1,0 +1,292 @@
+"""The benchmark's sections and what comes of them: rates of all subjects, and single figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import jaxgen
+from experiments import measure, peers
+from experiments.measure import Clock, Rate, Scale, Setting, seconds
+from jaxgen.config import Config, override
+from jaxgen.plan import choose
+from jaxgen.sweep import grid
+from jaxgen.trial import Stream, init, stream
+
+SMALL = {"model.hidden": 16, "model.depth": 2, "model.embedding": 4, "train.steps": 20, "train.eval_every": 20}
+USED_UP = "not measured: the time was used up"
+SHORT = 40  # steps of a short segment, to tell the evaluation's time from the steps'
+PEERS = ("eager", "func", "one", "vmap")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number; its name ends with its unit. None: not measured, and the note says why."""
+
+    name: str
+    says: str
+    value: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a benchmark found."""
+
+    machine: Mapping[str, Any]
+    rates: Mapping[str, Rate]
+    figures: tuple[Figure, ...]
+    flop_per_trial_step: int
+    matmul_flop_per_second: float | None
+
+    def ratios(self, key: str) -> dict[str, float | None]:
+        """How many times as fast as each peer a subject is; None where one of both was not measured."""
+        own = self.rates[key].trial_steps_per_second
+        others = {peer: self.rates[peer].trial_steps_per_second for peer in PEERS}
+        return {peer: own / other if own and other else None for peer, other in others.items()}
+
+    def share(self, key: str) -> float | None:
+        """A subject's arithmetic rate as a share of the matmul rate, in percent."""
+        own = self.rates[key].trial_steps_per_second
+        if not own or not self.matmul_flop_per_second:
+            return None
+        return 100 * own * self.flop_per_trial_step / self.matmul_flop_per_second
+
+    def as_json(self) -> str:
+        """The report; every name says its unit."""
+        rows = [
+            {
+                **asdict(rate),
+                "microseconds_per_trial_step": 1e6 / rate.trial_steps_per_second if rate.trial_steps_per_second else None,
+                **{f"times_as_fast_as_{peer}": ratio for peer, ratio in self.ratios(key).items()},
+                "share_of_matmul_rate_percent": self.share(key),
+            }
+            for key, rate in self.rates.items()
+        ]
+        return json.dumps(
+            {
+                "machine": dict(self.machine),
+                "flop_per_trial_step": self.flop_per_trial_step,
+                "matmul_flop_per_second": self.matmul_flop_per_second,
+                "rates": rows,
+                "figures": {figure.name: figure.value for figure in self.figures},
+                "notes": {figure.name: f"{figure.says}. {figure.note}" for figure in self.figures},
+            },
+            indent=2,
+        )
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on."""
+
+    def found(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = {name: found(name) for name in ("jax", "jaxlib", "flax", "optax", "torch")}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "devices": [str(device) for device in jax.devices()],
+        "cores_count": cores,
+        "load_at_start_processes": load,  # of other programs: above 0, the times are not the machine's own
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def measured(scale: Scale, clock: Clock, say: Callable[[str], None]) -> Report:
+    """Every section, in the order of its weight, as far as the time reaches."""
+    about, setting, config = machine(), measure.setting(), Config()
+    hand = (config, len(setting.corpus.vocabulary), setting.splits.train)
+    sweep = measure.sweep_of(scale.trials, {"train.steps": scale.steps})
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        most, some = scale.rounds, max(2, scale.rounds // 2)
+        halves: list[peers.Subject] = []
+
+        def part(place: int) -> peers.Subject:
+            halves.extend(measure.parts_of(setting, sweep) if not halves else ())
+            return halves[place]
+
+        def lanes(width: int, changes: dict[str, Any], name: str, note: str = "") -> peers.Subject:
+            return measure.lanes(setting, choose(width, width), changes, most + 2, name, note)
+
+        wide = {w: {"train.eval_every": 400 if w <= 128 else 100} for w in scale.widths}
+        makers: list[tuple[str, int, int, Callable[[], peers.Subject]]] = [
+            ("matmul", 1, most, measure.matmul),
+            ("eager", 1, most, measure.torch_or_not(lambda: peers.torch_eager(*hand, 100))),
+            ("func", 32, most, measure.torch_or_not(lambda: peers.torch_func(*hand, 32, 10))),
+            ("one", 1, most, lambda: peers.jax_one(*hand, 200)),
+            ("vmap", 32, most, lambda: peers.vmap_scan(*hand, 32, 50)),
+            *(
+                (f"width_{w}", w, most if w <= 32 else some, lambda w=w: lanes(w, wide[w], f"jaxgen, width {w}",
+                 f"evaluation every {wide[w]['train.eval_every']} steps; chunk {choose(w, w).chunk}"))
+                for w in scale.widths
+            ),
+            ("segments", scale.trials, some, lambda: part(0)),
+            ("final", scale.trials, some, lambda: part(1)),
+            ("sweep", scale.trials, some, lambda: measure.whole_run(
+                setting, sweep, out, f"jaxgen.run, {scale.trials} trials", note=f"{scale.steps} steps, to a folder")),
+            ("short", 8, most, lambda: lanes(8, {"train.eval_every": SHORT}, f"width 8, evaluation every {SHORT} steps")),
+            *(
+                (f"hidden_{h}", 8, most,
+                 lambda h=h: lanes(8, {"model.hidden": h, "train.eval_every": 100}, f"jaxgen, width 8, hidden {h}"))
+                for h in scale.hidden
+            ),
+        ]  # fmt: skip
+        soft = Clock(clock.end - 0.35 * clock.left())  # the other sections want some time too
+        found = measure.in_turn(makers, scale.rounds, clock, say, soft)
+    rates = {key: rate for key, (rate, _) in found.items()}
+    params = init(setting.task, measure.group_of(setting, sweep).static, stream(0, Stream.START)).params
+    products = rates.pop("matmul").trial_steps_per_second
+    sections = (costs(rates, scale), sampling(scale, setting, clock), diverging(setting, clock), memory(scale, clock))
+    figures = []
+    for section in sections:
+        for figure in section:
+            say(f"{figure.says}: {figure.note if figure.value is None else f'{figure.value:.3g}'}")
+            figures.append(figure)
+    own = {key: rate for key, rate in rates.items() if key in PEERS or key.startswith(("width", "sweep", "hidden"))}
+    return Report(
+        about, own, tuple(figures), measure.flop(params, config.train.batch_size),
+        products and products * 2 * measure.MATMUL**3,
+    )  # fmt: skip
+
+
+def costs(rates: Mapping[str, Rate], scale: Scale) -> Iterator[Figure]:
+    """What evaluation and everything around the segments cost, from the rates."""
+
+    def time_of(key: str, trial_steps: int) -> float | None:
+        speed = rates[key].trial_steps_per_second if key in rates else None
+        return trial_steps / speed if speed else None
+
+    long, short = time_of("width_8", 400), time_of("short", SHORT)
+    share = None
+    if long and short:
+        step = (long - short) / (400 - SHORT)  # the evaluation is in both
+        share = 100 * max(0.0, 1 - 400 * step / long)
+    yield Figure("evaluation_share_percent", "evaluation's share of a segment of 400 steps, %", share,
+                 f"from segments of 400 and {SHORT} steps at width 8" if share is not None else USED_UP)  # fmt: skip
+    total = scale.trials * scale.steps
+    whole, pure, final = (time_of(key, total) for key in ("sweep", "segments", "final"))
+    known = whole and pure and final
+    note = f"{scale.trials} trials of {scale.steps} steps, jaxgen.run to a folder" if known else USED_UP
+    yield Figure("run_s", "a whole run, s", whole, note)
+    yield Figure("run_segments_s", "its segments alone, s", pure, note)
+    yield Figure("run_final_evaluation_s", "its final evaluation over whole splits alone, s", final, note)
+    rest = whole - pure - final if whole and pure and final else None
+    yield Figure("run_overhead_s", "the rest: engine, folder, cutting windows, s", rest, note)
+    default = Config().train.steps
+    after = None if rest is None or not pure or not final else 100 * rest / (pure * default / scale.steps + final + rest)
+    yield Figure(
+        "run_overhead_percent", "the rest's share of this run, %", 100 * rest / whole if rest and whole else None, note
+    )
+    yield Figure("run_overhead_at_default_percent", f"the same at the default {default} steps, computed, %", after,
+                 "segments grow with the steps, the rest counted as fixed" if after is not None else USED_UP)  # fmt: skip
+    if rest is not None and pure and final:
+        speed = scale.trials * default / (pure * default / scale.steps + final + rest)
+        for peer in PEERS:
+            other = rates[peer].trial_steps_per_second
+            yield Figure(f"run_at_default_times_as_fast_as_{peer}",
+                         f"{scale.trials} trials at {default} steps, computed so, times as fast as {rates[peer].name}",
+                         speed / other if other else None, "" if other else rates[peer].note)  # fmt: skip
+
+
+def sampling(scale: Scale, setting: Setting, clock: Clock) -> Iterator[Figure]:
+    """Names in one call against one call a name."""
+    many, one = f"sampling_{scale.names}_names_s", "sampling_one_at_a_time_names_per_second"
+    says = f"sampling {scale.names:,} names in one call, after compilation, s"
+    if clock.left() < 10:
+        yield Figure(many, says, None, USED_UP)
+        return
+    config = override(Config(), {"train.steps": 50, "train.eval_every": 50})
+    trained = jaxgen.run([config], setting.corpus).best()
+    jaxgen.sample(trained, scale.names)
+    jaxgen.sample(trained, 1)
+    at_once = statistics.median(seconds(lambda seed=seed: jaxgen.sample(trained, scale.names, seed=seed)) for seed in (1, 2, 3))
+    singly = 50 / seconds(lambda: [jaxgen.sample(trained, 1, seed=seed) for seed in range(50)])
+    yield Figure(many, says, at_once)
+    yield Figure("sampling_names_per_second", "the same, names a second", scale.names / at_once)
+    yield Figure(one, "one call a name, names a second", singly, "50 names")
+    yield Figure("sampling_speedup_times", "in one call against one at a time, times as fast", scale.names / at_once / singly)
+
+
+def diverging(setting: Setting, clock: Clock) -> Iterator[Figure]:
+    """Half of the trials diverge in their first step, on fewer lanes than trials; and how time grows with trials."""
+    base = override(Config(), {"optimizer.name": "sgd", "train.steps": 2000, "train.eval_every": 200})
+
+    def sweep(rates: list[float], seeds: int) -> jaxgen.Sweep:
+        return grid(base, {"seed": range(seeds), "optimizer.learning_rate": rates})
+
+    sweeps = {"8": sweep([0.3], 8), "half": sweep([0.3, 1e30], 16), "32": sweep([0.3], 32)}
+    runs = {key: measure.whole_run(setting, value, None, key, width=8) for key, value in sweeps.items()}
+    times: dict[str, list[float]] = {key: [] for key in runs}
+    if clock.left() > 90:
+        runs["8"].burst()
+        for place in range(2):
+            for key, run in runs.items():
+                if clock.left() > 60 or place == 0:
+                    times[key].append(seconds(run.burst))
+    found = {key: statistics.median(values) if values else None for key, values in times.items()}
+    half, whole = found["half"], found["32"]
+    note = "on 8 lanes, 2,000 steps, segments of 200" if whole else USED_UP
+    yield Figure("diverging_half_to_all_sound_ratio", "32 trials of which 16 diverge at once, time to that of 32 sound ones",
+                 half / whole if half and whole else None, note)  # fmt: skip
+    for count in (8, 32):
+        time = found[str(count)]
+        yield Figure(f"sweep_of_{count}_trials_s_per_trial", f"{count} trials, s a trial", time and time / count, note)
+
+
+CHILD = """
+import resource, sys, tempfile
+from jaxgen.plan import use_every_core
+use_every_core()
+import jaxgen
+from experiments.figures import SMALL
+from jaxgen.config import Config, override
+sweep = jaxgen.grid(override(Config(), SMALL), {"seed": range(int(sys.argv[1]))})
+with tempfile.TemporaryDirectory() as folder:
+    with open("data/names.txt") as names, open(folder + "/names.txt", "w") as few:
+        few.writelines(names.readlines()[:1000])
+    jaxgen.run(sweep, jaxgen.load_corpus(folder + "/names.txt"), folder + "/run", width=16)
+try:  # Linux hands a process the ru_maxrss of the one that started it; VmHWM is its own
+    with open("/proc/self/status") as file:
+        print(next(line.split()[1] for line in file if line.startswith("VmHWM")))
+except OSError:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak(trials: int, clock: Clock) -> float | None:
+    """Peak resident memory in MB of a process that trains `trials` small trials on 16 lanes; None if it takes too long."""
+    line = [sys.executable, "-c", CHILD, str(trials)]
+    try:
+        child = subprocess.run(line, capture_output=True, text=True, check=True, timeout=max(1.0, clock.left()))
+    except subprocess.TimeoutExpired:
+        return None
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, in bytes or kilobytes
+    return int(child.stdout.split()[-1]) / unit
+
+
+def memory(scale: Scale, clock: Clock) -> Iterator[Figure]:
+    """Peak memory at equal width, few trials against many."""
+    found = [peak(trials, clock) if clock.left() > 5 else None for trials in (scale.few, scale.many)]
+    for trials, value in zip((scale.few, scale.many), found, strict=True):
+        yield Figure(f"memory_of_{trials}_trials_mb", f"peak memory, {trials:,} small trials on 16 lanes, MB", value,
+                     "a process of its own, run to a folder" if value else USED_UP)  # fmt: skip
+    few, many = found
+    yield Figure("memory_ratio", "the ratio", many / few if few and many else None, "" if few and many else USED_UP)
