@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import re
+import time
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +13,7 @@ from rich.console import Console
 import jaxgen
 from jaxgen.config import Config
 from jaxgen.corpus import Corpus
+from jaxgen.engine import SegmentDone
 from jaxgen.report import plots
 from jaxgen.report.terminal import Watch, leaderboard
 from jaxgen.results import Results
@@ -23,7 +26,13 @@ def test_watch_shows_the_standing_and_its_end(terminal: bool, small: Config, cor
     console = Console(file=out, force_terminal=terminal, width=100, height=60)
     sweep = jaxgen.grid(small, {"optimizer.learning_rate": [1e-3, 1e30], "seed": range(3)})
     with Watch(console) as watch:
-        results = jaxgen.run(sweep, corpus, width=2, listener=watch)
+
+        def slowly(event: Any, results: Results) -> None:
+            watch(event, results)
+            if terminal and isinstance(event, SegmentDone):
+                time.sleep(0.3)  # the live table is drawn four times a second
+
+        results = jaxgen.run(sweep, corpus, width=2, listener=slowly)
     shown = out.getvalue()
     if terminal:
         assert "3 running" in shown or "2 running" in shown
