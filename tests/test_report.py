@@ -39,6 +39,8 @@ def test_watch_shows_the_standing_and_its_end(terminal: bool, small: Config, cor
         assert "/240" in shown.replace(" ", "")
     else:
         assert "\x1b" not in shown
+        plan, shown = shown.split("\n", 1)
+        assert plan == "2 lanes on 2 cpu devices, 1 at once on each"
         # The first line comes after the first segment: two lanes of 20 steps, unless a trial had diverged by then.
         assert re.match(r"40 of 240 steps, 0 of 6 trials ended, \d+ trial-steps/s, best validation loss \d\.\d{4}", shown)
     text = io.StringIO()
