@@ -299,9 +299,6 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
     columns = jax.tree.map(lambda leaf: column(leaf, plan.width), group.static)  # the lanes' configs
     configs = None
 
-    def mask(chosen: list[int]) -> jax.Array:
-        return jax.device_put(np.isin(np.arange(plan.width), chosen), sharding)
-
     while True:
         free = [lane for lane, trial in enumerate(lanes) if trial is None]
         places = free[: len(group.trials) - taken]
@@ -314,7 +311,8 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
         if places or configs is None:
             configs = jax.device_put(jax.tree.map(np.copy, columns), sharding)  # copied: a device may read NumPy's memory
         if places:
-            state = run.fill(configs, state, mask(places))
+            taking = np.isin(np.arange(plan.width), places)
+            state = run.fill(configs, state, jax.device_put(taking, sharding))
         occupied = [(lane, trial) for lane, trial in enumerate(lanes) if trial is not None]
         if not occupied:
             return
@@ -325,14 +323,10 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]
         best = jax.device_get(state.best) if ended else None
-        at_once = plan.devices * plan.chunk
-        for part in (ended[i : i + at_once] for i in range(0, len(ended), at_once)):
-            places = np.arange(len(part)) % plan.devices * plan.chunk + np.arange(len(part)) // plan.devices  # dealt to devices
-            index, used = np.full(at_once, part[0]), np.zeros(at_once, bool)
-            index[places], used[places] = part, True
+        for part, seats, index, used in dealt(ended, plan):
             finals = jax.tree.map(lambda x, index=index: x[index], (columns, best))
             losses = jax.device_get(run.finish(*jax.device_put(finals, sharding), data, jax.device_put(used, sharding)))
-            for place, lane in zip(places.tolist(), part, strict=True):
+            for place, lane in zip(seats, part, strict=True):
                 trial, lanes[lane] = lanes[lane], None
                 assert trial is not None
                 params, stats = jax.tree.map(lambda x, place=place: x[place], (finals[1].params, finals[1].stats))
@@ -340,6 +334,22 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
                 status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
                 yield Ended(trial, Status(status), steps, best_step, values, params, stats)
         yield SegmentDone(replace(start, taken=taken, lanes=tuple(lanes), state=state))
+
+
+def dealt(ended: list[int], plan: Plan) -> Iterator[tuple[list[int], list[int], np.ndarray, np.ndarray]]:
+    """The lanes that ended, as many at a time as `finish` takes, dealt to the devices in turn.
+
+    Returns:
+      each time: some of the lanes; their seats; the lane in every seat, (N,); and whether a seat is used, (N,).
+    """
+    seats = plan.devices * plan.chunk
+    for first in range(0, len(ended), seats):
+        part = ended[first : first + seats]
+        order = np.arange(len(part))
+        places = order % plan.devices * plan.chunk + order // plan.devices
+        index, used = np.full(seats, part[0]), np.zeros(seats, bool)
+        index[places], used[places] = part, True
+        yield part, places.tolist(), index, used
 
 
 def _put(columns: Config, lane: int, config: Config) -> None:
