@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxgen
 from experiments import peers
 from experiments.peers import Subject
-from jaxgen import engine, optimizers
+from jaxgen import engine, optimizers, programs
 from jaxgen.config import Config, override
 from jaxgen.corpus import Corpus, Splits, load_corpus, split
 from jaxgen.engine import SegmentDone
@@ -37,7 +36,7 @@ class Setting(NamedTuple):
 
     corpus: Corpus
     splits: Splits
-    data: engine.Data
+    data: programs.Data
     task: Task
 
 
@@ -86,7 +85,7 @@ def setting(path: str = "data/names.txt") -> Setting:
     """The bundled corpus, cut as the default config cuts it."""
     corpus, config = load_corpus(path), Config()
     splits = split(corpus, config.data.split, config.data.split_seed, config.model.context)
-    return Setting(corpus, splits, engine.prepare(*splits), next_character(len(corpus.vocabulary)))
+    return Setting(corpus, splits, programs.prepare(*splits), next_character(len(corpus.vocabulary)))
 
 
 def sweep_of(trials: int, changes: dict[str, Any]) -> Sweep:
@@ -125,10 +124,10 @@ def lanes(setting: Setting, plan: Plan, changes: dict[str, Any], segments: int, 
     return Subject(name, plan.width, every, burst, note or str(plan))
 
 
-def whole_run(setting: Setting, sweep: Sweep, out: Path | None, name: str, width: int | None = None, note: str = "") -> Subject:
+def whole_run(setting: Setting, sweep: Sweep, out: Path | None, name: str, note: str = "") -> Subject:
     """A whole `jaxgen.run`: windows cut, trials trained, evaluated and saved."""
 
-    plan = choose(len(sweep), width)
+    plan = choose(len(sweep))
 
     def burst() -> None:  # at a given chunk: measuring a plan is not what is measured
         jaxgen.run(sweep, setting.corpus, out, overwrite=out is not None, width=plan.width, chunk=plan.chunk)
@@ -140,17 +139,17 @@ def parts_of(setting: Setting, sweep: Sweep) -> tuple[Subject, Subject]:
     """Of the same sweep, its compiled segments alone, and its final evaluation over whole splits alone."""
     group, plan = group_of(setting, sweep), choose(len(sweep))
     assert plan.width >= len(sweep)
-    run = engine.programs(setting.task, plan)
-    sharding = NamedSharding(engine.mesh_of(plan), PartitionSpec(engine.LANES))
-    data = jax.device_put(setting.data, NamedSharding(engine.mesh_of(plan), PartitionSpec()))
+    run = programs.programs(setting.task, plan)
+    sharding = programs.by_lane(plan)
+    data = jax.device_put(setting.data, programs.everywhere(plan))
     lowered = [group.lowered(trial) for trial in group.trials]
     lowered += [lowered[0]] * (plan.width - len(lowered))
-    columns = jax.tree.map(lambda *leaves: np.stack([engine.column(leaf, 1)[0] for leaf in leaves]), *lowered)
+    columns = jax.tree.map(lambda *leaves: np.stack([programs.column(leaf, 1)[0] for leaf in leaves]), *lowered)
     configs = jax.device_put(columns, sharding)
     places = jax.device_put(np.arange(plan.width) < len(sweep), sharding)
 
     def filled() -> Any:
-        empty = engine.empty(setting.task, group.static, plan.width)
+        empty = programs.empty(setting.task, group.static, plan.width)
         return run.fill(configs, jax.device_put(empty, sharding), places)
 
     def segments() -> None:

@@ -1,57 +1,24 @@
 """A pool of lanes and a queue of trials: lanes train side by side, and a lane whose trial ends takes the next one.
 
-An iterator of events and no printing. It knows a task by its functions alone.
+An iterator of events and no printing.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import math
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxgen import plan as plans
-from jaxgen import trial as trials
 from jaxgen.config import Config
 from jaxgen.objective import Task
 from jaxgen.plan import Plan
+from jaxgen.programs import Data, by_lane, column, empty, everywhere, programs
 from jaxgen.sweep import Group
-from jaxgen.trial import Best, Status, TrialState
-
-LANES = "lanes"
-
-
-class Data(NamedTuple):
-    """What the lanes of a group read: a task's splits, each a pytree of arrays that share their first axis."""
-
-    train: Any
-    validation: Any
-    test: Any
-    train_part: Any  # as large as the validation split, for the train loss of the results
-    curves: Any  # small fixed parts of train and validation, for the curves: each array has a first axis of two
-
-
-def prepare(train: Any, validation: Any, test: Any, curve: int = 2048) -> Data:
-    """The data of a group. `curve`: rows of the parts that curves come from (the first ones: splits come shuffled)."""
-
-    def head(split: Any, rows: int) -> Any:
-        return jax.tree.map(lambda x: x[:rows], split)
-
-    size = len(jax.tree.leaves(validation)[0])
-    rows = min(curve, size, len(jax.tree.leaves(train)[0]))
-    curves = jax.tree.map(lambda a, b: np.stack([a[:rows], b[:rows]]), train, validation)
-    data = Data(train, validation, test, head(train, size), curves)
-    return jax.tree.map(jnp.asarray, data)
+from jaxgen.trial import Status, TrialState
 
 
 @dataclass(frozen=True)
@@ -96,188 +63,6 @@ class SegmentDone:
 Event = Evaluated | Ended | SegmentDone
 
 
-class Programs(NamedTuple):
-    """The compiled functions of a group. What they take and give has a first axis of the plan's width, but for the data.
-
-    `finish` has one of a single chunk on each device: of the trials that end, which are few at a time.
-    """
-
-    fill: Callable[[Config, TrialState, jax.Array], TrialState]
-    segment: Callable[[Config, TrialState, Data], tuple[TrialState, dict[str, jax.Array]]]
-    finish: Callable[[Config, Best, Data, jax.Array], dict[str, jax.Array]]
-
-
-def mesh_of(plan: Plan) -> jax.sharding.Mesh:
-    """The plan's devices in a row; the trial axis lies along it."""
-    return jax.make_mesh((plan.devices,), (LANES,), axis_types=(AxisType.Auto,), devices=jax.local_devices()[: plan.devices])
-
-
-def over_lanes(work: Callable[..., Any], idle: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
-    """`work(active, config, state, data)` on lanes: sharded over devices, and on each, chunk after chunk of its lanes.
-
-    What `work` is given has a first axis of the plan's chunk. There are no collectives between lanes. A chunk without an
-    active lane costs nothing: `idle(state)` makes its result.
-    """
-
-    def chunk(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
-        def busy() -> Any:
-            return work(active, config, state, data)
-
-        return jax.lax.cond(active.any(), busy, lambda: idle(state))
-
-    def shard(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
-        chunks = jax.tree.map(lambda x: x.reshape(-1, plan.chunk, *x.shape[1:]), (active, config, state))
-        results = jax.lax.map(lambda part: chunk(part[0], part[1], part[2], data), chunks)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
-
-    lanes, whole = PartitionSpec(LANES), PartitionSpec()
-    return jax.shard_map(shard, mesh=mesh_of(plan), in_specs=(lanes, lanes, lanes, whole), out_specs=lanes, check_vma=False)
-
-
-LOOK = 64  # steps between two looks at whether all numbers are finite
-
-
-def stride(longest: int) -> int:
-    """Steps between two looks, such that a segment of `longest` steps is made of equal strides of at most LOOK."""
-    return math.ceil(longest / math.ceil(longest / LOOK))
-
-
-def steps_of(task: Task, config: Config, state: TrialState, data: Data) -> TrialState:
-    """A chunk's lanes after `train.eval_every` updates each, or fewer where the budget or the numbers end.
-
-    The lanes go a stride and are looked at. One in which a number is not finite goes back and takes half the stride, down to
-    a single step, which shows the last finite state: bit by bit what looking after each step shows, at a fraction of the cost.
-    """
-    longest = stride(config.train.eval_every)
-    count = jax.tree.leaves(data.train)[0].shape[0]
-    goal = jnp.minimum(state.step + config.train.eval_every, config.train.steps)
-
-    def going(carry: tuple[TrialState, jax.Array]) -> jax.Array:
-        state, _ = carry
-        return ((state.status == Status.RUNNING) & (state.step < goal)).any()
-
-    def go(carry: tuple[TrialState, jax.Array]) -> tuple[TrialState, jax.Array]:
-        state, length = carry
-        target = jnp.minimum(goal, state.step + length)
-        limited = replace(config, train=replace(config.train, steps=target))
-        # Drawn ahead: a stride's random numbers in one go cost a fraction of the same numbers step by step.
-        ahead = state.step[:, None] + jnp.arange(longest)
-        rows = jax.vmap(lambda c, steps: jax.vmap(lambda step: trials.rows(c, count, step))(steps))(config, ahead)
-
-        def step(i: jax.Array, state: TrialState) -> TrialState:
-            batch = jax.tree.map(lambda x: x[rows[:, i]], data.train)
-            return jax.vmap(lambda *lane: trials.advance(task, *lane)[0])(limited, state, batch)
-
-        running = state.status == Status.RUNNING
-        steps = jnp.where(running, target - state.step, 0)
-        new = jax.lax.fori_loop(0, steps.max(), step, state)
-        sound = jax.vmap(trials.sound)(new)
-        back = trials.where(running & (steps == 1), trials.diverged(state), state)
-        return trials.where(sound, new, back), jnp.where(sound, length, jnp.maximum(steps // 2, 1))
-
-    return jax.lax.while_loop(going, go, (state, jnp.full_like(state.step, longest)))[0]
-
-
-def segment_of(task: Task, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
-    """A chunk's segment: `train.eval_every` updates, then an evaluation on the curve parts."""
-    state = steps_of(task, config, state, data)
-
-    def evaluated(config: Config, state: TrialState) -> tuple[TrialState, dict[str, jax.Array]]:
-        train, validation = jax.lax.map(lambda part: trials.evaluate(task, config, state, part)["loss"], data.curves)
-        state = trials.track(config, state, validation)
-        return state, _segment_metrics(state, train, validation)
-
-    return jax.vmap(evaluated)(config, state)
-
-
-def _segment_metrics(state: TrialState, train: jax.Array, validation: jax.Array) -> dict[str, jax.Array]:
-    return {
-        "train_loss": train,
-        "val_loss": validation,
-        "step": state.step,
-        "status": state.status,
-        "best_step": state.best.step,
-    }
-
-
-def finish_of(task: Task, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
-    """One lane's losses at its best step, over whole splits."""
-    parts = {"train_loss": data.train_part, "val_loss": data.validation, "test_loss": data.test}
-    return {name: trials.evaluate(task, config, best, part)["loss"] for name, part in parts.items()}
-
-
-def begin(task: Task, config: Config) -> TrialState:
-    """A lane's state before its first step."""
-    return trials.init(task, config, trials.stream(config.seed, trials.Stream.START))
-
-
-def finishing_plan(plan: Plan) -> Plan:
-    """Where the trials that end are evaluated: as many as a chunk on each device, on a CPU lane by lane.
-
-    They are few at a time, and a CPU's core is as fast with one lane's 1,024 rows as with several lanes'.
-    """
-    width = plan.devices * plan.chunk
-    return Plan(plan.devices, width, 1 if jax.default_backend() == "cpu" else plan.chunk)
-
-
-@functools.lru_cache(maxsize=16)  # so that a second sweep of the same structure in one process does not compile again
-def programs(task: Task, plan: Plan) -> Programs:
-    """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call."""
-
-    def zeros(state: TrialState | Best) -> jax.Array:
-        return jnp.zeros(jax.tree.leaves(state)[0].shape[0], jnp.float32)
-
-    def start(places: jax.Array, config: Config, state: TrialState, _: Any) -> TrialState:
-        return trials.where(places, jax.vmap(functools.partial(begin, task))(config), state)
-
-    def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
-        return segment_of(task, config, state, data)
-
-    def losses(_: jax.Array, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
-        return jax.vmap(lambda c, b: finish_of(task, c, b, data))(config, best)
-
-    starting = over_lanes(start, lambda state: state, plan)
-    working = over_lanes(work, lambda state: (state, _segment_metrics(state, zeros(state), zeros(state))), plan)
-    finishing = over_lanes(
-        losses, lambda best: dict.fromkeys(("train_loss", "val_loss", "test_loss"), zeros(best)), finishing_plan(plan)
-    )
-
-    def fill(config: Config, state: TrialState, places: jax.Array) -> TrialState:
-        return starting(places, config, state, None)
-
-    def segment(config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
-        return working(state.status == Status.RUNNING, config, state, data)
-
-    def finish(config: Config, best: Best, data: Data, ended: jax.Array) -> dict[str, jax.Array]:
-        return finishing(ended, config, best, data)
-
-    return Programs(
-        jax.jit(fill, donate_argnames="state", compiler_options=plans.compiler_options(rare=True)),
-        jax.jit(segment, donate_argnames="state", compiler_options=plans.compiler_options()),
-        jax.jit(finish, compiler_options=plans.compiler_options()),
-    )
-
-
-def column(leaf: Any, width: int) -> np.ndarray:
-    """A leaf of a config `width` times over, in the type that programs know."""
-    array = np.asarray(leaf)
-    array = array.astype(np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32)
-    return np.broadcast_to(array, (width, *array.shape)).copy()
-
-
-def state_shape(task: Task, config: Config, width: int) -> TrialState:
-    """The shapes and types of the state of `width` lanes."""
-    configs = jax.tree.map(lambda leaf: column(leaf, width), config)
-    return jax.eval_shape(jax.vmap(functools.partial(begin, task)), configs)
-
-
-def empty(task: Task, config: Config, width: int) -> TrialState:
-    """The state of lanes of which none is running."""
-    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state_shape(task, config, width))
-    state.status[:] = Status.COMPLETED
-    return state
-
-
 def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, start: Position | None = None) -> Iterator[Event]:
     """Trains every trial of a group and yields what happens.
 
@@ -290,8 +75,8 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
       start: where to go on; the state's arrays may lie on the host.
     """
     run = programs(task, plan)
-    sharding = NamedSharding(mesh_of(plan), PartitionSpec(LANES))
-    data = jax.device_put(data, NamedSharding(mesh_of(plan), PartitionSpec()))
+    sharding = by_lane(plan)
+    data = jax.device_put(data, everywhere(plan))
     if start is None or start.state is None:
         start = Position(number, 0, (None,) * plan.width, empty(task, group.static, plan.width))
     lanes, taken = list(start.lanes), start.taken
@@ -313,6 +98,10 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
         if places:
             taking = np.isin(np.arange(plan.width), places)
             state = run.fill(configs, state, jax.device_put(taking, sharding))
+        if (order := packed(lanes, plan)) is not None:
+            lanes = [lanes[lane] for lane in order]
+            columns, moved = jax.tree.map(lambda x, order=order: x[order], (columns, jax.device_get(state)))
+            configs, state = jax.device_put((jax.tree.map(np.copy, columns), moved), sharding)
         occupied = [(lane, trial) for lane, trial in enumerate(lanes) if trial is not None]
         if not occupied:
             return
@@ -336,6 +125,21 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
         yield SegmentDone(replace(start, taken=taken, lanes=tuple(lanes), state=state))
 
 
+def packed(lanes: Sequence[int | None], plan: Plan) -> list[int] | None:
+    """An order of the lanes in which the busiest device has fewer chunks to compute; None where no order is better.
+
+    As trials end and none waits for their lanes, chunks become sparse, and each costs what a full one does.
+    """
+    running = [lane for lane, trial in enumerate(lanes) if trial is not None]
+    seats = np.arange(plan.width).reshape(plan.devices, -1, plan.chunk)  # (devices, chunks, chunk)
+    busiest = np.isin(seats, running).any(2).sum(1).max()
+    if math.ceil(len(running) / plan.chunk / plan.devices) >= busiest:
+        return None
+    order = np.empty(plan.width, int)
+    order[seats.swapaxes(0, 1).ravel()] = running + [lane for lane, trial in enumerate(lanes) if trial is None]
+    return order.tolist()
+
+
 def dealt(ended: list[int], plan: Plan) -> Iterator[tuple[list[int], list[int], np.ndarray, np.ndarray]]:
     """The lanes that ended, as many at a time as `finish` takes, dealt to the devices in turn.
 
@@ -357,51 +161,3 @@ def _put(columns: Config, lane: int, config: Config) -> None:
         column[lane] = leaf
 
     jax.tree.map(put, columns, config)
-
-
-TIMED_STEPS = 16
-
-
-def seconds(task: Task, data: Data, group: Group, plan: Plan, repeat: int = 2) -> float:
-    """How long a trial-step takes under a plan, without evaluation: in seconds, from a few short segments.
-
-    The program that is timed is the one that trains. Infinite where the plan does not fit the device's memory.
-    """
-    run = programs(task, plan)
-    sharding = NamedSharding(mesh_of(plan), PartitionSpec(LANES))
-    steps = min(TIMED_STEPS, group.static.train.eval_every)
-
-    def segment(config: Config) -> float:
-        columns = jax.device_put(jax.tree.map(lambda leaf: column(leaf, plan.width), config), sharding)
-        state = jax.device_put(empty(task, config, plan.width), sharding)
-        state = jax.block_until_ready(run.fill(columns, state, jax.device_put(np.ones(plan.width, bool), sharding)))
-        began = time.perf_counter()
-        jax.block_until_ready(run.segment(columns, state, data))
-        return time.perf_counter() - began
-
-    def budget(steps: int) -> Config:
-        return replace(group.static, train=replace(group.static.train, steps=steps))
-
-    try:
-        data = jax.device_put(data, NamedSharding(mesh_of(plan), PartitionSpec()))
-        segment(budget(0))  # compiles
-        evaluation = segment(budget(0))
-        taken = [segment(budget(steps)) - evaluation for _ in range(repeat)]
-    except jax.errors.JaxRuntimeError as error:
-        if out_of_memory(error):
-            return math.inf
-        raise
-    return max(statistics.median(taken), 0.0) / (steps * plan.width)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether a device ran out of memory."""
-    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-
-
-def program_key(task: Task, data: Data, group: Group) -> str:
-    """What decides how long a group's program takes, but for the plan: its structure, shapes, devices and versions."""
-    shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), (state_shape(task, group.static, 1), data))
-    kinds = [device.device_kind for device in jax.local_devices()]
-    facts = (str(jax.tree.structure(group.static)), str(shapes), str(kinds), jax.__version__, version("jaxlib"))
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()

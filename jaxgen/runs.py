@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jaxgen import engine, plan
+from jaxgen import engine, plan, timing
 from jaxgen import trial as trials
 from jaxgen.cache import known, learn
 from jaxgen.checkpoint import Store
@@ -22,6 +22,7 @@ from jaxgen.folder import CHECKPOINTS, Folder, describe, read_config, read_curve
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned
+from jaxgen.programs import Data, prepare, state_shape
 from jaxgen.results import Curve, Results, Row, Trained
 from jaxgen.sweep import Group, Sweep, groups
 
@@ -82,9 +83,7 @@ def run(
     else:
         results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: folder.store.trial(trial, shape))
         folder.open(describe(sweep, corpus, len(group_list), name), results)
-        start = folder.position(
-            lambda group: engine.state_shape(task, group_list[group].static, folder.plans[group].plan.width)
-        )
+        start = folder.position(lambda group: state_shape(task, group_list[group].static, folder.plans[group].plan.width))
     try:
         for number in range(0 if start is None else start.group, len(group_list)):
             group = group_list[number]
@@ -111,7 +110,7 @@ def run(
 
 def _train(
     task: Task,
-    data: engine.Data,
+    data: Data,
     group: Group,
     number: int,
     start: Position | None,
@@ -133,7 +132,7 @@ def _train(
                 yield event
             return
         except jax.errors.JaxRuntimeError as error:
-            if not engine.out_of_memory(error):
+            if not timing.out_of_memory(error):
                 raise
             if begun or (start is not None and start.state is not None):
                 raise UserError(
@@ -143,16 +142,16 @@ def _train(
         planned = Planned(plan.halved(planned.plan), {})
 
 
-def _plan(task: Task, data: engine.Data, group: Group, lanes: Lanes, cache: Path | None) -> Planned:
+def _plan(task: Task, data: Data, group: Group, lanes: Lanes, cache: Path | None) -> Planned:
     """The fastest of the plans that are worth measuring for a group."""
-    lane = engine.state_shape(task, group.static, 1)
+    lane = state_shape(task, group.static, 1)
     size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(lane))
     found = plan.candidates(len(group.trials), size, lanes)
     if len(found) == 1:
         return Planned(found[0], {})
-    key = engine.program_key(task, data, group)
+    key = timing.program_key(task, data, group)
     work = sum(config.train.steps for config in group.configs)
-    planned = plan.measure(found, lambda p: engine.seconds(task, data, group, p), work, known(cache, key))
+    planned = plan.measure(found, lambda p: timing.seconds(task, data, group, p), work, known(cache, key))
     learn(cache, key, planned.measured)
     return planned
 
@@ -173,7 +172,7 @@ def _of(sweep: Sweep | Iterable[Config], corpus: Corpus) -> Sweep:
     return dataclasses.replace(sweep, base=override(sweep.base, {"data.path": corpus.path, "data.column": corpus.column}))
 
 
-def _prepare(sweep: Sweep, corpus: Corpus) -> tuple[list[Group], Callable[[Config], engine.Data]]:
+def _prepare(sweep: Sweep, corpus: Corpus) -> tuple[list[Group], Callable[[Config], Data]]:
     """Groups of a sweep, and a group's data from its config. All that the user can have got wrong raises here."""
 
     @functools.cache
@@ -185,8 +184,8 @@ def _prepare(sweep: Sweep, corpus: Corpus) -> tuple[list[Group], Callable[[Confi
     def splits(how: str, seed: int, context: int) -> Splits:
         return split(corpus, how, seed, context)
 
-    def data(config: Config) -> engine.Data:
-        return engine.prepare(*splits(config.data.split, config.data.split_seed, config.model.context))
+    def data(config: Config) -> Data:
+        return prepare(*splits(config.data.split, config.data.split_seed, config.model.context))
 
     group_list = groups(sweep, lambda config: lower(config, windows(config.data.split, config.data.split_seed)))
     return group_list, data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,14 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import same_bits
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jaxgen import engine, optimizers, trial
+from jaxgen import engine, optimizers, programs, timing, trial
 from jaxgen.config import OPTIMIZERS, Config, override
 from jaxgen.corpus import Corpus, split
 from jaxgen.engine import Ended, Evaluated, SegmentDone
 from jaxgen.objective import Task, next_character
 from jaxgen.plan import Plan, choose
-from jaxgen.sweep import Sweep, grid, groups, seeds
+from jaxgen.sweep import Sweep, grid, groups, seeds, zipped
 from jaxgen.trial import Status
 
 # Another width or another program may fuse and round otherwise, and 40 steps of training let a last bit grow.
@@ -31,8 +34,8 @@ def trained(
     splits = split(corpus, "rows", 42, 3)
     ended, evaluated = {}, []
     for number, group in enumerate(groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))):
-        used = plan or choose(len(group.trials))
-        for event in engine.train(task or next_character(len(corpus.vocabulary)), engine.prepare(*splits), group, used, number):
+        used, data = plan or choose(len(group.trials)), programs.prepare(*splits)
+        for event in engine.train(task or next_character(len(corpus.vocabulary)), data, group, used, number):
             if isinstance(event, Ended):
                 ended[event.trial] = event
             elif isinstance(event, Evaluated):
@@ -77,6 +80,53 @@ def test_width_and_devices_change_nothing_but_rounding(
         assert_close(end, together[number])
 
 
+@pytest.mark.parametrize("plan", [Plan(1, 3, 3), Plan(2, 6, 3), Plan(2, 18, 3)], ids=str)
+def test_plans_of_one_chunk_give_the_same_bits(plan: Plan, sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
+    """Other widths and devices, the same lanes at once: on a CPU what a chunk computes is bit by bit the same."""
+    for number, end in trained(sweep, corpus, plan)[0].items():
+        other = together[number]
+        assert same_bits((end.params, end.stats, end.losses), (other.params, other.stats, other.losses))
+
+
+@given(st.sampled_from([Plan(1, 6, 2), Plan(2, 8, 2), Plan(2, 12, 3), Plan(8, 16, 1), Plan(2, 2, 1)]), st.data())
+def test_packing_loses_no_lane_and_leaves_no_device_a_chunk_too_many(plan: Plan, data: st.DataObject) -> None:
+    lanes = data.draw(st.lists(st.none() | st.integers(0, 99), min_size=plan.width, max_size=plan.width))
+
+    def busiest(lanes: Sequence[int | None]) -> int:
+        share, chunk = plan.width // plan.devices, plan.chunk
+        devices = [lanes[d * share : (d + 1) * share] for d in range(plan.devices)]
+        return max(sum(any(x is not None for x in d[c : c + chunk]) for c in range(0, share, chunk)) for d in devices)
+
+    least = next(n for n in range(99) if n * plan.chunk * plan.devices >= sum(x is not None for x in lanes))
+    order = engine.packed(lanes, plan)
+    if order is None:
+        assert busiest(lanes) == least
+    else:
+        assert sorted(order) == list(range(plan.width))
+        assert busiest([lanes[lane] for lane in order]) == least < busiest(lanes)
+
+
+def test_packing_changes_no_bit(small: Config, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second trial ends early, the others move together; as if they had stayed."""
+    budgets = [20, 80] * 6
+    sweep = zipped(small, {"seed": range(12), "train.steps": budgets})
+    orders, packed = [], engine.packed
+
+    def noted(lanes: Sequence[int | None], plan: Plan) -> list[int] | None:
+        orders.append(packed(lanes, plan))
+        return orders[-1]
+
+    monkeypatch.setattr(engine, "packed", noted)
+    moved, _ = trained(sweep, corpus, Plan(2, 12, 2))
+    assert sum(order is not None for order in orders) == 1
+    monkeypatch.setattr(engine, "packed", lambda lanes, plan: None)
+    stayed, _ = trained(sweep, corpus, Plan(2, 12, 2))
+    for number, end in moved.items():
+        assert end.steps == budgets[number]
+        other = stayed[number]
+        assert same_bits((end.params, end.stats, end.losses), (other.params, other.stats, other.losses))
+
+
 def test_order_changes_nothing_but_rounding(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
     order = np.random.default_rng(0).permutation(len(sweep))
     shuffled = trained(Sweep(sweep.base, tuple(sweep.points[i] for i in order)), corpus, Plan(2, 4, 2))[0]
@@ -92,7 +142,7 @@ def test_a_trial_alone_is_the_same_trial(sweep: Sweep, corpus: Corpus, together:
 def test_a_trial_is_its_three_functions(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
     """A loop of one's own over init, update and evaluate gives what the engine gives."""
     splits, task = split(corpus, "rows", 42, 3), next_character(len(corpus.vocabulary))
-    data = engine.prepare(*splits)
+    data = programs.prepare(*splits)
     config = optimizers.lower(list(sweep)[-1], len(splits.train.targets))
     state = trial.init(task, config, trial.stream(config.seed, trial.Stream.START))
     update = jax.jit(lambda s: trial.update(task, config, s, trial.draw(data.train, config, s.step))[0])
@@ -173,7 +223,7 @@ def test_the_seven_optimizers_compile_one_training_program(small: Config, corpus
 def test_interrupted_and_resumed_gives_the_same_bits(sweep: Sweep, corpus: Corpus) -> None:
     splits = split(corpus, "rows", 42, 3)
     (group,) = groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))
-    task, data, plan = next_character(len(corpus.vocabulary)), engine.prepare(*splits), Plan(2, 4, 2)
+    task, data, plan = next_character(len(corpus.vocabulary)), programs.prepare(*splits), Plan(2, 4, 2)
     whole = {e.trial: e for e in engine.train(task, data, group, plan) if isinstance(e, Ended)}
     parts: dict[int, Ended] = {}
     position = None
@@ -232,7 +282,7 @@ def test_a_trial_ends_at_its_last_finite_state(wrong: str) -> None:
     )
     (group,) = groups(grid(base, {"seed": last}), lambda config: optimizers.lower(config, 100))
     rows = np.zeros(20, np.float32)
-    data = engine.prepare(rows, rows, rows)
+    data = programs.prepare(rows, rows, rows)
     ended = {e.trial: e for e in engine.train(counting(wrong), data, group, Plan(2, 8, 4)) if isinstance(e, Ended)}
     states: Any = None
     for event in engine.train(counting(wrong), data, group, Plan(1, len(last), len(last))):
@@ -248,10 +298,10 @@ def test_a_trial_ends_at_its_last_finite_state(wrong: str) -> None:
 def test_a_timed_plan_is_a_plan_that_trains(sweep: Sweep, corpus: Corpus) -> None:
     splits = split(corpus, "rows", 42, 3)
     (group,) = groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))
-    task, data, plan = next_character(len(corpus.vocabulary)), engine.prepare(*splits), Plan(2, 4, 2)
-    taken = engine.seconds(task, data, group, plan)
+    task, data, plan = next_character(len(corpus.vocabulary)), programs.prepare(*splits), Plan(2, 4, 2)
+    taken = timing.seconds(task, data, group, plan)
     assert 0 <= taken < 1
-    segment = engine.programs(task, plan).segment
+    segment = programs.programs(task, plan).segment
     compiled = segment._cache_size()  # pyright: ignore[reportFunctionMemberAccess]  (JAX's own count)
     list(engine.train(task, data, group, plan))
     assert segment._cache_size() == compiled  # pyright: ignore[reportFunctionMemberAccess]

@@ -18,7 +18,10 @@ import jaxgen
 from jaxgen import cache, engine, plan
 from jaxgen.config import Config, UserError
 from jaxgen.corpus import Corpus
+from jaxgen.objective import Task
 from jaxgen.plan import Lanes, Plan, Planned, candidates, choose, fit, halved, measure
+from jaxgen.programs import Data
+from jaxgen.sweep import Group
 
 PLANS = [Plan(2, 64, 4), Plan(2, 64, 2), Plan(2, 64, 8)]
 
@@ -119,7 +122,7 @@ def test_a_plan_that_does_not_fit_the_memory_is_halved(
     wanted = jaxgen.run(sweep, corpus, width=2)
     train, said = engine.train, []
 
-    def narrow(task: engine.Task, data: engine.Data, group: engine.Group, plan: Plan, *rest: object) -> object:
+    def narrow(task: Task, data: Data, group: Group, plan: Plan, *rest: object) -> object:
         if plan.width > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
         return train(task, data, group, plan, *rest)  # pyright: ignore[reportArgumentType]
