@@ -75,7 +75,7 @@ def tables(report: Report) -> tuple[Table, Table]:
     rates.add_column("note")
     for key, row in report.rates.items():
         speed, per_step = row.trial_steps_per_second, row.trial_steps_per_second and 1e6 / row.trial_steps_per_second
-        numbers = (speed, per_step, *report.ratios(key).values(), None if key.startswith("hidden") else report.share(key))
+        numbers = (speed, per_step, *report.ratios(key).values(), report.share(key))
         cells = [*map(shown, numbers), "-" if row.compile_seconds is None else f"{row.compile_seconds:.1f}", str(row.bursts)]
         rates.add_row(row.name, *cells, row.note)
     figures = Table(box=SIMPLE_HEAD, padding=(0, 1))

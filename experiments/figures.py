@@ -52,17 +52,20 @@ class Report:
     matmul_flop_per_second: float | None
 
     def ratios(self, key: str) -> dict[str, float | None]:
-        """How many times as fast as each peer a subject is; None where one of both was not measured."""
-        own = self.rates[key].trial_steps_per_second
+        """How many times as fast as each peer a subject is; None where one was not measured or trains another network."""
+        own = self._speed(key)
         others = {peer: self.rates[peer].trial_steps_per_second for peer in PEERS}
         return {peer: own / other if own and other else None for peer, other in others.items()}
 
     def share(self, key: str) -> float | None:
-        """A subject's arithmetic rate as a share of the matmul rate, in percent."""
-        own = self.rates[key].trial_steps_per_second
+        """A subject's arithmetic rate as a share of the matmul rate, in percent; None as in `ratios`."""
+        own = self._speed(key)
         if not own or not self.matmul_flop_per_second:
             return None
         return 100 * own * self.flop_per_trial_step / self.matmul_flop_per_second
+
+    def _speed(self, key: str) -> float | None:
+        return None if key.startswith("hidden") else self.rates[key].trial_steps_per_second
 
     def as_json(self) -> str:
         """The report; every name says its unit."""
