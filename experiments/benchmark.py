@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from experiments.cli import main, parse
+from experiments.cli import Signals, main, parse
 from jaxgen.config import UserError
 
 if TYPE_CHECKING:  # heavy
@@ -117,7 +117,7 @@ def profile(folder: str) -> None:
         subject.burst()
 
 
-def command() -> None:
+def command(signals: Signals) -> None:
     flags = parse(Flags, "benchmark")
     start = time.monotonic()
     widths = None if flags.widths is None else widths_of(flags.widths)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -41,36 +43,66 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
+GRACE = 8.0  # seconds from a signal to the end, where saving has not come to pass by then
+
+
 class Signals:
-    """Turns SIGINT and SIGTERM into a wish that the training loop asks for between segments."""
+    """SIGINT and SIGTERM end a command at once, with the shell's code; while a run trains, after what it has done is saved.
+
+    A thread reads them: Python's own handlers wait as long as a program compiles or computes.
+    """
 
     def __init__(self) -> None:
-        self.received: int | None = None
+        self._received: int | None = None
+        self._saves = False
+        self._reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
+            signal.signal(number, lambda number, frame: None)  # so that Python writes to the pipe, and nothing else
+        threading.Thread(target=self._read, daemon=True).start()
 
-    def _receive(self, number: int, frame: object) -> None:
-        if self.received is not None:
-            raise SystemExit(128 + number)  # the second one: at once
-        self.received = number
-        print("stopping after this segment; again to stop at once", file=sys.stderr)
+    def _read(self) -> None:
+        for number in iter(lambda: os.read(self._reader, 1)[0], None):
+            if number not in (signal.SIGINT, signal.SIGTERM):
+                continue
+            if self._received is not None or not self._saves:
+                self._end(number)
+            self._received = number
+            print("stopping after this segment; again to stop at once", file=sys.stderr, flush=True)
+            patience = threading.Timer(GRACE, self._end, (number,))
+            patience.daemon = True
+            patience.start()
+
+    def _end(self, number: int) -> NoReturn:
+        if sys.stdout.isatty():
+            os.write(1, b"\x1b[?25h")  # the cursor, which a live table hides
+        os._exit(128 + number)  # every file is whole at any moment
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """A body that asks `wish` now and then, saves and ends."""
+        self._saves = True
+        yield
+        self._saves = False
 
     def wish(self) -> bool:
         """Whether a signal has come."""
-        return self.received is not None
+        return self._received is not None
 
     def leave(self) -> NoReturn:
         """Exits with the code of the signal that came."""
-        raise SystemExit(128 + (self.received or 0))
+        raise SystemExit(128 + (self._received or 0))
 
 
-def main(command: Callable[[], Any]) -> None:
+def main(command: Callable[[Signals], Any]) -> None:
     """Runs a command; a mistake of the user's is one line on stderr and exit code 2."""
+    signals = Signals()
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(encoding="utf-8", errors="backslashreplace")  # names are what they are, whatever the locale
     try:
-        command()
+        command(signals)
     except UserError as error:
         fail(str(error))
     except BrokenPipeError:  # the reader of stdout, such as head, has left

@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console
 
 from experiments.cli import Signals
 from jaxgen.cache import keep_programs, private_folder
-from jaxgen.corpus import load_corpus
+from jaxgen.corpus import Corpus, load_corpus
 from jaxgen.generate import novelty, sample
 from jaxgen.plan import use_every_core
 from jaxgen.report.page import report
 from jaxgen.report.terminal import Watch, leaderboard, visible
+from jaxgen.results import Results
 from jaxgen.runs import Interrupted, run
 from jaxgen.sweep import Sweep
 
 NAMES = 20
 
 
-def launch(
-    sweep: Sweep,
-    name: str,
-    out: Path,
-    *,
-    resume: bool,
-    overwrite: bool,
-    width: int | None = None,
-    chunk: int | None = None,
-    devices: int | None = None,
-    cache: bool = True,
-) -> None:
-    """Trains the sweep in `out` and prints what came of it."""
-    from rich.console import Console
+@dataclass(frozen=True)
+class How:
+    """The flags of a command that trains, but for the config's."""
 
-    signals = Signals()
+    resume: bool = False
+    overwrite: bool = False
+    cache: bool = True
+    width: int | None = None
+    chunk: int | None = None
+    devices: int | None = None
+
+
+def launch(sweep: Sweep, name: str, out: Path, how: How, signals: Signals) -> None:
+    """Trains the sweep in `out` and prints what came of it."""
     use_every_core()
-    kept = private_folder() if cache else None
+    kept = private_folder() if how.cache else None
     if kept is not None:
         keep_programs(kept)
     console = Console()
@@ -43,49 +46,46 @@ def launch(
         console.width = 120  # a log has no width of its own
     corpus = load_corpus(sweep.base.data.path, sweep.base.data.column)
     facts = f"{len(corpus.names)} names, {corpus.windows} windows, vocabulary {len(corpus.vocabulary)}"
-    console.print(
-        f"{name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {corpus.path} ({facts})", highlight=False, markup=False
-    )
+    say(console, f"{name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {corpus.path} ({facts})")
     try:
-        with Watch(console) as watch:
+        with signals.saving(), Watch(console) as watch:
             results = run(
                 sweep,
                 corpus,
                 out,
-                resume=resume,
-                overwrite=overwrite,
-                width=width,
-                chunk=chunk,
-                devices=devices,
+                resume=how.resume,
+                overwrite=how.overwrite,
+                width=how.width,
+                chunk=how.chunk,
+                devices=how.devices,
                 cache=kept,
                 name=name,
+                flags=sys.argv[1:],
                 listener=watch,
                 stop=signals.wish,
             )
     except Interrupted:
-        console.print(
-            f"stopped; everything is saved in {out}: go on with the same command and --resume",
-            highlight=False,
-            markup=False,
-        )
+        results = None
+    if results is None or signals.wish():
+        say(console, f"stopped; everything is saved in {out}: go on with the same command and --resume")
         signals.leave()
+    tell(results, corpus, out, console)
+
+
+def tell(results: Results, corpus: Corpus, out: Path, console: Console) -> None:
+    """Prints the leaderboard and names from the winner, and writes the report."""
     console.print(leaderboard(results))
     names = sample(results.best(), NAMES)
     best = results.best_row()
-    console.print(
-        f"\n{NAMES} names from trial {best.trial}, the one with the lowest validation loss ({novelty(names, corpus)}):",
-        highlight=False,
-    )
-    console.print(", ".join(map(visible, names)), markup=False, highlight=False)
+    found = f"{NAMES} names from trial {best.trial}, the one with the lowest validation loss ({novelty(names, corpus)})"
+    say(console, f"\n{found}:")
+    console.print(", ".join(map(visible, names)), markup=False, highlight=False)  # broken between words
     page = report(out)
-    console.print(
-        f"\n{results.programs} training program{'s' * (results.programs != 1)} compiled. Everything lies in {out}:",
-        highlight=False,
-        markup=False,
-    )
-    console.print(
-        f"  open {page}\n  more names: python -m experiments.sample {out}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    programs = f"{results.programs} training program{'s' * (results.programs != 1)} compiled"
+    say(console, f"\n{programs}. Everything lies in {out}:\n  open {page}")
+    say(console, f"  more names: python -m experiments.sample {out}")
+
+
+def say(console: Console, text: str) -> None:
+    """A line as it is: nothing in it is markup, and no path is broken in two."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from experiments.cli import main, parse
+from experiments.cli import Signals, main, parse
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Flags:
     """The run's folder."""
 
 
-def command() -> None:
+def command(signals: Signals) -> None:
     flags = parse(Flags, "report")
     from rich.console import Console
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.cli import main, parse
+from experiments.cli import Signals, main, parse
 from jaxgen.config import UserError
 
 
@@ -34,7 +34,7 @@ class Flags:
     """The same seed gives the same names."""
 
 
-def command() -> None:
+def command(signals: Signals) -> None:
     flags = parse(Flags, "sample")
     from jaxgen.generate import novelty, sample
     from jaxgen.report.terminal import visible

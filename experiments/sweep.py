@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from experiments.ablations import ABLATIONS
-from experiments.cli import main, parse
+from experiments.cli import Signals, main, parse
 from jaxgen.config import Config, DataConfig, UserError, flatten
 from jaxgen.sweep import Sweep, grid, random, read_axis, read_uniform, seeds, zipped
 
@@ -123,7 +123,7 @@ def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:
     return axes
 
 
-def command() -> None:
+def command(signals: Signals) -> None:
     flags = parse(Flags, "sweep")
     if flags.list:
         for name, module in ABLATIONS.items():
@@ -133,19 +133,10 @@ def command() -> None:
     list(sweep)  # every value is allowed, before anything heavy is imported
     from pathlib import Path
 
-    from experiments.launch import launch
+    from experiments.launch import How, launch
 
-    launch(
-        sweep,
-        name,
-        Path(flags.out or f"runs/{name}"),
-        resume=flags.resume,
-        overwrite=flags.overwrite,
-        width=flags.width,
-        chunk=flags.chunk,
-        devices=flags.devices,
-        cache=not flags.no_cache,
-    )
+    how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices)
+    launch(sweep, name, Path(flags.out or f"runs/{name}"), how, signals)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.cli import main, parse
+from experiments.cli import Signals, main, parse
 from experiments.sweep import base_of
 from jaxgen.config import Config
 from jaxgen.sweep import Sweep
@@ -33,13 +33,14 @@ class Flags:
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
-def command() -> None:
+def command(signals: Signals) -> None:
     flags = parse(Flags, "train")
     sweep = Sweep(base_of(flags.config, flags.data, flags.column))
     list(sweep)  # every value is allowed, before anything heavy is imported
-    from experiments.launch import launch
+    from experiments.launch import How, launch
 
-    launch(sweep, "train", Path(flags.out), resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache)
+    how = How(resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache)
+    launch(sweep, "train", Path(flags.out), how, signals)
 
 
 if __name__ == "__main__":

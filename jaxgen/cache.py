@@ -13,7 +13,8 @@ from typing import Any
 
 import jax
 
-from jaxgen.checkpoint import write
+from jaxgen.config import UserError
+from jaxgen.files import write
 from jaxgen.plan import Plan, Seconds
 
 PLANS = "plans.json"
@@ -63,5 +64,5 @@ def learn(folder: Path | None, key: str, measured: Seconds) -> None:
     entries = [(plan.devices, plan.width, plan.chunk, s) for plan, s in measured.items()]
     try:
         write(folder / PLANS, json.dumps(_plans(folder) | {key: entries}))
-    except OSError:  # a cache that cannot be written costs time and nothing else
+    except UserError:  # a cache that cannot be written costs time and nothing else
         return

@@ -1,15 +1,15 @@
-"""A run's `checkpoints/`: arrays by orbax, and a manifest that says which of them count.
+"""A run's `checkpoints/`: arrays by orbax, and for each save a manifest that says what counts, with the SHA-256 of every file.
 
-The manifest is replaced in one step, after all that it names is on disk, so that a run killed at any moment is as its last
-manifest says: arrays that no manifest names are swept away by the next save.
+A manifest is written in one step, after all that it names is on disk, so that a run killed at any moment is as its last
+manifest says: arrays that no manifest names are swept away by the next save. The two newest are kept: where the newest is
+damaged, or what it names, the one before it counts.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgen.config import UserError
+from jaxgen.files import cannot_write, damage, read, settle, signed, sums, unsigned, write, writing
 
-FORMAT = 2
-MANIFEST = "manifest.json"
-
-
-def write(path: Path, text: str) -> None:
-    """Replaces a file in one step, on disk before it counts."""
-    new = path.with_name(path.name + ".new")
-    with open(new, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+FORMAT = 3
+KEPT = 2  # manifests
+SAVE = re.compile(r"save-(\d{6})\.json")
+PLACE = re.compile(r"(lanes|trials)-\d{6}")
 
 
 def named(tree: Any) -> dict[str, np.ndarray]:
@@ -51,15 +44,19 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.manifest: dict[str, Any] = {"format": FORMAT, "saves": 0, "lanes": None, "trials": {}}
+        self.manifest: dict[str, Any] = {"format": FORMAT, "saves": 0, "lanes": None, "trials": {}, "sums": {}}
         self._orbax = ocp.StandardCheckpointer()
 
     def save(self, lanes: Any, ended: Mapping[int, Any], progress: Mapping[str, Any]) -> None:
         """Saves the lanes' arrays (None: none are running), trials that ended since the last save, and small JSON values.
 
         The trials are of one group: their arrays have the same names and shapes.
+
+        Raises:
+          UserError: if something cannot be written; what was saved before still counts then.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         number = self.manifest["saves"] + 1
         manifest = {
             **self.manifest,
@@ -68,60 +65,121 @@ class Store:
             "lanes": None,
             "trials": dict(self.manifest["trials"]),
         }
+        arrays: dict[str, Any] = {}
         if lanes is not None:
             manifest["lanes"] = f"lanes-{number:06d}"
-            self._put(manifest["lanes"], named(lanes))
+            arrays[manifest["lanes"]] = named(lanes)
         if ended:
             place = f"trials-{number:06d}"
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *ended.values())  # few arrays are written much faster
-            self._put(place, named(stacked))
+            arrays[place] = named(jax.tree.map(lambda *leaves: np.stack(leaves), *ended.values()))  # few arrays are fast
             manifest["trials"] |= {str(trial): [place, row] for row, trial in enumerate(ended)}
-        self._orbax.wait_until_finished()
-        write(self.folder / MANIFEST, json.dumps(manifest))
+        new = self._put(arrays)
+        live = {manifest["lanes"], *(place for place, _ in manifest["trials"].values())}
+        manifest["sums"] = {place: found for place, found in (self.manifest["sums"] | new).items() if place in live}
+        write(self.folder / f"save-{number:06d}.json", signed(manifest))
         self.manifest = manifest
         self._sweep()
 
-    def _put(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        self._orbax.save(self.folder / name, dict(arrays), force=True)
+    def _put(self, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        for place, values in arrays.items():
+            path = self.folder / place
+            try:
+                self._orbax.save(path, dict(values), force=True)
+            except (OSError, ValueError, RuntimeError) as error:  # what orbax and tensorstore raise where a disk fails
+                raise cannot_write(path, str(error).splitlines()[0]) from error
+        try:
+            self._orbax.wait_until_finished()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise cannot_write(self.folder, str(error).splitlines()[0]) from error
+        return {place: sums(self.folder / place) for place in arrays}
 
     def _sweep(self) -> None:
-        live = {MANIFEST, self.manifest["lanes"], *(place for place, _ in self.manifest["trials"].values())}
-        for path in self.folder.iterdir():
-            if path.name not in live:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        """Removes what no manifest of the newest few names; those that are newer than the current one are damaged."""
+        newest = self.manifest["saves"]
+        live = set()
+        for path, number in self._saves():
+            if newest - KEPT < number <= newest:
+                try:
+                    manifest = self._read(path)
+                except UserError:
+                    continue
+                live |= {path.name, manifest["lanes"], *(place for place, _ in manifest["trials"].values())}
+        with writing(self.folder):
+            for path in self.folder.iterdir():
+                if path.name not in live:
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            settle(self.folder)
 
-    def load(self) -> bool:
-        """Reads the manifest; false if nothing has been saved.
+    def _saves(self) -> list[tuple[Path, int]]:
+        """The manifests that are there, the newest first."""
+        if self.folder.is_symlink() or not self.folder.is_dir():
+            return []
+        matches = ((path, SAVE.fullmatch(path.name)) for path in self.folder.iterdir())
+        return sorted(((path, int(m[1])) for path, m in matches if m), key=lambda pair: -pair[1])
 
-        Raises:
-          UserError: if it is damaged or of another format.
-        """
-        path = self.folder / MANIFEST
-        if not path.exists():
-            return False
+    def _read(self, path: Path) -> dict[str, Any]:
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = unsigned(read(path))
             version = manifest["format"]
+        except FileNotFoundError:
+            raise UserError(f"{str(path)!r} is not there") from None
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{str(path)!r} is damaged; start the run again with --overwrite") from None
+            raise UserError(f"{str(path)!r} is damaged: its SHA-256 is not that of what was written") from None
         if version != FORMAT:
             raise UserError(f"{str(path)!r} has format {version!r}, expected {FORMAT}; use the version of jaxgen that wrote it")
-        self.manifest = manifest
-        return True
+        places = [place for place in (manifest["lanes"], *(place for place, _ in manifest["trials"].values())) if place]
+        strange = next((place for place in places if not PLACE.fullmatch(place) or place not in manifest["sums"]), None)
+        if strange is not None:
+            raise UserError(f"{str(path)!r} names {strange!r}, which is not of a run")
+        return manifest
 
-    def orphans(self) -> bool:
-        """Whether there are trials without a manifest."""
-        return any(self.folder.glob("trials-*"))
+    def load(self, sound: Callable[[Mapping[str, Any]], str | None] | None = None) -> list[str]:
+        """Takes up the newest save that is sound; without one, the run has saved nothing yet.
+
+        Args:
+          sound: says what else of a run is not as a manifest says. With it, all that a manifest names is looked at; without,
+            a place is when it is read.
+
+        Returns:
+          what is damaged in newer saves, a line each.
+
+        Raises:
+          UserError: if there are saves and none is sound.
+        """
+        lines: list[str] = []
+        for path, _ in self._saves():
+            try:
+                manifest = self._read(path)
+            except UserError as error:
+                lines.append(str(error))
+                continue
+            found = None if sound is None else sound(manifest) or self._damage(manifest)
+            if found is None:
+                self.manifest = manifest
+                return lines
+            lines.append(found)
+        if lines:
+            raise UserError(f"no save of the run is whole: {lines[0]}; start it again with --overwrite")
+        if self.folder.is_dir() and any(PLACE.fullmatch(path.name) for path in self.folder.glob("trials-*")):
+            raise UserError(
+                f"{str(self.folder)!r} has lost its manifests, so its trials cannot be told; "
+                "start the run again with --overwrite"
+            )
+        return []
+
+    def _damage(self, manifest: Mapping[str, Any]) -> str | None:
+        found = (damage(self.folder / place, expected) for place, expected in manifest["sums"].items())
+        return next((line for line in found if line is not None), None)
 
     def lanes(self, shape: Any) -> Any:
-        """The lanes of the newest save, as host arrays in a tree like `shape`."""
-        return unnamed(shape, self._get(self.manifest["lanes"]))
+        """The lanes of the current save, as host arrays in a tree like `shape`, which has their shapes and types."""
+        return unnamed(shape, self._get(self.manifest["lanes"], shape))
 
     def trial(self, trial: int, shape: Any) -> Any:
         """The state of a trial that ended, as host arrays in a tree like `shape`.
 
         Raises:
-          UserError: if that trial has not ended, or is not of the run.
+          UserError: if that trial has not ended, or is not of the run, or is damaged.
         """
         if str(trial) not in self.manifest["trials"]:
             ended = sorted(map(int, self.manifest["trials"]))
@@ -130,18 +188,31 @@ class Store:
                 "give one of those, or finish the run with --resume"
             )
         place, row = self.manifest["trials"][str(trial)]
-        return unnamed(shape, {name: x[row] for name, x in self._get(place).items()})
+        rows = sum(other == place for other, _ in self.manifest["trials"].values())
+        found = damage(self.folder / place, self.manifest["sums"][place])
+        if found is not None:
+            raise UserError(f"{found}; go on with the run by --resume, or start it again with --overwrite")
+        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape), x.dtype), shape)
+        return unnamed(shape, {name: x[row] for name, x in self._get(place, stacked).items()})
 
-    def _get(self, name: str) -> dict[str, np.ndarray]:
-        path = self.folder / name
+    def _get(self, place: str, shape: Any) -> dict[str, np.ndarray]:
+        path = self.folder / place
+        wanted = named_shapes(shape)
         try:
             meta: Any = self._orbax.metadata(path).item_metadata
-            target = {key: np.zeros(x.shape, x.dtype) for key, x in meta.tree.items()}
-            return self._orbax.restore(path, target)
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise UserError(
-                f"{str(path)!r} is damaged ({str(error).splitlines()[0]}); start the run again with --overwrite"
-            ) from None
+            found = {key: (tuple(x.shape), np.dtype(x.dtype)) for key, x in meta.tree.items()}
+            if found == wanted:  # before anything is allocated
+                return self._orbax.restore(path, {key: np.zeros(*x) for key, x in wanted.items()})
+            why = "it holds arrays of other names, shapes or types"
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            why = str(error).splitlines()[0]
+        raise UserError(f"{str(path)!r} is damaged ({why}); start the run again with --overwrite")
+
+
+def named_shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of the leaves of a tree by their paths."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): (x.shape, np.dtype(x.dtype)) for path, x in leaves}
 
 
 def brief(numbers: list[int]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgen import trial as trials
 from jaxgen.config import Config
 from jaxgen.objective import Task
 from jaxgen.plan import Plan
@@ -27,8 +28,8 @@ class Position:
 
     group: int
     taken: int  # trials of the group that left the queue
-    lanes: tuple[int | None, ...]  # the trial in each lane
-    state: TrialState | None  # of all lanes, valid until the next event; None: the group has not begun
+    lanes: tuple[int | None, ...]  # the trial in each lane; those beyond the plan's width wait for one
+    state: TrialState | None  # of all of them, valid until the next event; None: the group has not begun
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Ended:
     losses: dict[str, float]
     params: Any
     stats: Any
+    flaw: str = ""  # of a trial that diverged: what first was not finite
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,28 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
       group: the trials, from `sweep.groups`.
       plan: the lanes.
       number: the group's place among the groups of its sweep.
-      start: where to go on; the state's arrays may lie on the host.
+      start: where to go on; the state's arrays may lie on the host. It may come from a plan of another width.
     """
     run = programs(task, plan)
     sharding = by_lane(plan)
     data = jax.device_put(data, everywhere(plan))
-    if start is None or start.state is None:
-        start = Position(number, 0, (None,) * plan.width, empty(task, group.static, plan.width))
-    lanes, taken = list(start.lanes), start.taken
-    state = jax.device_put(start.state, sharding)
+    idle = empty(task, group.static, plan.width)
+    flaws = trials.flaws(idle)
+    start = start or Position(number, 0, (), None)
+    lanes, state, waiting = seated(start, plan.width, idle)
+    taken = start.taken
+    state = jax.device_put(state, sharding)
     columns = jax.tree.map(lambda leaf: column(leaf, plan.width), group.static)  # the lanes' configs
     configs = None
 
     while True:
         free = [lane for lane, trial in enumerate(lanes) if trial is None]
+        back, waiting = waiting[: len(free)], waiting[len(free) :]
+        if back:
+            state = jax.device_put(written(jax.device_get(state), free[: len(back)], [rows for _, rows in back]), sharding)
+            for trial, _ in back:
+                lanes[free.pop(0)] = trial
+            configs = None
         places = free[: len(group.trials) - taken]
         for lane in places:
             lanes[lane] = group.trials[taken]
@@ -121,8 +131,42 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
                 params, stats = jax.tree.map(lambda x, place=place: x[place], (finals[1].params, finals[1].stats))
                 values = {name: float(column[place]) for name, column in losses.items()}
                 status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
-                yield Ended(trial, Status(status), steps, best_step, values, params, stats)
-        yield SegmentDone(replace(start, taken=taken, lanes=tuple(lanes), state=state))
+                flaw = flaws[int(metrics["flaw"][lane])] if status == Status.DIVERGED else ""
+                yield Ended(trial, Status(status), steps, best_step, values, params, stats, flaw)
+        yield SegmentDone(replace(start, taken=taken, lanes=(*lanes, *(t for t, _ in waiting)), state=joined(state, waiting)))
+
+
+Waiting = list[tuple[int, TrialState]]  # trials that have begun and have no lane, and each one's state
+
+
+def seated(start: Position, width: int, idle: TrialState) -> tuple[list[int | None], TrialState, Waiting]:
+    """A position on `width` lanes: as it is where it fits, else all of its running trials wait for a lane."""
+    if start.state is None:
+        return [None] * width, idle, []
+    if len(start.lanes) == width:
+        return list(start.lanes), start.state, []
+    state = jax.device_get(start.state)
+    rows = [(trial, jax.tree.map(lambda x, row=row: x[row], state)) for row, trial in enumerate(start.lanes)]
+    return [None] * width, idle, [(trial, row) for trial, row in rows if trial is not None]
+
+
+def written(state: TrialState, lanes: list[int], rows: list[TrialState]) -> TrialState:
+    """A state on the host with other rows in some lanes."""
+
+    def put(x: np.ndarray, *new: np.ndarray) -> np.ndarray:
+        x = np.array(x)
+        x[lanes] = np.stack(new)
+        return x
+
+    return jax.tree.map(put, state, *rows)
+
+
+def joined(state: TrialState, waiting: Waiting) -> TrialState:
+    """The state of the lanes with those that wait behind them."""
+    if not waiting:
+        return state
+    rows = [row for _, row in waiting]
+    return jax.tree.map(lambda x, *new: np.concatenate([x, np.stack(new)]), jax.device_get(state), *rows)
 
 
 def packed(lanes: Sequence[int | None], plan: Plan) -> list[int] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -17,39 +19,53 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen import plan
-from jaxgen.checkpoint import FORMAT, Store, write
+from jaxgen.checkpoint import FORMAT, Store
 from jaxgen.config import UserError, flatten
 from jaxgen.corpus import Corpus
 from jaxgen.engine import Position
+from jaxgen.files import append, read, write, writing
+from jaxgen.lock import LOCK, Lock
 from jaxgen.plan import Plan, Planned, Seconds
 from jaxgen.results import CURVE_HEAD, Curve, Results, Row, curve_csv, named_value, table
 from jaxgen.sweep import Sweep
 
 CONFIG, METRICS, RESULTS, CHECKPOINTS = "config.json", "metrics.csv", "results.csv", "checkpoints"
 FILES = {CONFIG, METRICS, RESULTS, CHECKPOINTS, "report.html", "plots"}  # all that a run's folder holds
-SAVE_EVERY = 5.0  # seconds between two saves; what is trained in between is trained again after a crash
+SHARE = 0.03  # of the time, at most, goes into saving
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class Folder:
-    """A run's folder: its files, written so that each is whole and they agree."""
+    """A run's folder, held by this process until `close`: its files, written so that each is whole and they agree."""
 
     def __init__(self, path: Path, *, resume: bool, overwrite: bool) -> None:
-        self.path, self._overwrite = path, overwrite
+        self.path, self._flags = path, {"resume": resume, "overwrite": overwrite}
         self.store = Store(path / CHECKPOINTS)
-        self._saved_at = time.monotonic()
+        self.notices: list[str] = []  # what a user should know of a run that goes on
+        self._lock: Lock | None = None
+        self._made = False
+        self._due = 0.0  # when to save next
         self._curves = 0  # evaluations that are in metrics.csv
+        self._metrics = hashlib.sha256()  # of metrics.csv
         self._writer = ThreadPoolExecutor(1)
-        self._writing: Future[None] | None = None
+        self._writing: Future[float] | None = None
         self._facts: dict[str, Any] = {}
         self.plans: list[Planned] = []  # of the groups that have begun
-        check_out(path, resume=resume, overwrite=overwrite)
+        check_out(path, **self._flags)
 
     def open(self, facts: dict[str, Any], results: Results) -> None:
-        """Makes the folder, or takes up the run in it."""
-        if self._overwrite and self.path.exists():
-            shutil.rmtree(self.path)
+        """Makes the folder, or takes up the run in it.
+
+        Raises:
+          UserError: if another process writes it, it holds another run, or nothing of it is whole.
+        """
+        with writing(self.path):
+            self._made = not self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock(self.path)
+        check_out(self.path, **self._flags)  # again: another process may have been there in between
+        if self._flags["overwrite"]:
+            clear(self.path)
         if (self.path / CONFIG).exists():
             stored = read_config(self.path)
             for key in ("sweep", "base"):
@@ -62,24 +78,26 @@ class Folder:
                     f"{str(self.path)!r} holds a run on another corpus: {stored['corpus']['path']!r} has changed since; "
                     "restore it, or --overwrite"
                 )
+            here, there = ({**f["versions"], "devices": f["devices"]} for f in (facts, stored))
+            self.notices += [
+                f"the run began with {key} {there.get(key)}, and this is {here[key]}; its last bits may differ"
+                for key in here
+                if here[key] != there.get(key)
+            ]
             facts = stored
         else:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"cannot make the folder {str(self.path)!r} ({error.strerror}); give another --out") from None
-            write(self.path / CONFIG, _json(facts))
-        if self.store.load():
-            self._resume(results)
-        elif self.store.orphans():
-            raise UserError(
-                f"{str(self.store.folder)!r} has lost its manifest, so its trials cannot be told; start again with --overwrite"
-            )
-        else:
-            write(self.path / METRICS, table([CURVE_HEAD]))
-            write(self.path / RESULTS, results.results_csv())
+            write(self.path / CONFIG, config_text(facts))
         self._facts = facts
-        self.plans = [Planned(plan.fit(Plan(**p["lanes"])), _measured(p)) for p in facts["plan"]]
+        self.plans = [Planned(Plan(**p["lanes"]), _measured(p)) for p in facts["plan"]]
+        damaged = self.store.load(self._metrics_damage)
+        if self.store.manifest["saves"]:
+            self._resume(results)
+            self.notices += [f"{line}; going on from the save before it" for line in damaged]
+        else:
+            head = table([CURVE_HEAD]).encode()
+            write(self.path / METRICS, head)
+            self._metrics.update(head)
+            write(self.path / RESULTS, results.results_csv())
 
     def keep(self, group: int, planned: Planned) -> None:
         """Stores the plan of a group: what it is run under on resume too."""
@@ -87,37 +105,46 @@ class Folder:
         stored = [_stored(p) for p in self.plans]
         if stored != self._facts["plan"]:
             self._facts["plan"] = stored
-            write(self.path / CONFIG, _json(self._facts))
+            write(self.path / CONFIG, config_text(self._facts))
+
+    def _metrics_damage(self, manifest: Mapping[str, Any]) -> str | None:
+        try:
+            read_metrics(self.path, manifest)
+        except UserError as error:
+            return str(error)
+        return None
 
     def _resume(self, results: Results) -> None:
         manifest = self.store.manifest
         results.rows.extend(Row(**row) for row in manifest["rows"])
         write(self.path / RESULTS, results.results_csv())  # a crash may have come between the manifest and the table
-        metrics = self.path / METRICS
-        if not metrics.is_file() or metrics.stat().st_size < manifest["metrics"]:
-            raise UserError(f"{str(metrics)!r} is damaged: it has lost lines; start the run again with --overwrite")
-        os.truncate(metrics, manifest["metrics"])  # what came after the last save is trained again
-        results.curves.extend(read_curves(self.path, manifest["metrics"]))
+        whole = read_metrics(self.path, manifest)
+        with writing(self.path / METRICS):
+            os.truncate(self.path / METRICS, len(whole))  # what came after the last save is trained again
+        self._metrics.update(whole)
+        results.curves.extend(curves_of(whole))
         self._curves = len(results.curves)
 
-    def position(self, state_shape: Callable[[int], Any]) -> Position | None:
-        """Where the run stands; None at its start."""
+    def position(self, state_shape: Callable[[int, int], Any]) -> Position | None:
+        """Where the run stands; None at its start. `state_shape`: of a group's lanes, and of how many."""
         manifest = self.store.manifest
         if not manifest["saves"]:
             return None
-        group = manifest["group"]
-        state = self.store.lanes(state_shape(group)) if manifest["lanes"] else None
-        return Position(group, manifest["taken"], tuple(manifest["in_lanes"]), state)
+        group, lanes = manifest["group"], tuple(manifest["in_lanes"])
+        state = self.store.lanes(state_shape(group, len(lanes))) if manifest["lanes"] else None
+        return Position(group, manifest["taken"], lanes, state)
 
     def save(self, position: Position, results: Results, ended: dict[int, Any], now: bool) -> bool:
         """Saves if it is time or `now`; says whether it did.
 
-        The arrays are copied to the host, and written while training goes on; with `now` all is on disk on return.
+        The arrays are copied to the host, and written while training goes on; with `now` all is on disk on return. Saving
+        takes SHARE of the time at most: what is trained between two saves is trained again after a crash.
         """
         busy = self._writing is not None and not self._writing.done()
-        if not now and (busy or time.monotonic() - self._saved_at < SAVE_EVERY):
+        began = time.monotonic()
+        if not now and (busy or began < self._due):
             return False
-        self.settle()
+        wrote = self.settle()
         lanes = None if position.state is None else jax.tree.map(lambda x: np.array(x, copy=True), position.state)
         curves = curve_csv(results.curves[self._curves :])
         self._curves = len(results.curves)
@@ -129,23 +156,34 @@ class Folder:
         }
         self._writing = self._writer.submit(self._write, lanes, dict(ended), progress, curves, results.results_csv())
         if now:
-            self.settle()
-        self._saved_at = time.monotonic()
+            wrote = self.settle()
+        self._due = time.monotonic() + (time.monotonic() - began + wrote) / SHARE
         return True
 
-    def settle(self) -> None:
-        """Waits for what is being written; raises what went wrong."""
-        if self._writing is not None:
-            self._writing.result()
+    def settle(self) -> float:
+        """Waits for what is being written; raises what went wrong. Returns how long the last save was being written, in s."""
+        return self._writing.result() if self._writing is not None else 0.0
 
-    def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], curves: str, rows: str) -> None:
-        with open(self.path / METRICS, "a", encoding="utf-8", newline="") as file:
-            file.write(curves)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        self.store.save(lanes, ended, progress | {"metrics": size})
+    def close(self) -> None:
+        """Waits as `settle` does, and lets go of the folder."""
+        try:
+            self.settle()
+        finally:
+            self._writer.shutdown()
+            if self._lock is not None:
+                self._lock.release()
+            if self._made:
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()  # nothing has been written to it
+
+    def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], curves: str, rows: str) -> float:
+        began = time.monotonic()
+        append(self.path / METRICS, curves.encode())
+        self._metrics.update(curves.encode())
+        size = (self.path / METRICS).stat().st_size
+        self.store.save(lanes, ended, progress | {"metrics": [size, self._metrics.hexdigest()]})
         write(self.path / RESULTS, rows)
+        return time.monotonic() - began
 
 
 def _stored(planned: Planned) -> dict[str, Any]:
@@ -157,16 +195,24 @@ def _measured(stored: dict[str, Any]) -> Seconds:
     return {Plan(m["devices"], m["width"], m["chunk"]): m["seconds"] for m in stored["measured"]}
 
 
-def _json(facts: dict[str, Any]) -> str:
-    return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+def config_text(facts: Mapping[str, Any]) -> bytes:
+    """`config.json`, with the SHA-256 of the rest of it. A path need not be UTF-8: what is not stays as it is."""
+    text = json.dumps({**facts, "sha256": _digest(facts)}, indent=1, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "surrogatepass")
 
 
-def describe(sweep: Sweep, corpus: Corpus, programs: int, name: str) -> dict[str, Any]:
+def _digest(facts: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in facts.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def describe(sweep: Sweep, corpus: Corpus, programs: int, name: str, flags: Sequence[str]) -> dict[str, Any]:
     """What `config.json` holds."""
     points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
     chain = sweep.base.optimizer.chain
     return {
         "format": FORMAT,
+        "flags": list(flags),
         "sweep": {"name": name, "keys": list(sweep.keys), "points": points},
         "base": flatten(sweep.base) | ({} if chain is None else {"optimizer.chain": named_value(chain)}),
         "corpus": {
@@ -199,7 +245,7 @@ def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
         raise UserError(f"{str(path)!r} holds a bracket, which checkpoints cannot have in their path; give another --out")
     if path.is_symlink() and overwrite:
         raise UserError(f"{str(path)!r} is a symbolic link, which --overwrite does not follow; give the folder itself")
-    names = {item.name.removesuffix(".new") for item in path.iterdir()} if path.exists() else set()
+    names = {item.name.removesuffix(".new") for item in path.iterdir()} - {LOCK} if path.exists() else set()
     holds_run = CONFIG in names
     if names and not holds_run:
         raise UserError(f"{str(path)!r} holds files but no run; give an empty folder with --out")
@@ -216,35 +262,73 @@ def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
         raise UserError("--resume and --overwrite exclude each other; give one of them")
 
 
+def clear(path: Path) -> None:
+    """Removes a run, its `config.json` last: until then the folder is known to hold one."""
+    with writing(path):
+        for item in sorted(path.iterdir(), key=lambda item: item.name == CONFIG):
+            if item.name != LOCK:
+                shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+
+
+# What the commands take from a run's `config.json`, and of which type.
+FACTS = {
+    "sweep": {"name": str, "keys": list, "points": list},
+    "base": dict,
+    "corpus": {"path": str, "column": str | None, "characters": str, "longest": int, "sha256": str},
+    "versions": dict,
+    "devices": list,
+    "plan": list,
+    "programs": int,
+}
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if isinstance(kind, dict):
+        return isinstance(value, dict) and all(key in value and _is(value[key], part) for key, part in kind.items())
+    return isinstance(value, kind)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A run's `config.json`.
 
     Raises:
-      UserError: if the folder holds no run, or one of another format.
+      UserError: if the folder holds no run, one of another format, or a damaged one.
     """
     try:
-        facts = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-        found = facts["format"]
-    except OSError:
+        facts = json.loads(read(path / CONFIG))
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{str(path)!r} holds no run ({CONFIG} is not there); give the folder that --out named") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{str(path / CONFIG)!r} is damaged or not of a run; give another folder") from None
-    if found != FORMAT:
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or "format" not in facts:
+        raise UserError(f"{str(path / CONFIG)!r} is damaged or not of a run; give another folder")
+    if facts["format"] != FORMAT:
         raise UserError(
-            f"{str(path)!r} holds a run of format {found!r}, expected {FORMAT}; use the version of jaxgen that wrote it"
+            f"{str(path)!r} holds a run of format {facts['format']!r}, expected {FORMAT}; "
+            "use the version of jaxgen that wrote it"
         )
+    if facts.get("sha256") != _digest(facts) or not _is(facts, FACTS):
+        raise UserError(f"{str(path / CONFIG)!r} is damaged: it is not as it was written; restore it, or give another folder")
     return facts
 
 
-def read_curves(path: Path, size: int) -> list[Curve]:
-    """The evaluations in the first `size` bytes of a run's `metrics.csv`: what a crash left behind them does not count.
+def read_metrics(path: Path, manifest: Mapping[str, Any]) -> bytes:
+    """What of a run's `metrics.csv` a save knows of; what a crash left behind that does not count.
 
     Raises:
-      UserError: if the file is not there or damaged.
+      UserError: if it is not there or damaged.
     """
+    size, digest = manifest["metrics"]
     try:
-        lines = (path / METRICS).read_bytes()[:size].decode("utf-8").splitlines()[1:]
-        fields = (line.split(",") for line in lines)
-        return [Curve(int(trial), int(step), float(train), float(validation)) for trial, step, train, validation in fields]
-    except (OSError, ValueError):
-        raise UserError(f"{str(path / METRICS)!r} is damaged; go on with the run by --resume, or start it again") from None
+        whole = read(path / METRICS)[:size]
+    except FileNotFoundError:
+        whole = b""
+    if hashlib.sha256(whole).hexdigest() != digest:
+        raise UserError(f"{str(path / METRICS)!r} is damaged: its first {size} bytes are not those that were written")
+    return whole
+
+
+def curves_of(metrics: bytes) -> list[Curve]:
+    """The evaluations that `metrics.csv` holds."""
+    fields = (line.split(",") for line in metrics.decode("utf-8").splitlines()[1:])
+    return [Curve(int(trial), int(step), float(train), float(validation)) for trial, step, train, validation in fields]

@@ -152,8 +152,11 @@ class Planned:
 
     plan: Plan
     measured: Seconds
+    instead: Plan | None = None  # what it was begun under, if that was another one
 
     def __str__(self) -> str:
+        if self.instead is not None:
+            return f"{self.plan}; the run began with {self.instead}, so that its last bits may differ"
         if not self.measured:
             return str(self.plan)
         vary = "chunk" if len({p.width for p in self.measured}) == 1 else "width"

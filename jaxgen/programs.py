@@ -134,8 +134,9 @@ def steps_of(task: Task, config: Config, state: TrialState, data: Data) -> Trial
         running = state.status == Status.RUNNING
         steps = jnp.where(running, target - state.step, 0)
         new = jax.lax.fori_loop(0, steps.max(), step, state)
-        sound = jax.vmap(trials.sound)(new)
-        back = trials.where(running & (steps == 1), trials.diverged(state), state)
+        bad = jax.vmap(trials.flaw)(new)
+        sound = bad < 0
+        back = trials.where(running & (steps == 1), trials.diverged(state, bad), state)
         return trials.where(sound, new, back), jnp.where(sound, length, jnp.maximum(steps // 2, 1))
 
     return jax.lax.while_loop(going, go, (state, jnp.full_like(state.step, longest)))[0]
@@ -160,6 +161,7 @@ def _segment_metrics(state: TrialState, train: jax.Array, validation: jax.Array)
         "step": state.step,
         "status": state.status,
         "best_step": state.best.step,
+        "flaw": state.flaw,
     }
 
 

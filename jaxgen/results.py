@@ -33,6 +33,7 @@ class Row:
     train_loss: float
     val_loss: float
     test_loss: float
+    flaw: str = ""  # of a diverged trial: what first was not finite, in the step after its last
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,23 @@ from jaxgen.checkpoint import Store
 from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Corpus, Splits, Vocabulary, cut, load_corpus, split
 from jaxgen.engine import Ended, Evaluated, Event, Position, SegmentDone
-from jaxgen.folder import CHECKPOINTS, Folder, describe, read_config, read_curves
+from jaxgen.folder import CHECKPOINTS, Folder, curves_of, describe, read_config, read_metrics
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned
 from jaxgen.programs import Data, prepare, state_shape
 from jaxgen.results import Curve, Results, Row, Trained
 from jaxgen.sweep import Group, Sweep, groups
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a user should know of a run that goes on."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Interrupted(Exception):
@@ -43,7 +54,8 @@ def run(
     devices: int | None = None,
     cache: Path | None = None,
     name: str = "sweep",
-    listener: Callable[[Event | Planned, Results], None] = lambda event, results: None,
+    flags: Sequence[str] = (),
+    listener: Callable[[Event | Planned | Notice, Results], None] = lambda event, results: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Results:
     """Trains every trial of a sweep on a corpus.
@@ -52,19 +64,22 @@ def run(
       sweep: from `grid`, `random`, `zipped`, `seeds`, or any configs.
       corpus: from `load_corpus`; the configs' data.path and data.column play no part.
       out: the run's folder; None keeps everything in memory.
-      resume: go on with the run that `out` holds (and start it if it holds none); its plan stays as it was.
+      resume: go on with the run that `out` holds (and start it if it holds none).
       overwrite: remove the run that `out` holds.
-      width: lanes in all, rounded up to fill every device. None: measured, as are the next two.
+      width: lanes in all, rounded up to fill every device. None: measured, as are the next two, or as the run in `out` has it.
       chunk: lanes that a device computes at once.
       devices: how many of the local devices.
       cache: a folder that remembers what was measured (`jaxgen.cache`).
       name: what the sweep is called in `config.json`.
-      listener: is told each group's plan and each of the engine's events, after the results have taken it in.
+      flags: the command line, for `config.json`.
+      listener: is told each group's plan, each of the engine's events, after the results have taken it in, and what a user
+        should know of a run that goes on.
       stop: asked after each segment; true saves and raises.
 
     Raises:
       UserError: for a sweep without trials, a value that is not allowed, a corpus too small to split, or a folder that
-        holds a run. Nothing has been written then.
+        holds a run or is written by another process: nothing has been written then. And for a disk that is full or fails:
+        what was saved before is whole then.
       Interrupted: after `stop` said so.
     """
     sweep = _of(sweep, corpus)
@@ -75,37 +90,56 @@ def run(
     group_list, data = _prepare(sweep, corpus)
     task = next_character(len(corpus.vocabulary))
     results = Results(sweep, programs=len(group_list), out=None if out is None else str(out))
-    folder = None if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
-    start: Position | None = None
-    states: dict[int, Any] = {}
-    if folder is None:
+    if out is None:
+        states: dict[int, Any] = {}
         results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: states[trial])
-    else:
-        results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: folder.store.trial(trial, shape))
-        folder.open(describe(sweep, corpus, len(group_list), name), results)
-        start = folder.position(lambda group: state_shape(task, group_list[group].static, folder.plans[group].plan.width))
+        for event in _events(task, group_list, data, None, None, lanes, cache):
+            _take(event, results)
+            if isinstance(event, Ended):
+                states[event.trial] = (event.params, event.stats)
+            listener(event, results)
+            if isinstance(event, SegmentDone) and stop():
+                raise Interrupted
+        return results
+    folder = Folder(Path(out), resume=resume, overwrite=overwrite)
+    results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: folder.store.trial(trial, shape))
     try:
-        for number in range(0 if start is None else start.group, len(group_list)):
-            group = group_list[number]
-            resumed = start if start is not None and start.group == number else None
-            for event in _train(task, data(group.static), group, number, resumed, folder, lanes, cache):
-                _take(event, results)
-                if isinstance(event, Ended):
-                    states[event.trial] = (event.params, event.stats)
-                listener(event, results)
-                if isinstance(event, SegmentDone):
-                    asked = stop()
-                    if folder is not None and folder.save(event.position, results, states, now=asked):
-                        states.clear()
-                    if asked:
-                        raise Interrupted
-            if folder is not None:
-                folder.save(Position(number + 1, 0, (), None), results, states, now=True)
-                states.clear()
+        folder.open(describe(sweep, corpus, len(group_list), name, flags), results)
+        for line in folder.notices:
+            listener(Notice(line), results)
+        start = folder.position(lambda group, width: state_shape(task, group_list[group].static, width))
+        ended: dict[int, Any] = {}
+        for event in _events(task, group_list, data, folder, start, lanes, cache):
+            _take(event, results)
+            if isinstance(event, Ended):
+                ended[event.trial] = (event.params, event.stats)
+            listener(event, results)
+            if isinstance(event, SegmentDone):
+                asked = stop()
+                if folder.save(event.position, results, ended, now=asked or event.position.state is None):
+                    ended = {}
+                if asked:
+                    raise Interrupted
     finally:
-        if folder is not None:
-            folder.settle()  # nothing is written behind the back of who called
+        folder.close()  # nothing is written behind the back of who called
     return results
+
+
+def _events(
+    task: Task,
+    group_list: Sequence[Group],
+    data: Callable[[Config], Data],
+    folder: Folder | None,
+    start: Position | None,
+    lanes: Lanes,
+    cache: Path | None,
+) -> Iterator[Event | Planned]:
+    """What happens in all groups. After each, one more `SegmentDone`: at the beginning of the next."""
+    for number in range(0 if start is None else start.group, len(group_list)):
+        group = group_list[number]
+        resumed = start if start is not None and start.group == number else None
+        yield from _train(task, data(group.static), group, number, resumed, folder, lanes, cache)
+        yield SegmentDone(Position(number + 1, 0, (), None))
 
 
 def _train(
@@ -119,8 +153,15 @@ def _train(
     cache: Path | None,
 ) -> Iterator[Event | Planned]:
     """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
-    stored = folder.plans if folder is not None else []
-    planned = stored[number] if number < len(stored) else _plan(task, data, group, lanes, cache)
+    stored = folder.plans[number] if folder is not None and number < len(folder.plans) else None
+    if stored is None:
+        planned = _plan(task, data, group, lanes, cache)
+    elif lanes == Lanes():
+        planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))
+    else:
+        planned = _plan(task, data, group, lanes, cache)
+    if stored is not None and planned.plan != stored.plan:
+        planned = dataclasses.replace(planned, instead=stored.plan)
     while True:
         if folder is not None:
             folder.keep(number, planned)
@@ -191,13 +232,15 @@ def _prepare(sweep: Sweep, corpus: Corpus) -> tuple[list[Group], Callable[[Confi
     return group_list, data
 
 
-def _take(event: Event | Planned, results: Results) -> None:
+def _take(event: Event | Planned | Notice, results: Results) -> None:
     if isinstance(event, Evaluated):
         results.curves.append(Curve(event.trial, event.step, **event.metrics))
     elif isinstance(event, Ended):
         size = sum(math.prod(x.shape) for x in jax.tree.leaves(event.params))
         status, seed, values = event.status.name.lower(), results.seed(event.trial), results.values(event.trial)
-        results.rows.append(Row(event.trial, status, seed, values, size, event.steps, event.best_step, **event.losses))
+        results.rows.append(
+            Row(event.trial, status, seed, values, size, event.steps, event.best_step, **event.losses, flaw=event.flaw)
+        )
 
 
 def _trained(sweep: Sweep, corpus: Corpus, state: Callable[[int, Any], Any], trial: int) -> Trained:
@@ -222,7 +265,8 @@ def load_results(path: str | Path) -> Results:
     path = Path(path)
     facts = read_config(path)
     store = Store(path / CHECKPOINTS)
-    if not store.load():
+    store.load()
+    if not store.manifest["saves"]:
         raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
     rows = [Row(**row) for row in store.manifest["rows"]]
     sweep = Sweep(override(Config(), facts["base"]), tuple(facts["sweep"]["points"]))
@@ -235,7 +279,7 @@ def load_results(path: str | Path) -> Results:
         vocabulary = Vocabulary(corpus["characters"])
         return trained_of(trial, config, vocabulary, corpus["longest"], lambda shape: store.trial(trial, shape))
 
-    return Results(sweep, rows, read_curves(path, store.manifest["metrics"]), trained, facts["programs"], str(path))
+    return Results(sweep, rows, curves_of(read_metrics(path, store.manifest)), trained, facts["programs"], str(path))
 
 
 def load(path: str | Path, trial: int | str = "best") -> Trained:

@@ -64,6 +64,7 @@ class TrialState(NamedTuple):
     stats: Any  # BatchNorm's running statistics
     optimizer: Any  # optax's state
     best: Best
+    flaw: jax.Array  # where a diverged trial's numbers first were not finite: a place in `flaws`
 
 
 class Stream(enum.IntEnum):
@@ -85,7 +86,7 @@ def init(task: Task, config: Config, key: jax.Array) -> TrialState:
     zero = jnp.zeros((), jnp.int32)
     opened = transformation(config.optimizer, zero).init(params)  # pyright: ignore[reportArgumentType]  (lowered)
     best = Best(zero, jnp.asarray(jnp.inf, jnp.float32), params, stats, zero)
-    return TrialState(zero, jnp.asarray(Status.RUNNING, jnp.int32), params, stats, opened, best)
+    return TrialState(zero, jnp.asarray(Status.RUNNING, jnp.int32), params, stats, opened, best, zero)
 
 
 def rows(config: Config, count: int, step: jax.Array) -> jax.Array:
@@ -123,24 +124,46 @@ def advance(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[
     old = (state.params, state.stats, state.optimizer)
     params, stats, opened = where(going, (params, stats, opened), old)
     status = jnp.where(going & ~jnp.isfinite(total), Status.DIVERGED, state.status)
-    return TrialState(state.step + going, status, params, stats, opened, state.best), {"loss": loss}
+    return TrialState(state.step + going, status, params, stats, opened, state.best, state.flaw), {"loss": loss}
 
 
-def sound(state: TrialState) -> jax.Array:
-    """Whether no loss and no number of the state is other than finite. What is not stays so: infinities and NaN spread."""
-    return (state.status != Status.DIVERGED) & all_finite((state.params, state.stats, state.optimizer))
+def flaws(state: TrialState) -> list[str]:
+    """What can go bad in a trial, in the order in which a step computes it; the validation loss comes after all steps."""
+
+    def names(part: str) -> list[str]:
+        leaves = jax.tree_util.tree_leaves_with_path(getattr(state, part))
+        return [
+            f"{part}.{jax.tree_util.keystr(path, simple=True, separator='.')}"
+            for path, leaf in leaves
+            if jnp.issubdtype(leaf.dtype, jnp.floating)
+        ]
+
+    return [*names("stats"), "loss", *names("optimizer"), *names("params"), "validation loss"]
+
+
+def flaw(state: TrialState) -> jax.Array:
+    """The first of `flaws` that is not finite, -1 if all are. What is not stays so: infinities and NaN spread."""
+
+    def finite(tree: Any) -> list[jax.Array]:
+        return [jnp.isfinite(x).all() for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+    found = [*finite(state.stats), state.status != Status.DIVERGED, *finite(state.optimizer), *finite(state.params)]
+    sound = jnp.stack(found)
+    return jnp.where(sound.all(), -1, jnp.argmin(sound)).astype(jnp.int32)
 
 
 def update(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[TrialState, dict[str, jax.Array]]:
     """One step on one batch (`advance`). Where the loss, or anything that the step computed, is not finite, the state before
     it is kept whole (BatchNorm's statistics too) and marked diverged."""
     new, metrics = advance(task, config, state, batch)
-    return where(sound(new), new, diverged(state)), metrics
+    bad = flaw(new)
+    before = state.status == Status.DIVERGED
+    return where(bad < 0, new, diverged(state, jnp.where(before, state.flaw, bad))), metrics
 
 
-def diverged(state: TrialState) -> TrialState:
-    """The state, as that of a trial that diverged in its next step."""
-    return state._replace(status=jnp.full_like(state.status, Status.DIVERGED))
+def diverged(state: TrialState, bad: jax.Array) -> TrialState:
+    """The state, as that of a trial that diverged in its next step, in `bad`."""
+    return state._replace(status=jnp.full_like(state.status, Status.DIVERGED), flaw=bad)
 
 
 def evaluate(task: Task, config: Config, state: TrialState | Best, split: Any, chunk: int = 1024) -> dict[str, jax.Array]:
@@ -168,13 +191,8 @@ def track(config: Config, state: TrialState, loss: jax.Array) -> TrialState:
     ended = jnp.where(out_of_patience, Status.STOPPED, Status.RUNNING)
     ended = jnp.where(state.step >= config.train.steps, Status.COMPLETED, ended)
     ended = jnp.where(jnp.isfinite(loss), ended, Status.DIVERGED)
-    return state._replace(best=best, status=jnp.where(running, ended, state.status))
-
-
-def all_finite(tree: Any) -> jax.Array:
-    """Whether every floating number of a tree is finite."""
-    leaves = [jnp.isfinite(x).all() for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
-    return jnp.stack(leaves).all()
+    bad = jnp.where(running & ~jnp.isfinite(loss), len(flaws(state)) - 1, state.flaw)
+    return state._replace(best=best, status=jnp.where(running, ended, state.status), flaw=bad)
 
 
 def where(condition: jax.Array, yes: Any, no: Any) -> Any:

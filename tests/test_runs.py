@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_a_crash_between_saves_loses_nothing_but_time(
 ) -> None:
     """The process dies (here: an exception that nothing catches) after segments that were not saved."""
     out, seen = tmp_path / "run", 0
-    monkeypatch.setattr(folder, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(folder, "SHARE", math.inf)  # a save after each segment
 
     def crash(event: object, results: object) -> None:
         nonlocal seen
@@ -180,7 +181,8 @@ def test_a_lost_manifest_is_no_fresh_start(small: Config, corpus: Corpus, tmp_pa
     out = tmp_path / "run"
     jaxgen.run(Sweep(small), corpus, out)
     before = (out / "results.csv").read_bytes()
-    (out / "checkpoints" / "manifest.json").unlink()
+    for path in (out / "checkpoints").glob("save-*.json"):
+        path.unlink()
     with pytest.raises(UserError, match="manifest"):
         jaxgen.run(Sweep(small), corpus, out, resume=True)
     assert (out / "results.csv").read_bytes() == before
@@ -213,7 +215,7 @@ def test_a_bracket_in_the_path_is_refused(small: Config, corpus: Corpus, tmp_pat
 
 def test_a_folder_that_cannot_be_made(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="cannot make the folder"):
+    with pytest.raises(UserError, match="cannot write"):
         jaxgen.run(Sweep(small), corpus, tmp_path / "file" / "run")
 
 

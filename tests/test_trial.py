@@ -92,7 +92,10 @@ def test_a_step_that_is_not_finite_restores_everything(where: str, config: Confi
     state = trial.update(TASK, config, state, rows(16))[0]  # so that there is something to lose
     bad, _ = trial.update(Task(TASK.init, loss, TASK.losses), config, state, rows(16, 1))
     assert int(bad.status) == Status.DIVERGED
-    assert same_bits(bad._replace(status=state.status), state)
+    assert same_bits(bad._replace(status=state.status, flaw=state.flaw), state)
+    name = trial.flaws(state)[int(bad.flaw)]
+    first = {"loss": "loss", "gradient": "optimizer.", "stats": "stats."}[where]
+    assert name.startswith(first), name
     again, _ = trial.update(TASK, config, bad, rows(16, 2))
     assert same_bits(again, bad)  # frozen for good
 
@@ -140,7 +143,7 @@ def test_track_is_a_plain_loop_of_early_stopping(losses: list[float], patience: 
     config = override(Config(), {"train.patience": patience, "train.steps": budget})
     zero = jnp.zeros((), jnp.int32)
     best = Best(zero, jnp.asarray(jnp.inf), {"w": jnp.zeros(1)}, {}, zero)
-    state = TrialState(zero, zero, {"w": jnp.zeros(1)}, {}, (), best)
+    state = TrialState(zero, zero, {"w": jnp.zeros(1)}, {}, (), best, zero)
     status, best_step, lowest, waited = Status.RUNNING, 0, float("inf"), 0
     for step, loss in enumerate(losses, 1):
         if status == Status.RUNNING:

@@ -17,6 +17,7 @@ from rich.text import Text
 from jaxgen.engine import Ended, Evaluated, Event
 from jaxgen.plan import Planned
 from jaxgen.results import Arm, Results
+from jaxgen.runs import Notice
 
 ROWS = 20  # of the leaderboard while it runs
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
@@ -107,8 +108,8 @@ class Watch:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, event: Event | Planned, results: Results) -> None:
-        if isinstance(event, Planned):
+    def __call__(self, event: Event | Planned | Notice, results: Results) -> None:
+        if isinstance(event, Planned | Notice):
             self._console.print(str(event), highlight=False, markup=False, soft_wrap=True)
             return
         if not self._budget:

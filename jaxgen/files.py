@@ -1,0 +1,176 @@
+"""Files that are read without trust and written so that each is whole or not there, on disk before it counts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxgen.config import UserError
+
+LARGEST = 2**30  # bytes of a file that is read whole
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to would wait for ever
+
+
+def read(path: Path, most: int = LARGEST) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+      FileNotFoundError: if there is none.
+      UserError: if it is a symbolic link or anything else than a regular file, larger than `most` bytes, or cannot be read.
+    """
+    with _opened(path, most) as file:
+        return file.read(most)
+
+
+def sha256(path: Path) -> tuple[int, str]:
+    """The size in bytes and the SHA-256 of a regular file. Raises as `read` does."""
+    with _opened(path, None) as file:
+        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, most: int | None) -> Iterator[Any]:
+    try:
+        if path.is_symlink():
+            raise UserError(f"{str(path)!r} is a symbolic link, and a run's files are none; remove it")
+        with open(os.open(path, os.O_RDONLY | NO_LINK | NO_WAIT), "rb") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise UserError(f"{str(path)!r} is not a regular file; remove it")
+            if most is not None and facts.st_size > most:
+                raise UserError(f"{str(path)!r} has {facts.st_size} bytes, expected {most} at most; it is not of a run")
+            yield file
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot read {str(path)!r} ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an error of the disk into one line that says what to do.
+
+    Raises:
+      UserError: if the body raises OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error.strerror or str(error)) from error
+
+
+def cannot_write(path: Path, why: str) -> UserError:
+    """What to say when the disk is full or fails."""
+    return UserError(
+        f"cannot write {str(path)!r} ({why}); what was saved before is whole: make room or mend the disk, "
+        "then go on with the same command and --resume"
+    )
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Replaces a file in one step; it is on disk on return.
+
+    Raises:
+      UserError: if it cannot be written; it is as it was then.
+    """
+    new = path.with_name(path.name + ".new")
+    with writing(path):
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_LINK, 0o666), "wb") as file:
+                file.write(content.encode("utf-8") if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, path)
+            settle(path.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise
+
+
+def append(path: Path, content: bytes) -> None:
+    """Adds to the end of a file that is there; it is on disk on return.
+
+    Raises:
+      UserError: if it cannot be written; a part of it may have been then.
+    """
+    with writing(path), open(os.open(path, os.O_WRONLY | os.O_APPEND | NO_LINK), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def settle(folder: Path) -> None:
+    """Puts a folder's list of names on disk, where the system can."""
+    if os.name == "posix":
+        held = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(held)
+        finally:
+            os.close(held)
+
+
+def sums(folder: Path) -> dict[str, list[Any]]:
+    """Size and SHA-256 of every file below a folder by its relative path, all of them on disk on return."""
+    found: dict[str, list[Any]] = {}
+    with writing(folder):
+        for place, _, names in os.walk(folder):
+            for name in names:
+                path = Path(place) / name
+                held = os.open(path, os.O_RDONLY | NO_LINK)
+                try:
+                    os.fsync(held)
+                finally:
+                    os.close(held)
+                found[path.relative_to(folder).as_posix()] = list(sha256(path))
+            settle(Path(place))
+    return found
+
+
+def damage(folder: Path, expected: dict[str, list[Any]]) -> str | None:
+    """What differs between the files below a folder and the sums taken of them; None: nothing."""
+    if folder.is_symlink() or not folder.is_dir():
+        return f"{str(folder)!r} is not there, or is no folder"
+    for place, folders, names in os.walk(folder):
+        for name in folders + names:
+            path = Path(place) / name
+            if path.is_symlink() or (name in names and path.relative_to(folder).as_posix() not in expected):
+                return f"{str(path)!r} is not of this run"
+    for name, (size, digest) in expected.items():
+        path = folder / name
+        try:
+            found = sha256(path) if path.lstat().st_size == size else None
+        except FileNotFoundError:
+            return f"{str(path)!r} is not there"
+        except UserError as error:
+            return str(error)
+        if found is None:
+            return f"{str(path)!r} is damaged: it has not the {size} bytes that were written"
+        if found != (size, digest):
+            return f"{str(path)!r} is damaged: its SHA-256 is not that of what was written"
+    return None
+
+
+def signed(value: Any) -> str:
+    """A JSON value as a file's content: its SHA-256, a line break, and the JSON text in UTF-8."""
+    text = json.dumps(value)
+    return f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n"
+
+
+def unsigned(content: bytes) -> Any:
+    """The JSON value that `signed` wrote.
+
+    Raises:
+      ValueError: if the content is not what was written.
+    """
+    digest, _, text = content.partition(b"\n")
+    if not text.endswith(b"\n") or hashlib.sha256(text[:-1]).hexdigest().encode() != digest:
+        raise ValueError("its SHA-256 is not that of what was written")
+    return json.loads(text)
