@@ -89,10 +89,13 @@ def tables(report: Report) -> tuple[Table, Table]:
 
 def write(report: Report, out: Path) -> None:
     """benchmark.json and benchmark.png."""
-    from jaxgen.report.benchmark import draw, save
+    from jaxgen import files
+    from jaxgen.report.benchmark import draw
+    from jaxgen.report.plots import png
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "benchmark.json").write_text(report.as_json() + "\n", encoding="utf-8")
+    with files.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    files.write(out / "benchmark.json", report.as_json() + "\n")
     speeds = {key: rate.trial_steps_per_second for key, rate in report.rates.items() if rate.trial_steps_per_second}
     bars = {report.rates[key].name: speed for key, speed in speeds.items() if not key.startswith("hidden")}
     own = [report.rates[key].name for key in speeds if key.startswith(("width", "sweep"))]
@@ -100,7 +103,7 @@ def write(report: Report, out: Path) -> None:
     hidden = {int(key[7:]): 1e6 / speed for key, speed in speeds.items() if key.startswith("hidden_")}
     if "width_8" in speeds:
         hidden[100] = 1e6 / speeds["width_8"]  # the default network
-    save(draw(bars, own, widths, dict(sorted(hidden.items()))), out / "benchmark.png")
+    png(draw(bars, own, widths, dict(sorted(hidden.items()))), out / "benchmark.png")
 
 
 def profile(folder: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import signal
@@ -95,9 +96,18 @@ class Signals:
         raise SystemExit(128 + (self._received or 0))
 
 
+def _quiet() -> None:
+    """What a library's threads print and log of an error that the main thread reports is left out."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    show = sys.unraisablehook
+    main = threading.main_thread()
+    sys.unraisablehook = lambda what: show(what) if threading.current_thread() is main else None
+
+
 def main(command: Callable[[Signals], Any]) -> None:
     """Runs a command; a mistake of the user's is one line on stderr and exit code 2."""
     signals = Signals()
+    _quiet()
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(encoding="utf-8", errors="backslashreplace")  # names are what they are, whatever the locale

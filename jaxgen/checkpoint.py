@@ -7,6 +7,7 @@ damaged, or what it names, the one before it counts.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -86,11 +87,11 @@ class Store:
             try:
                 self._orbax.save(path, dict(values), force=True)
             except (OSError, ValueError, RuntimeError) as error:  # what orbax and tensorstore raise where a disk fails
-                raise cannot_write(path, str(error).splitlines()[0]) from error
+                raise cannot_write(path, reason(error)) from error
         try:
             self._orbax.wait_until_finished()
         except (OSError, ValueError, RuntimeError) as error:
-            raise cannot_write(self.folder, str(error).splitlines()[0]) from error
+            raise cannot_write(self.folder, reason(error)) from error
         return {place: sums(self.folder / place) for place in arrays}
 
     def _sweep(self) -> None:
@@ -207,6 +208,12 @@ class Store:
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             why = str(error).splitlines()[0]
         raise UserError(f"{str(path)!r} is damaged ({why}); start the run again with --overwrite")
+
+
+def reason(error: Exception) -> str:
+    """What the system said of a failed write, without the path through the libraries."""
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(number[1])) if number else (str(error) or type(error).__name__).splitlines()[0]
 
 
 def named_shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

@@ -11,6 +11,7 @@ import pytest
 
 from jaxgen.config import Config, override
 from jaxgen.corpus import Corpus, load_corpus
+from jaxgen.runs import load_results
 
 jax.config.update("jax_num_cpu_devices", 2)
 
@@ -23,6 +24,10 @@ SMALL = {
     "train.eval_every": 20,
     "train.batch_size": 16,
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long forms of the fault tests: about an hour")
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +49,16 @@ def same_bits(a: Any, b: Any) -> bool:
     """Whether two trees hold the same bytes."""
     pairs = zip(jax.tree.leaves(jax.device_get(a)), jax.tree.leaves(jax.device_get(b)), strict=True)
     return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs)
+
+
+def bytes_of(out: Path) -> tuple[bytes, bytes, list[Any]]:
+    """The tables of a run's folder, and every trial's arrays."""
+    results = load_results(out)
+    trained = [results.trained(row.trial) for row in sorted(results.rows, key=lambda row: row.trial)]
+    arrays = [(t.params, t.stats) for t in trained]
+    return (out / "results.csv").read_bytes(), (out / "metrics.csv").read_bytes(), arrays
+
+
+def same(a: tuple[bytes, bytes, list[Any]], b: tuple[bytes, bytes, list[Any]]) -> bool:
+    """Whether two runs hold the same bytes."""
+    return a[:2] == b[:2] and same_bits(a[2], b[2])

@@ -1,29 +1,84 @@
-"""A command in a process of its own that was forked from one with everything imported; armed to fail at a write if wished."""
+"""What `test_faults.py` runs in processes of its own: a command, forked from a process that has everything imported; and a
+run whose writes fail one after the other, where `faults.c` is loaded by LD_PRELOAD."""
 
 from __future__ import annotations
 
+import collections
 import ctypes
+import json
 import os
+import random
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
-def child(args: Sequence[str], log: str, folder: str = "", at: int = 0, error: int = 0) -> None:
-    """Runs the sweep command. stdout and stderr go to `log`; where `folder` is given, the library of faults is armed."""
+def arm(folder: str, at: int = 0, error: int = 0) -> None:
+    """Makes the `at`-th write below a folder fail from now on; 0: counts the writes."""
+    ctypes.CDLL(None).fault_arm(folder.encode(), at, error)
+
+
+def command(args: Sequence[str], log: str, folder: str = "", at: int = 0, error: int = 0) -> None:
+    """The sweep command. stdout and stderr go to `log`; where `folder` is given, a write below it fails."""
     held = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(held, 1)
     os.dup2(held, 2)
     sys.argv = ["sweep", *args]
     from experiments import cli, sweep
 
-    faults = None
     if folder:
-        faults = ctypes.CDLL(None)
-        faults.fault_arm(folder.encode(), at, error)
-    try:
-        cli.main(sweep.command)
-    finally:
-        if faults is not None:
-            count = faults.fault_count()
-            faults.fault_arm(b"", 0, 0)
-            print(f"writes: {count}", flush=True)
+        arm(folder, at, error)
+    cli.main(sweep.command)
+
+
+def disk(tmp: Path, names: Path, code: int, few: int) -> None:
+    """A run and its report, of which each write in turn fails (`few`: as many by chance; 0: all); then it goes on.
+
+    Prints counts as JSON, and raises where a run does not go on to the bytes of one in which nothing failed.
+    """
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", 2)
+    from conftest import SMALL, bytes_of, same
+
+    import jaxgen
+    from jaxgen.report.page import report
+
+    corpus = jaxgen.load_corpus(names)
+    sweep = jaxgen.grid(
+        jaxgen.override(jaxgen.Config(), {**SMALL, "model.depth": 1}),
+        {"optimizer.name": ["sgd"], "optimizer.learning_rate": [1e-2, 1e30], "seed": range(2)},
+    )
+
+    def go(out: Path) -> None:
+        jaxgen.run(sweep, corpus, out, width=2, chunk=1, resume=True)
+        report(out)
+
+    go(tmp / "reference")
+    reference, out = bytes_of(tmp / "reference"), tmp / "run"
+    arm(str(out))
+    go(out)
+    total = int(ctypes.CDLL(None).fault_count())
+    places = range(1, total + 1)
+    counts: collections.Counter[str] = collections.Counter(writes=total)
+    for place in sorted(random.Random(code).sample(places, few)) if few else places:
+        shutil.rmtree(out)
+        arm(str(out), place, code)
+        try:
+            go(out)
+            counts["done without"] += 1  # such as removing what is not needed any more
+        except jaxgen.UserError as error:
+            if "cannot write" not in str(error):
+                raise
+            counts["refused"] += 1
+        arm("")
+        go(out)
+        if not same(bytes_of(out), reference):
+            raise AssertionError(f"write {place} of {total} failed, and the run went on to other bytes")
+        counts["went on to the same bytes"] += 1
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    disk(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -37,8 +36,3 @@ def draw(rates: Mapping[str, float], own: Sequence[str], widths: Mapping[int, fl
         axes.set_ylim(bottom=0)
         axes.set(xlabel=label, ylabel="microseconds a trial-step", title="Cost of a step")
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a picture as PNG."""
-    figure.savefig(path, dpi=150)

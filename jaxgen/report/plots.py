@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.figure import Figure
 
+from jaxgen.files import write, writing
 from jaxgen.report.terminal import cell
 from jaxgen.results import Arm, Results
 
@@ -101,17 +103,34 @@ def rates(results: Results) -> Figure | None:
 FIGURES = {"curves": curves, "learning_rate": rates}
 
 
+def png(figure: Figure, path: Path) -> None:
+    """Writes a picture.
+
+    Raises:
+      UserError: if the disk is full or fails.
+    """
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    write(path, picture.getvalue())
+
+
 def save(results: Results, folder: Path) -> list[Path]:
-    """Writes the run's pictures as PNG and returns their paths; a picture that does not apply is left out."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes the run's pictures as PNG and returns their paths; a picture that does not apply is left out.
+
+    Raises:
+      UserError: if the disk is full or fails.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with mpl.rc_context(STYLE):
         for name, draw in FIGURES.items():
             figure = draw(results)
             path = folder / f"{name}.png"
             if figure is None:
-                path.unlink(missing_ok=True)
+                with writing(path):
+                    path.unlink(missing_ok=True)
                 continue
-            figure.savefig(path, dpi=150)
+            png(figure, path)
             paths.append(path)
     return paths

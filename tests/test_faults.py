@@ -1,0 +1,224 @@
+"""Faults, injected everywhere: whatever happens to a run, it goes on to the bits of one to which nothing happened.
+
+A short form runs always; `pytest tests/test_faults.py --long -s` is the long one, and prints its counts.
+"""
+
+from __future__ import annotations
+
+import collections
+import errno
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import faults
+import pytest
+from conftest import ROOT, bytes_of, same, same_bits
+
+import jaxgen
+from jaxgen import folder
+from jaxgen.config import Config, UserError
+from jaxgen.corpus import Corpus
+from jaxgen.engine import SegmentDone
+from jaxgen.runs import Interrupted
+
+AXES = ("--grid", "optimizer.learning_rate=0.01,0.1,1e30", "--grid", "optimizer.name=sgd", "--seeds", "2")
+MODEL = ("--model.hidden", "8", "--model.depth", "1", "--model.embedding", "4", "--train.batch_size", "16")
+FLAGS = (*AXES, *MODEL, "--width", "4", "--chunk", "2", "--resume")
+EXIT_WITHIN = 10.0  # seconds, after a signal
+
+
+@pytest.fixture(scope="module")
+def long(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--long"))
+
+
+class Commands:
+    """Starts the sweep command in processes forked from one that has everything imported."""
+
+    def __init__(self, tmp: Path) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["faults", "experiments.launch", "experiments.sweep"])
+        self._log, self._data = tmp / "log", tmp / "names.txt"
+        names = (ROOT / "data" / "names.txt").read_text(encoding="utf-8").splitlines()[:300]
+        self._data.write_text("\n".join(names) + "\n", encoding="utf-8")
+
+    def start(self, out: Path, steps: int, every: int, fault: tuple[str, int, int] = ("", 0, 0)) -> Any:
+        budget = ("--train.steps", str(steps), "--train.eval_every", str(every))
+        args = (*FLAGS, *budget, "--data", str(self._data), "--out", str(out))
+        process = self._context.Process(target=faults.command, args=(args, str(self._log), *fault))
+        process.start()
+        return process
+
+    def finish(self, out: Path, steps: int, every: int, fault: tuple[str, int, int] = ("", 0, 0)) -> int:
+        process = self.start(out, steps, every, fault)
+        process.join(300)
+        return process.exitcode
+
+    def said(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def phase(self, out: Path) -> str:
+        """What a command is doing, from what it has said and written."""
+        said, metrics = self.said() if self._log.exists() else "", out / "metrics.csv"
+        if "names from trial" in said:
+            return "report"
+        if "lanes on" not in said:
+            return "start"
+        return "training" if metrics.exists() and metrics.read_text().count("\n") > 1 else "compiling"
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """`faults.c`, compiled, where that can be."""
+    compiler = shutil.which("cc") if os.uname().sysname == "Linux" else None
+    if compiler is None:
+        return None
+    built = tmp_path_factory.mktemp("library") / "faults.so"
+    source = str(Path(__file__).with_name("faults.c"))
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(built), source, "-ldl"], check=True)
+    return built
+
+
+@pytest.fixture(scope="module")
+def commands(library: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """With a cache of compiled programs of their own."""
+    tmp = tmp_path_factory.mktemp("faults")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp))
+        patch.setenv("JAX_NUM_CPU_DEVICES", "2")
+        if library is not None:
+            patch.setenv("LD_PRELOAD", str(library))  # of the server that children are forked from
+        found = Commands(tmp)
+        assert found.finish(tmp / "warm", 4, 2) == 0, found.said()  # starts the server, fills the cache
+        yield found
+
+
+@pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 3, 200), (signal.SIGTERM, 3, 100)])
+def test_ended_by_a_signal_at_any_moment(
+    number: signal.Signals, short: int, most: int, commands: Commands, long: bool, tmp_path: Path
+) -> None:
+    """Runs that get a signal at a random moment, again and again, until one comes through: its bytes are the reference's."""
+    steps, every, chance = 120, 4, random.Random(0)
+    began = time.monotonic()
+    assert commands.finish(tmp_path / "reference", steps, every) == 0, commands.said()
+    whole, reference = time.monotonic() - began, bytes_of(tmp_path / "reference")
+    phases: collections.Counter[str] = collections.Counter()
+    finished, slowest, out = 0, 0.0, tmp_path / "run"
+    while sum(phases.values()) < (most if long else short):
+        process = commands.start(out, steps, every)
+        process.join(chance.uniform(0.02, whole))
+        if process.is_alive():
+            phase, sent = commands.phase(out), time.monotonic()
+            os.kill(process.pid, number)
+            process.join(60)
+            slowest = max(slowest, time.monotonic() - sent)
+            if process.exitcode == 0:  # it came through in that very moment
+                continue
+            expected = (-number,) if number == signal.SIGKILL else (128 + number, -number)  # -: before Python has its handler
+            assert process.exitcode in expected, commands.said()
+            phases[phase] += 1
+        else:
+            assert process.exitcode == 0, commands.said()
+            assert same(bytes_of(out), reference)
+            finished += 1
+            shutil.rmtree(out)
+    assert commands.finish(out, steps, every) == 0, commands.said()
+    assert same(bytes_of(out), reference)
+    finished += 1
+    assert number == signal.SIGKILL or slowest < EXIT_WITHIN
+    print(f"\n{number.name}: {dict(phases)}, {finished} runs came to the same bytes, slowest exit {slowest:.1f} s")
+
+
+def harm(path: Path, chance: random.Random) -> str:
+    """A bit flipped, a tail cut off, or the file removed."""
+    content = path.read_bytes()
+    what = chance.choice(["flip", "cut", "remove"] if content else ["remove"])
+    if what == "flip":
+        place = chance.randrange(len(content))
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :])
+    elif what == "cut":
+        path.write_bytes(content[: chance.randrange(len(content))])
+    else:
+        path.unlink()
+    return what
+
+
+def test_damage_is_noticed(small: Config, corpus: Corpus, long: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One random harm to a run that was interrupted: what is read is right or refused, and so is what it goes on to."""
+    rates = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [1e-2, 0.1, 1e30], "seed": range(2)}
+    sweep, chance = jaxgen.grid(small, rates), random.Random(0)
+    monkeypatch.setattr(folder, "SHARE", float("inf"))  # a save after each segment
+
+    def go(out: Path, segments: int = 99) -> None:
+        left = segments
+
+        def listener(event: object, results: object) -> None:
+            nonlocal left
+            left -= isinstance(event, SegmentDone)
+
+        jaxgen.run(sweep, corpus, out, width=4, chunk=2, resume=True, listener=listener, stop=lambda: left <= 0)
+
+    go(tmp_path / "reference")
+    reference = bytes_of(tmp_path / "reference")
+    with pytest.raises(Interrupted):
+        go(tmp_path / "begun", 3)
+    files = sorted(path.relative_to(tmp_path / "begun") for path in (tmp_path / "begun").rglob("*") if path.is_file())
+    counts: collections.Counter[str] = collections.Counter()
+    for _ in range(1000 if long else 12):
+        out = tmp_path / "run"
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(tmp_path / "begun", out)
+        name = chance.choice(files)
+        what = harm(out / name, chance)
+        try:
+            results = jaxgen.load_results(out)
+            for row in results.rows:
+                trained = results.trained(row.trial)
+                assert same_bits((trained.params, trained.stats), reference[2][row.trial])
+            counts["read"] += 1
+        except UserError:
+            counts["refused to read"] += 1
+        said = None
+        try:
+            go(out)
+        except UserError as error:
+            counts["refused to go on"] += 1
+            said = str(error)
+        else:
+            counts["went on to the same bytes"] += 1
+            assert same(bytes_of(out), reference), (what, name)
+        assert said is None or name.name in said or "no run" in said, (what, name, said)
+    print(f"\ndamage: {dict(counts)}, 0 silently wrong")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_a_disk_that_fails_at_a_write(code: int, library: Path | None, corpus: Corpus, long: bool, tmp_path: Path) -> None:
+    """Every call that writes below the run's folder fails once, in the C library: it is refused, and the run goes on."""
+    if library is None:
+        pytest.skip("needs Linux and a C compiler")
+    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, str(code), "0" if long else "4"]
+    child = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": str(library)}, cwd=ROOT)
+    assert child.returncode == 0, child.stderr
+    print(f"\n{errno.errorcode[code]}: {child.stdout.strip()}")
+
+
+def test_a_full_disk_is_one_line(commands: Commands, library: Path | None, tmp_path: Path) -> None:
+    """The checkpoint's library says much when a write of its fails; the command says one line."""
+    if library is None:
+        pytest.skip("needs Linux and a C compiler")
+    out = tmp_path / "run"
+    assert commands.finish(out, 8, 4, (str(out), 60, errno.ENOSPC)) == 2
+    *_, last = said = commands.said().splitlines()
+    assert last.startswith(f"error: cannot write '{out}/checkpoints")
+    assert "No space left on device" in last
+    assert "--resume" in last
+    assert not any("Traceback" in line or "ERROR" in line for line in said)
