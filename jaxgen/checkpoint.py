@@ -12,11 +12,12 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from jaxgen.config import UserError
 from jaxgen.files import cannot_write, damage, read, settle, signed, sums, unsigned, write, writing
@@ -25,6 +26,65 @@ FORMAT = 3
 KEPT = 2  # manifests
 SAVE = re.compile(r"save-(\d{6})\.json")
 PLACE = re.compile(r"(lanes|trials)-\d{6}")
+
+
+class RowFacts(TypedDict):
+    """A `results.Row` as JSON."""
+
+    trial: int
+    status: str
+    seed: int
+    values: dict[str, Any]
+    params: int
+    steps: int
+    best_step: int
+    train_loss: float
+    val_loss: float
+    test_loss: float
+    flaw: str
+
+
+class Manifest(TypedDict):
+    """What a save holds."""
+
+    format: int
+    saves: int  # its number, from 1 on; 0: nothing has been saved
+    lanes: str | None  # the place of the lanes' arrays
+    trials: dict[str, list[int]]  # place -> the trials whose arrays are there, in the order of their rows
+    sums: dict[str, dict[str, str]]  # place -> file -> size and SHA-256
+    group: int
+    taken: int
+    in_lanes: list[int | None]
+    rows: list[dict[str, Any]]  # each as RowFacts
+    metrics: int  # bytes of `metrics.csv` that count
+    metrics_sha256: str
+
+
+NOTHING: Manifest = {
+    "format": FORMAT,
+    "saves": 0,
+    "lanes": None,
+    "trials": {},
+    "sums": {},
+    "group": 0,
+    "taken": 0,
+    "in_lanes": [],
+    "rows": [],
+    "metrics": 0,
+    "metrics_sha256": "",
+}
+
+
+def checked(value: Any, kind: Any) -> Any:
+    """A JSON value that is of a type.
+
+    Raises:
+      ValueError: if it is not.
+    """
+    try:
+        return check_type(value, kind, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+    except TypeCheckError as error:
+        raise ValueError(str(error)) from None
 
 
 def named(tree: Any) -> dict[str, np.ndarray]:
@@ -45,7 +105,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.manifest: dict[str, Any] = {"format": FORMAT, "saves": 0, "lanes": None, "trials": {}, "sums": {}}
+        self.manifest = NOTHING
         self._orbax = ocp.StandardCheckpointer()
 
     def save(self, lanes: Any, ended: Mapping[int, Any], progress: Mapping[str, Any]) -> None:
@@ -59,13 +119,7 @@ class Store:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         number = self.manifest["saves"] + 1
-        manifest = {
-            **self.manifest,
-            **progress,
-            "saves": number,
-            "lanes": None,
-            "trials": dict(self.manifest["trials"]),
-        }
+        manifest: Any = {**self.manifest, **progress, "saves": number, "lanes": None}
         arrays: dict[str, Any] = {}
         if lanes is not None:
             manifest["lanes"] = f"lanes-{number:06d}"
@@ -73,10 +127,9 @@ class Store:
         if ended:
             place = f"trials-{number:06d}"
             arrays[place] = named(jax.tree.map(lambda *leaves: np.stack(leaves), *ended.values()))  # few arrays are fast
-            manifest["trials"] |= {str(trial): [place, row] for row, trial in enumerate(ended)}
-        new = self._put(arrays)
-        live = {manifest["lanes"], *(place for place, _ in manifest["trials"].values())}
-        manifest["sums"] = {place: found for place, found in (self.manifest["sums"] | new).items() if place in live}
+            manifest["trials"] = {**manifest["trials"], place: list(ended)}
+        sums_of = self.manifest["sums"] | self._put(arrays)
+        manifest["sums"] = {place: sums_of[place] for place in _places(manifest)}
         write(self.folder / f"save-{number:06d}.json", signed(manifest))
         self.manifest = manifest
         self._sweep()
@@ -104,7 +157,7 @@ class Store:
                     manifest = self._read(path)
                 except UserError:
                     continue
-                live |= {path.name, manifest["lanes"], *(place for place, _ in manifest["trials"].values())}
+                live |= {path.name, *_places(manifest)}
         with writing(self.folder):
             for path in self.folder.iterdir():
                 if path.name not in live:
@@ -118,23 +171,30 @@ class Store:
         matches = ((path, SAVE.fullmatch(path.name)) for path in self.folder.iterdir())
         return sorted(((path, int(m[1])) for path, m in matches if m), key=lambda pair: -pair[1])
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(self, path: Path) -> Manifest:
         try:
             manifest = unsigned(read(path))
             version = manifest["format"]
+            if version == FORMAT:
+                checked(manifest, Manifest)
+                checked(manifest["rows"], list[RowFacts])
         except FileNotFoundError:
             raise UserError(f"{str(path)!r} is not there") from None
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{str(path)!r} is damaged: its SHA-256 is not that of what was written") from None
         if version != FORMAT:
             raise UserError(f"{str(path)!r} has format {version!r}, expected {FORMAT}; use the version of jaxgen that wrote it")
-        places = [place for place in (manifest["lanes"], *(place for place, _ in manifest["trials"].values())) if place]
-        strange = next((place for place in places if not PLACE.fullmatch(place) or place not in manifest["sums"]), None)
+        strange = next((p for p in _places(manifest) if not PLACE.fullmatch(p) or p not in manifest["sums"]), None)
         if strange is not None:
             raise UserError(f"{str(path)!r} names {strange!r}, which is not of a run")
+        ended = [trial for trials in manifest["trials"].values() for trial in trials]
+        running = [trial for trial in manifest["in_lanes"] if trial is not None]
+        rows = [row["trial"] for row in manifest["rows"]]
+        if sorted(ended) != sorted(rows) or len({*rows, *running}) != len(rows) + len(running) or manifest["saves"] < 1:
+            raise UserError(f"{str(path)!r} is damaged: its trials do not agree")
         return manifest
 
-    def load(self, sound: Callable[[Mapping[str, Any]], str | None] | None = None) -> list[str]:
+    def load(self, sound: Callable[[Manifest], str | None] | None = None) -> list[str]:
         """Takes up the newest save that is sound; without one, the run has saved nothing yet.
 
         Args:
@@ -168,13 +228,15 @@ class Store:
             )
         return []
 
-    def _damage(self, manifest: Mapping[str, Any]) -> str | None:
+    def _damage(self, manifest: Manifest) -> str | None:
         found = (damage(self.folder / place, expected) for place, expected in manifest["sums"].items())
         return next((line for line in found if line is not None), None)
 
     def lanes(self, shape: Any) -> Any:
         """The lanes of the current save, as host arrays in a tree like `shape`, which has their shapes and types."""
-        return unnamed(shape, self._get(self.manifest["lanes"], shape))
+        place = self.manifest["lanes"]
+        assert place is not None
+        return unnamed(shape, self._get(place, shape))
 
     def trial(self, trial: int, shape: Any) -> Any:
         """The state of a trial that ended, as host arrays in a tree like `shape`.
@@ -182,19 +244,19 @@ class Store:
         Raises:
           UserError: if that trial has not ended, or is not of the run, or is damaged.
         """
-        if str(trial) not in self.manifest["trials"]:
-            ended = sorted(map(int, self.manifest["trials"]))
+        places = {trial: place for place, trials in self.manifest["trials"].items() for trial in trials}
+        if trial not in places:
             raise UserError(
-                f"trial {trial} is not among the ended ones ({brief(ended)}); "
+                f"trial {trial} is not among the ended ones ({brief(sorted(places))}); "
                 "give one of those, or finish the run with --resume"
             )
-        place, row = self.manifest["trials"][str(trial)]
-        rows = sum(other == place for other, _ in self.manifest["trials"].values())
+        place = places[trial]
+        rows = self.manifest["trials"][place]
         found = damage(self.folder / place, self.manifest["sums"][place])
         if found is not None:
             raise UserError(f"{found}; go on with the run by --resume, or start it again with --overwrite")
-        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape), x.dtype), shape)
-        return unnamed(shape, {name: x[row] for name, x in self._get(place, stacked).items()})
+        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(rows), *x.shape), x.dtype), shape)
+        return unnamed(shape, {name: x[rows.index(trial)] for name, x in self._get(place, stacked).items()})
 
     def _get(self, place: str, shape: Any) -> dict[str, np.ndarray]:
         path = self.folder / place
@@ -208,6 +270,10 @@ class Store:
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             why = str(error).splitlines()[0]
         raise UserError(f"{str(path)!r} is damaged ({why}); start the run again with --overwrite")
+
+
+def _places(manifest: Manifest) -> list[str]:
+    return [*manifest["trials"], *([manifest["lanes"]] if manifest["lanes"] is not None else [])]
 
 
 def reason(error: Exception) -> str:

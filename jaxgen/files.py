@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ def read(path: Path, most: int = LARGEST) -> bytes:
         return file.read(most)
 
 
-def sha256(path: Path) -> tuple[int, str]:
-    """The size in bytes and the SHA-256 of a regular file. Raises as `read` does."""
+def sha256(path: Path) -> str:
+    """The size in bytes and the SHA-256 of a regular file, as text. Raises as `read` does."""
     with _opened(path, None) as file:
-        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{os.fstat(file.fileno()).st_size} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 @contextlib.contextmanager
@@ -117,9 +117,9 @@ def settle(folder: Path) -> None:
             os.close(held)
 
 
-def sums(folder: Path) -> dict[str, list[Any]]:
+def sums(folder: Path) -> dict[str, str]:
     """Size and SHA-256 of every file below a folder by its relative path, all of them on disk on return."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, str] = {}
     with writing(folder):
         for place, _, names in os.walk(folder):
             for name in names:
@@ -129,12 +129,12 @@ def sums(folder: Path) -> dict[str, list[Any]]:
                     os.fsync(held)
                 finally:
                     os.close(held)
-                found[path.relative_to(folder).as_posix()] = list(sha256(path))
+                found[path.relative_to(folder).as_posix()] = sha256(path)
             settle(Path(place))
     return found
 
 
-def damage(folder: Path, expected: dict[str, list[Any]]) -> str | None:
+def damage(folder: Path, expected: Mapping[str, str]) -> str | None:
     """What differs between the files below a folder and the sums taken of them; None: nothing."""
     if folder.is_symlink() or not folder.is_dir():
         return f"{str(folder)!r} is not there, or is no folder"
@@ -143,18 +143,14 @@ def damage(folder: Path, expected: dict[str, list[Any]]) -> str | None:
             path = Path(place) / name
             if path.is_symlink() or (name in names and path.relative_to(folder).as_posix() not in expected):
                 return f"{str(path)!r} is not of this run"
-    for name, (size, digest) in expected.items():
-        path = folder / name
+    for name, written in expected.items():
         try:
-            found = sha256(path) if path.lstat().st_size == size else None
+            if sha256(folder / name) != written:
+                return f"{str(folder / name)!r} is damaged: it is not as it was written, by its SHA-256"
         except FileNotFoundError:
-            return f"{str(path)!r} is not there"
+            return f"{str(folder / name)!r} is not there"
         except UserError as error:
             return str(error)
-        if found is None:
-            return f"{str(path)!r} is damaged: it has not the {size} bytes that were written"
-        if found != (size, digest):
-            return f"{str(path)!r} is damaged: its SHA-256 is not that of what was written"
     return None
 
 

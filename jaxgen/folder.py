@@ -14,18 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import numpy as np
 
-from jaxgen.checkpoint import FORMAT, Store
+from jaxgen.checkpoint import FORMAT, Manifest, Store, checked
 from jaxgen.config import UserError, flatten
 from jaxgen.corpus import Corpus
 from jaxgen.engine import Position
 from jaxgen.files import append, read, write, writing
 from jaxgen.lock import LOCK, Lock
-from jaxgen.plan import Plan, Planned, Seconds
+from jaxgen.plan import Plan, Planned
 from jaxgen.results import CURVE_HEAD, Curve, Results, Row, curve_csv, named_value, table
 from jaxgen.sweep import Sweep
 
@@ -88,8 +88,8 @@ class Folder:
         else:
             write(self.path / CONFIG, config_text(facts))
         self._facts = facts
-        self.plans = [Planned(Plan(**p["lanes"]), _measured(p)) for p in facts["plan"]]
-        damaged = self.store.load(self._metrics_damage)
+        self.plans = [_planned(stored) for stored in facts["plan"]]
+        damaged = self.store.load(self._damage)
         if self.store.manifest["saves"]:
             self._resume(results)
             self.notices += [f"{line}; going on from the save before it" for line in damaged]
@@ -107,9 +107,10 @@ class Folder:
             self._facts["plan"] = stored
             write(self.path / CONFIG, config_text(self._facts))
 
-    def _metrics_damage(self, manifest: Mapping[str, Any]) -> str | None:
+    def _damage(self, manifest: Manifest) -> str | None:
         try:
             read_metrics(self.path, manifest)
+            check_trials(self.path, self._facts, manifest)
         except UserError as error:
             return str(error)
         return None
@@ -181,7 +182,7 @@ class Folder:
         append(self.path / METRICS, curves.encode())
         self._metrics.update(curves.encode())
         size = (self.path / METRICS).stat().st_size
-        self.store.save(lanes, ended, progress | {"metrics": [size, self._metrics.hexdigest()]})
+        self.store.save(lanes, ended, progress | {"metrics": size, "metrics_sha256": self._metrics.hexdigest()})
         write(self.path / RESULTS, rows)
         return time.monotonic() - began
 
@@ -191,8 +192,13 @@ def _stored(planned: Planned) -> dict[str, Any]:
     return {"lanes": dataclasses.asdict(planned.plan), "measured": measured}
 
 
-def _measured(stored: dict[str, Any]) -> Seconds:
-    return {Plan(m["devices"], m["width"], m["chunk"]): m["seconds"] for m in stored["measured"]}
+def _planned(stored: Mapping[str, Any]) -> Planned:
+    """Raises TypeError or ValueError where that is no plan."""
+    plan = Plan(**stored["lanes"])
+    if min(plan.devices, plan.width, plan.chunk) < 1 or plan.width % (plan.devices * plan.chunk):
+        raise ValueError(plan)
+    measured = [dict(m) for m in stored["measured"]]
+    return Planned(plan, {Plan(**m): seconds for m in measured for seconds in [m.pop("seconds", math.nan)]})
 
 
 def config_text(facts: Mapping[str, Any]) -> bytes:
@@ -270,22 +276,42 @@ def clear(path: Path) -> None:
                 shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
 
 
-# What the commands take from a run's `config.json`, and of which type.
-FACTS = {
-    "sweep": {"name": str, "keys": list, "points": list},
-    "base": dict,
-    "corpus": {"path": str, "column": str | None, "characters": str, "longest": int, "sha256": str},
-    "versions": dict,
-    "devices": list,
-    "plan": list,
-    "programs": int,
-}
+class SweepFacts(TypedDict):
+    name: str
+    keys: list[str]
+    points: list[dict[str, Any]]
 
 
-def _is(value: Any, kind: Any) -> bool:
-    if isinstance(kind, dict):
-        return isinstance(value, dict) and all(key in value and _is(value[key], part) for key, part in kind.items())
-    return isinstance(value, kind)
+class CorpusFacts(TypedDict):
+    path: str
+    column: str | None
+    names: int
+    different: int
+    windows: int
+    vocabulary: int
+    characters: str
+    longest: int
+    sha256: str
+
+
+class PlanFacts(TypedDict):
+    lanes: dict[str, int]
+    measured: list[dict[str, float]]
+
+
+class Facts(TypedDict):
+    """What a run's `config.json` holds, and what of it is relied on."""
+
+    format: int
+    flags: list[str]
+    sweep: SweepFacts
+    base: dict[str, Any]
+    corpus: CorpusFacts
+    versions: dict[str, str]
+    devices: list[str]
+    plan: list[PlanFacts]
+    programs: int
+    sha256: str
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -307,23 +333,42 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{str(path)!r} holds a run of format {facts['format']!r}, expected {FORMAT}; "
             "use the version of jaxgen that wrote it"
         )
-    if facts.get("sha256") != _digest(facts) or not _is(facts, FACTS):
-        raise UserError(f"{str(path / CONFIG)!r} is damaged: it is not as it was written; restore it, or give another folder")
+    damaged = f"{str(path / CONFIG)!r} is damaged: it is not as it was written; restore it, or give another folder"
+    try:
+        checked(facts, Facts)
+        for stored in facts["plan"]:
+            _planned(stored)
+    except (ValueError, TypeError):
+        raise UserError(damaged) from None
+    if facts["sha256"] != _digest(facts):
+        raise UserError(damaged)
     return facts
 
 
-def read_metrics(path: Path, manifest: Mapping[str, Any]) -> bytes:
+def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest) -> None:
+    """Refuses a save that speaks of other trials than the run has.
+
+    Raises:
+      UserError: then.
+    """
+    trials = [row["trial"] for row in manifest["rows"]] + [trial for trial in manifest["in_lanes"] if trial is not None]
+    count = len(facts["sweep"]["points"])
+    if any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= facts["programs"]:
+        raise UserError(f"{str(path / CHECKPOINTS)!r} is damaged: it holds trials that are not of this run")
+
+
+def read_metrics(path: Path, manifest: Manifest) -> bytes:
     """What of a run's `metrics.csv` a save knows of; what a crash left behind that does not count.
 
     Raises:
       UserError: if it is not there or damaged.
     """
-    size, digest = manifest["metrics"]
+    size = manifest["metrics"]
     try:
         whole = read(path / METRICS)[:size]
     except FileNotFoundError:
         whole = b""
-    if hashlib.sha256(whole).hexdigest() != digest:
+    if hashlib.sha256(whole).hexdigest() != manifest["metrics_sha256"]:
         raise UserError(f"{str(path / METRICS)!r} is damaged: its first {size} bytes are not those that were written")
     return whole
 

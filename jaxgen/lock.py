@@ -32,18 +32,28 @@ class Lock:
         with writing(self._path):
             while True:
                 self._held = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
-                if not self._taken():
-                    owner = os.read(self._held, 200).decode("utf-8", "replace").strip() or "another process"
+                try:
+                    if self._take():
+                        return
+                except BaseException:
                     os.close(self._held)
-                    raise UserError(f"{str(folder)!r} is being written by {owner}; wait for it, stop it, or give another --out")
-                if self._current():
-                    break
-                os.close(self._held)  # who had it before removed it in between
-            os.truncate(self._held, 0)
-            about = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}\n"
-            os.write(self._held, about.encode())
+                    raise
+                os.close(self._held)  # who had it removed the file in between
 
-    def _taken(self) -> bool:
+    def _take(self) -> bool:
+        if not self._free():
+            owner = os.read(self._held, 200).decode("utf-8", "replace").strip() or "another process"
+            raise UserError(
+                f"{str(self._path.parent)!r} is being written by {owner}; wait for it, stop it, or give another --out"
+            )
+        if not self._current():
+            return False
+        os.ftruncate(self._held, 0)
+        about = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}\n"
+        os.write(self._held, about.encode())
+        return True
+
+    def _free(self) -> bool:
         if fcntl is None:
             return True
         try:

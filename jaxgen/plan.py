@@ -111,6 +111,9 @@ def candidates(trials: int, lane_bytes: int = 0, lanes: Lanes | None = None) -> 
     Args:
       lane_bytes: of one lane's state.
       lanes: what they must keep to.
+
+    Raises:
+      UserError: for lanes that cannot be, or one lane that needs more memory than there is.
     """
     lanes = lanes or Lanes()
     check(lanes)
@@ -123,17 +126,29 @@ def candidates(trials: int, lane_bytes: int = 0, lanes: Lanes | None = None) -> 
         even = math.ceil(share / chunks)
         return Plan(shards, shards * chunks * even, even)
 
+    memory = _memory()
+    if lane_bytes > memory:
+        raise UserError(
+            f"one trial's state takes {lane_bytes / 1e9:.3g} GB, and there are {memory / 1e9:.3g} GB of memory; "
+            "make the model smaller"
+        )
+    fits = MEMORY_SHARE * memory / max(lane_bytes, 1)
     if jax.default_backend() == "cpu":
-        plans = [lay(lanes.width or CPU_WIDTH, lanes.chunk or c) for c in CPU_CHUNKS]
+        width = lanes.width or max(1, int(min(CPU_WIDTH, fits)))
+        plans = [lay(width, lanes.chunk or c) for c in CPU_CHUNKS]
     else:
-        fits = MEMORY_SHARE * _memory() / max(lane_bytes, 1)
         widths = [w for w in ACCELERATOR_WIDTHS if w <= max(fits, min(ACCELERATOR_WIDTHS))]
         plans = [lay(w, lanes.chunk or w) for w in ([lanes.width] if lanes.width else widths)]
     return list(dict.fromkeys(plans))
 
 
 def _memory() -> float:
-    """Bytes of all local devices, as far as they tell; else without limit."""
+    """Bytes of all local devices, as far as they tell; else without limit. CPU devices share the machine's memory."""
+    if jax.default_backend() == "cpu":
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, ValueError, OSError):  # not on every system
+            return math.inf
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     return min(s.get("bytes_limit", math.inf) for s in stats) * len(stats)
 

@@ -19,7 +19,7 @@ from jaxgen.checkpoint import Store
 from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Corpus, Splits, Vocabulary, cut, load_corpus, split
 from jaxgen.engine import Ended, Evaluated, Event, Position, SegmentDone
-from jaxgen.folder import CHECKPOINTS, Folder, curves_of, describe, read_config, read_metrics
+from jaxgen.folder import CHECKPOINTS, Folder, check_trials, curves_of, describe, read_config, read_metrics
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned
@@ -268,6 +268,7 @@ def load_results(path: str | Path) -> Results:
     store.load()
     if not store.manifest["saves"]:
         raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
+    check_trials(path, facts, store.manifest)
     rows = [Row(**row) for row in store.manifest["rows"]]
     sweep = Sweep(override(Config(), facts["base"]), tuple(facts["sweep"]["points"]))
 
