@@ -28,13 +28,16 @@ SAVE = re.compile(r"save-(\d{6})\.json")
 PLACE = re.compile(r"(lanes|trials)-\d{6}")
 
 
+Scalar = str | int | float | None  # a value of a config, as JSON has it
+
+
 class RowFacts(TypedDict):
     """A `results.Row` as JSON."""
 
     trial: int
     status: str
     seed: int
-    values: dict[str, Any]
+    values: dict[str, Scalar]
     params: int
     steps: int
     best_step: int

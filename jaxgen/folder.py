@@ -19,7 +19,7 @@ from typing import Any, TypedDict
 import jax
 import numpy as np
 
-from jaxgen.checkpoint import FORMAT, Manifest, Store, checked
+from jaxgen.checkpoint import FORMAT, Manifest, Scalar, Store, checked
 from jaxgen.config import UserError, flatten
 from jaxgen.corpus import Corpus
 from jaxgen.engine import Position
@@ -165,6 +165,14 @@ class Folder:
         """Waits for what is being written; raises what went wrong. Returns how long the last save was being written, in s."""
         return self._writing.result() if self._writing is not None else 0.0
 
+    def forget(self) -> None:
+        """Removes a run that this process began and that has saved nothing."""
+        with contextlib.suppress(UserError):
+            self.settle()
+        if self._made and not self.store.manifest["saves"]:
+            with contextlib.suppress(UserError):
+                clear(self.path)
+
     def close(self) -> None:
         """Waits as `settle` does, and lets go of the folder."""
         try:
@@ -279,7 +287,7 @@ def clear(path: Path) -> None:
 class SweepFacts(TypedDict):
     name: str
     keys: list[str]
-    points: list[dict[str, Any]]
+    points: list[dict[str, Scalar]]
 
 
 class CorpusFacts(TypedDict):
@@ -305,7 +313,7 @@ class Facts(TypedDict):
     format: int
     flags: list[str]
     sweep: SweepFacts
-    base: dict[str, Any]
+    base: dict[str, Scalar]
     corpus: CorpusFacts
     versions: dict[str, str]
     devices: list[str]

@@ -86,9 +86,12 @@ def run(
     if not len(sweep):
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
     lanes = Lanes(width, chunk, devices)
-    plan.check(lanes)
     group_list, data = _prepare(sweep, corpus)
     task = next_character(len(corpus.vocabulary))
+    for group in group_list:
+        plan.candidates(
+            len(group.trials), _lane_bytes(task, group), lanes
+        )  # refuses what cannot be, before anything is written
     results = Results(sweep, programs=len(group_list), out=None if out is None else str(out))
     if out is None:
         states: dict[int, Any] = {}
@@ -120,6 +123,9 @@ def run(
                     ended = {}
                 if asked:
                     raise Interrupted
+    except UserError:
+        folder.forget()
+        raise
     finally:
         folder.close()  # nothing is written behind the back of who called
     return results
@@ -185,9 +191,7 @@ def _train(
 
 def _plan(task: Task, data: Data, group: Group, lanes: Lanes, cache: Path | None) -> Planned:
     """The fastest of the plans that are worth measuring for a group."""
-    lane = state_shape(task, group.static, 1)
-    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(lane))
-    found = plan.candidates(len(group.trials), size, lanes)
+    found = plan.candidates(len(group.trials), _lane_bytes(task, group), lanes)
     if len(found) == 1:
         return Planned(found[0], {})
     key = timing.program_key(task, data, group)
@@ -195,6 +199,11 @@ def _plan(task: Task, data: Data, group: Group, lanes: Lanes, cache: Path | None
     planned = plan.measure(found, lambda p: timing.seconds(task, data, group, p), work, known(cache, key))
     learn(cache, key, planned.measured)
     return planned
+
+
+def _lane_bytes(task: Task, group: Group) -> int:
+    lane = state_shape(task, group.static, 1)
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(lane))
 
 
 def _of(sweep: Sweep | Iterable[Config], corpus: Corpus) -> Sweep:

@@ -1,0 +1,221 @@
+"""A run's folder in bad company: other processes, other people's files, other machines."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import bytes_of, same_bits
+
+import jaxgen
+from jaxgen import files, folder
+from jaxgen.config import Config, UserError
+from jaxgen.corpus import Corpus
+from jaxgen.engine import Event, SegmentDone
+from jaxgen.lock import LOCK, Lock
+from jaxgen.plan import Planned
+from jaxgen.results import Results
+from jaxgen.runs import Interrupted, Notice
+from jaxgen.sweep import Sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(small: Config) -> Sweep:
+    rates = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [1e-2, 0.1, 1e30], "seed": range(2)}
+    return jaxgen.grid(jaxgen.override(small, {"model.depth": 1}), rates)
+
+
+def go(sweep: Sweep, corpus: Corpus, out: Path, segments: int = 99, **flags: Any) -> list[str]:
+    """Trains, as far as some segments go; what a user was told."""
+    left, said = segments, []
+
+    def listener(event: Event | Planned | Notice, results: Results) -> None:
+        nonlocal left
+        left -= isinstance(event, SegmentDone)
+        if isinstance(event, Planned | Notice):
+            said.append(str(event))
+
+    try:
+        jaxgen.run(sweep, corpus, out, resume=True, listener=listener, stop=lambda: left <= 0, **flags)
+    except Interrupted:
+        said.append("interrupted")
+    return said
+
+
+@pytest.fixture(scope="module")
+def begun(sweep: Sweep, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped after three segments on four lanes, saved after each."""
+    out = tmp_path_factory.mktemp("begun") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "SHARE", float("inf"))
+        assert go(sweep, corpus, out, 3, width=4, chunk=2)[-1] == "interrupted"
+    return out
+
+
+@pytest.fixture(scope="module")
+def reference(sweep: Sweep, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    out = tmp_path_factory.mktemp("reference") / "run"
+    go(sweep, corpus, out, width=4, chunk=2)
+    return bytes_of(out)
+
+
+def copied(begun: Path, tmp_path: Path) -> Path:
+    shutil.copytree(begun, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    "flags", [{"width": 2, "chunk": 2}, {"width": 6, "chunk": 2}, {"width": 3, "chunk": 2, "devices": 1}], ids=str
+)
+def test_resuming_on_other_lanes(
+    flags: dict[str, int], begun: Path, reference: Any, sweep: Sweep, corpus: Corpus, tmp_path: Path
+) -> None:
+    """Narrower than the trials that were running, wider, and on another number of devices: the same at the same chunk."""
+    out = copied(begun, tmp_path)
+    assert any("may differ" in line for line in go(sweep, corpus, out, 1, **flags))
+    go(sweep, corpus, out, **flags)
+    found = bytes_of(out)
+    assert found[0] == reference[0]
+    assert sorted(found[1].splitlines()) == sorted(reference[1].splitlines())
+    assert same_bits(found[2], reference[2])
+
+
+def test_the_state_of_the_lanes_comes_back_to_the_bit(begun: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
+    """Parameters, BatchNorm's statistics and the optimizer's state of running trials, interrupted twice and not at all."""
+    for name, parts in (("once", (3,)), ("twice", (1, 1, 1))):
+        for part in parts:
+            go(sweep, corpus, tmp_path / name, part, width=4, chunk=2)
+
+    def lanes(out: Path) -> list[bytes]:
+        store = folder.Store(out / folder.CHECKPOINTS)
+        store.load()
+        arrays = store._orbax.restore(store.folder / str(store.manifest["lanes"]))
+        return [arrays[key].tobytes() for key in sorted(arrays)]
+
+    assert lanes(tmp_path / "once") == lanes(tmp_path / "twice")
+
+
+def test_one_writer(corpus: Corpus, begun: Path, sweep: Sweep, tmp_path: Path) -> None:
+    out = copied(begun, tmp_path)
+    held = Lock(out)
+    for resume in (True, False):
+        with pytest.raises(UserError, match=f"being written by process {os.getpid()} on"):
+            jaxgen.run(sweep, corpus, out, resume=resume, overwrite=not resume)
+    held.release()
+    assert not (out / LOCK).exists()
+    go(sweep, corpus, out)
+    assert not (out / LOCK).exists()
+
+
+def test_a_dead_process_blocks_no_one(begun: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
+    """A process that is killed while it holds the folder leaves the file; another one that lives is named."""
+    out = copied(begun, tmp_path)
+    program = (
+        "import sys, time, pathlib, jaxgen.lock\n"
+        "lock = jaxgen.lock.Lock(pathlib.Path(sys.argv[1]))\n"
+        "print(1, flush=True)\n"
+        "time.sleep(99)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(out)], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with pytest.raises(UserError, match=f"process {child.pid} on"):
+            jaxgen.run(sweep, corpus, out, resume=True)
+        child.kill()
+    assert (out / LOCK).exists()
+    go(sweep, corpus, out)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.csv", "checkpoints"])
+@pytest.mark.parametrize("what", ["symbolic link", "pipe"])
+def test_what_is_no_plain_file_is_refused(
+    name: str, what: str, begun: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path
+) -> None:
+    out = copied(begun, tmp_path)
+    (out / name).rename(tmp_path / "moved")
+    (out / name).symlink_to(tmp_path / "moved") if what == "symbolic link" else os.mkfifo(out / name)
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    with pytest.raises(UserError):
+        jaxgen.run(sweep, corpus, out, resume=True)
+    with pytest.raises(UserError):
+        jaxgen.load_results(out).best()
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_an_error_before_the_first_save_leaves_nothing(
+    sweep: Sweep, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder.Folder, "save", lambda *args, **flags: (_ for _ in ()).throw(UserError("no")))
+    with pytest.raises(UserError, match="no"):
+        jaxgen.run(sweep, corpus, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_larger_than_the_memory_is_refused(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="GB of memory"):
+        jaxgen.run(Sweep(jaxgen.override(small, {"model.hidden": 65536, "model.depth": 500})), corpus, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverged_trial_names_what_went_bad(begun: Path, reference: Any, sweep: Sweep) -> None:
+    rows = [row for row in jaxgen.load_results(begun).rows if row.status == "diverged"]
+    assert rows
+    for row in rows:
+        assert row.flaw == "loss" or row.flaw.startswith(("params.", "stats.", "optimizer."))
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a JSON value, of lists the first two."""
+    if at:
+        yield at
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(min(2, len(value))):
+            yield from places(value[key], (*at, key))
+
+
+BAD: list[Any] = [None, -1, 10**12, 1.5, "x", "../../etc/passwd", [], {}, True, [[]], {"a": 1}]
+
+
+@pytest.mark.parametrize("which", ["config", "manifest"])
+def test_a_hostile_folder_is_refused_or_read(
+    which: str, begun: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """JSON that is signed as ours and holds something else: never a traceback. `--long`: every place and value."""
+    out = copied(begun, tmp_path)
+    newest = max((out / "checkpoints").glob("save-*.json"))
+    facts, manifest = json.loads((out / "config.json").read_bytes()), files.unsigned(newest.read_bytes())
+    value = facts if which == "config" else manifest
+    cases = [(place, bad) for place in places(value) for bad in [*BAD, KeyError]]
+    for place, bad in cases if request.config.getoption("--long") else random.Random(0).sample(cases, 150):
+        changed = inner = copy.deepcopy(value)
+        for key in place[:-1]:
+            inner = inner[key]
+        if bad is KeyError:
+            del inner[place[-1]]
+        else:
+            inner[place[-1]] = bad
+        if which == "config":
+            (out / "config.json").write_bytes(folder.config_text(changed))
+        else:
+            for path in (out / "checkpoints").glob("save-*.json"):
+                path.unlink()
+            newest.write_text(files.signed(changed), encoding="utf-8")
+        with contextlib.suppress(UserError):
+            try:
+                results = jaxgen.load_results(out)
+                results.leaderboard(running=True)
+                results.results_csv()
+                results.best()
+            except Exception as error:
+                error.add_note(f"with {bad!r} at {place}")
+                raise
