@@ -197,3 +197,21 @@ def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, t
     steps = [int(line.split(",")[1]) for line in metrics.read_text().splitlines()[1:]]
     assert steps == [500 * (i + 1) for i in range(len(steps))]
     assert len(steps) >= rows
+
+
+@pytest.mark.parametrize(("signals", "within"), [(1, 10.0), (2, 3.0)])
+def test_a_signal_in_a_segment_without_end(signals: int, within: float, run: Path, tmp_path: Path) -> None:
+    """One signal waits for a segment's end, but not for long; a second one does not wait."""
+    flags = [*FLAGS, "--train.steps", "10000000", "--train.eval_every", "10000000"]
+    process = start("train", "--data", run.parent / "names.txt", "--out", tmp_path / "run", *flags)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert any("lanes on" in line for line in process.stdout)  # reads no further
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    assert "again to stop at once" in process.stderr.readline()
+    sent = time.monotonic()
+    if signals == 2:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert time.monotonic() - sent < within

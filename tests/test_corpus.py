@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -142,3 +143,20 @@ def test_bundled_corpora(file: str, names: int, count: int) -> None:
     assert loaded.vocabulary.characters == "abcdefghijklmnopqrstuvwxyz"
     readme = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
     assert loaded.sha256 in readme
+
+
+CSV_ISH = st.text(st.sampled_from("aé\"',;\n\r\t\0 \ufeff\u200f|name"), max_size=60).map(str.encode)
+
+
+@given(st.binary(max_size=60) | CSV_ISH, st.sampled_from(["names.txt", "names.csv"]), st.sampled_from([None, "name", ""]))
+def test_any_bytes_are_a_corpus_or_refused(content: bytes, name: str, column: str | None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        try:
+            corpus = load_corpus(path, column)
+        except UserError:
+            return
+    assert corpus.names
+    assert all(name and name == name.strip() and "\n" not in name for name in corpus.names)
+    assert all(corpus.vocabulary.decode(corpus.vocabulary.encode(name)) == name for name in corpus.names)

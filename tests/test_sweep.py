@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import pytest
@@ -140,3 +141,17 @@ def test_ablations_are_sweeps_of_allowed_values(name: str) -> None:
     assert len(list(sweep)) == len(sweep) > 1
     assert ABLATIONS[name].SEEDS >= 2
     assert ABLATIONS[name].QUESTION.endswith("?")
+
+
+KEYS = st.sampled_from(["optimizer.learning_rate", "model.hidden", "optimizer.name", "data.column", "seed", "nothing", ""])
+VALUES = st.text(st.sampled_from("0123456789.,:=-+e_ nanifNoTru\n\0log"), max_size=20)
+
+
+@pytest.mark.parametrize("read", [read_axis, read_uniform])
+@given(text=st.text(max_size=30) | st.builds("{}={}".format, KEYS, VALUES))
+def test_any_text_is_an_axis_or_refused(read: Callable[[str], tuple[str, object]], text: str) -> None:
+    try:
+        key, _ = read(text)
+    except UserError:
+        return
+    assert text.startswith(f"{key}=")
