@@ -6,33 +6,29 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxgen.checkpoint import FORMAT, Manifest, Scalar, Store, checked
-from jaxgen.config import UserError, flatten
-from jaxgen.corpus import Corpus
+from jaxgen.checkpoint import Manifest, Store
+from jaxgen.config import UserError
 from jaxgen.engine import Position
+from jaxgen.facts import CONFIG, check_ours, config_text, planned_of, read_config, stored_plan
 from jaxgen.files import append, read, write, writing
 from jaxgen.lock import LOCK, Lock
-from jaxgen.plan import Plan, Planned
-from jaxgen.results import CURVE_HEAD, Curve, Results, Row, curve_csv, named_value, table
-from jaxgen.sweep import Sweep
+from jaxgen.plan import Planned
+from jaxgen.results import CURVE_HEAD, Curve, Results, Row, curve_csv, table
 
-CONFIG, METRICS, RESULTS, CHECKPOINTS = "config.json", "metrics.csv", "results.csv", "checkpoints"
+METRICS, RESULTS, CHECKPOINTS = "metrics.csv", "results.csv", "checkpoints"
 FILES = {CONFIG, METRICS, RESULTS, CHECKPOINTS, "report.html", "plots"}  # all that a run's folder holds
 SHARE = 0.03  # of the time, at most, goes into saving
-PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class Folder:
@@ -88,7 +84,7 @@ class Folder:
         else:
             write(self.path / CONFIG, config_text(facts))
         self._facts = facts
-        self.plans = [_planned(stored) for stored in facts["plan"]]
+        self.plans = [planned_of(stored) for stored in facts["plan"]]
         damaged = self.store.load(self._damage)
         if self.store.manifest["saves"]:
             self._resume(results)
@@ -102,7 +98,7 @@ class Folder:
     def keep(self, group: int, planned: Planned) -> None:
         """Stores the plan of a group: what it is run under on resume too."""
         self.plans[group:] = [planned]
-        stored = [_stored(p) for p in self.plans]
+        stored = [stored_plan(p) for p in self.plans]
         if stored != self._facts["plan"]:
             self._facts["plan"] = stored
             write(self.path / CONFIG, config_text(self._facts))
@@ -195,58 +191,6 @@ class Folder:
         return time.monotonic() - began
 
 
-def _stored(planned: Planned) -> dict[str, Any]:
-    measured = [dataclasses.asdict(p) | {"seconds": s} for p, s in planned.measured.items() if math.isfinite(s)]
-    return {"lanes": dataclasses.asdict(planned.plan), "measured": measured}
-
-
-def _planned(stored: Mapping[str, Any]) -> Planned:
-    """Raises TypeError or ValueError where that is no plan."""
-    plan = Plan(**stored["lanes"])
-    if min(plan.devices, plan.width, plan.chunk) < 1 or plan.width % (plan.devices * plan.chunk):
-        raise ValueError(plan)
-    measured = [dict(m) for m in stored["measured"]]
-    return Planned(plan, {Plan(**m): seconds for m in measured for seconds in [m.pop("seconds", math.nan)]})
-
-
-def config_text(facts: Mapping[str, Any]) -> bytes:
-    """`config.json`, with the SHA-256 of the rest of it. A path need not be UTF-8: what is not stays as it is."""
-    text = json.dumps({**facts, "sha256": _digest(facts)}, indent=1, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _digest(facts: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in facts.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def describe(sweep: Sweep, corpus: Corpus, programs: int, name: str, flags: Sequence[str]) -> dict[str, Any]:
-    """What `config.json` holds."""
-    points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
-    chain = sweep.base.optimizer.chain
-    return {
-        "format": FORMAT,
-        "flags": list(flags),
-        "sweep": {"name": name, "keys": list(sweep.keys), "points": points},
-        "base": flatten(sweep.base) | ({} if chain is None else {"optimizer.chain": named_value(chain)}),
-        "corpus": {
-            "path": corpus.path,
-            "column": corpus.column,
-            "names": len(corpus.names),
-            "different": len(set(corpus.names)),
-            "windows": corpus.windows,
-            "vocabulary": len(corpus.vocabulary),
-            "characters": corpus.vocabulary.characters,
-            "longest": max(map(len, corpus.names)),
-            "sha256": corpus.sha256,
-        },
-        "versions": {package: version(package) for package in PACKAGES},
-        "devices": [str(device) for device in jax.local_devices()],
-        "plan": [],  # of each group, from when it begins
-        "programs": programs,
-    }
-
-
 def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuses a folder that may not be written to.
 
@@ -268,7 +212,8 @@ def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
             f"{str(path)!r} holds a run; give --resume to go on with it, --overwrite to replace it, or another --out"
         )
     if holds_run and overwrite:
-        read_config(path)  # deletes a run, and nothing else that happens to have a config.json
+        if (path / CONFIG).exists():  # deletes a run, of any format, and nothing else that happens to have a config.json
+            check_ours(path)
         strange = sorted(names - FILES)
         if strange:
             raise UserError(f"{str(path)!r} holds {strange[0]!r}, which is not of a run; move it away, or give another --out")
@@ -282,75 +227,6 @@ def clear(path: Path) -> None:
         for item in sorted(path.iterdir(), key=lambda item: item.name == CONFIG):
             if item.name != LOCK:
                 shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
-
-
-class SweepFacts(TypedDict):
-    name: str
-    keys: list[str]
-    points: list[dict[str, Scalar]]
-
-
-class CorpusFacts(TypedDict):
-    path: str
-    column: str | None
-    names: int
-    different: int
-    windows: int
-    vocabulary: int
-    characters: str
-    longest: int
-    sha256: str
-
-
-class PlanFacts(TypedDict):
-    lanes: dict[str, int]
-    measured: list[dict[str, float]]
-
-
-class Facts(TypedDict):
-    """What a run's `config.json` holds, and what of it is relied on."""
-
-    format: int
-    flags: list[str]
-    sweep: SweepFacts
-    base: dict[str, Scalar]
-    corpus: CorpusFacts
-    versions: dict[str, str]
-    devices: list[str]
-    plan: list[PlanFacts]
-    programs: int
-    sha256: str
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A run's `config.json`.
-
-    Raises:
-      UserError: if the folder holds no run, one of another format, or a damaged one.
-    """
-    try:
-        facts = json.loads(read(path / CONFIG))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{str(path)!r} holds no run ({CONFIG} is not there); give the folder that --out named") from None
-    except (ValueError, RecursionError):
-        facts = None
-    if not isinstance(facts, dict) or "format" not in facts:
-        raise UserError(f"{str(path / CONFIG)!r} is damaged or not of a run; give another folder")
-    if facts["format"] != FORMAT:
-        raise UserError(
-            f"{str(path)!r} holds a run of format {facts['format']!r}, expected {FORMAT}; "
-            "use the version of jaxgen that wrote it"
-        )
-    damaged = f"{str(path / CONFIG)!r} is damaged: it is not as it was written; restore it, or give another folder"
-    try:
-        checked(facts, Facts)
-        for stored in facts["plan"]:
-            _planned(stored)
-    except (ValueError, TypeError):
-        raise UserError(damaged) from None
-    if facts["sha256"] != _digest(facts):
-        raise UserError(damaged)
-    return facts
 
 
 def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest) -> None:

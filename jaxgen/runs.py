@@ -19,7 +19,8 @@ from jaxgen.checkpoint import Store
 from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Corpus, Splits, Vocabulary, cut, load_corpus, split
 from jaxgen.engine import Ended, Evaluated, Event, Position, SegmentDone
-from jaxgen.folder import CHECKPOINTS, Folder, check_trials, curves_of, describe, read_config, read_metrics
+from jaxgen.facts import describe, read_config
+from jaxgen.folder import CHECKPOINTS, Folder, check_trials, curves_of, read_metrics
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned

@@ -22,6 +22,7 @@ from jaxgen import files, folder
 from jaxgen.config import Config, UserError
 from jaxgen.corpus import Corpus
 from jaxgen.engine import Event, SegmentDone
+from jaxgen.facts import config_text
 from jaxgen.lock import LOCK, Lock
 from jaxgen.plan import Planned
 from jaxgen.results import Results
@@ -152,6 +153,28 @@ def test_what_is_no_plain_file_is_refused(
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_killed_in_its_very_first_write(how: str, small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.json.new").write_text("{")
+    (out / LOCK).write_text("process 1 on nowhere")
+    results = jaxgen.run(Sweep(small), corpus, out, resume=how == "resume", overwrite=how == "overwrite")
+    assert len(results.rows) == 1
+    assert {path.name for path in out.iterdir()} <= folder.FILES
+
+
+def test_a_run_of_another_format_is_named_and_can_be_replaced(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    jaxgen.run(Sweep(small), corpus, out)
+    facts = json.loads((out / "config.json").read_bytes())
+    (out / "config.json").write_text(json.dumps(facts | {"format": 99}))
+    for use in (lambda: jaxgen.run(Sweep(small), corpus, out, resume=True), lambda: jaxgen.load(out)):
+        with pytest.raises(UserError, match="format 99, expected"):
+            use()
+    jaxgen.run(Sweep(small), corpus, out, overwrite=True)
+
+
 def test_an_error_before_the_first_save_leaves_nothing(
     sweep: Sweep, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +228,7 @@ def test_a_hostile_folder_is_refused_or_read(
         else:
             inner[place[-1]] = bad
         if which == "config":
-            (out / "config.json").write_bytes(folder.config_text(changed))
+            (out / "config.json").write_bytes(config_text(changed))
         else:
             for path in (out / "checkpoints").glob("save-*.json"):
                 path.unlink()

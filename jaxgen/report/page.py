@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader
 
 from jaxgen.checkpoint import write
 from jaxgen.config import Config, UserError, flatten
-from jaxgen.folder import read_config
+from jaxgen.facts import read_config
 from jaxgen.generate import labels, sample
 from jaxgen.report import plots
 from jaxgen.report.terminal import cell, number, outcome
