@@ -70,14 +70,16 @@ class Signals:
             if self._received is not None or not self._saves:
                 self._end(number)
             self._received = number
-            print("stopping after this segment; again to stop at once", file=sys.stderr, flush=True)
             patience = threading.Timer(GRACE, self._end, (number,))
             patience.daemon = True
             patience.start()
+            threading.Thread(target=_say, args=("stopping after this segment; again to stop at once",), daemon=True).start()
 
     def _end(self, number: int) -> NoReturn:
-        if sys.stdout.isatty():
-            os.write(1, b"\x1b[?25h")  # the cursor, which a live table hides
+        if os.isatty(1):  # the cursor, which a live table hides; the terminal may have been stopped
+            cursor = threading.Thread(target=os.write, args=(1, b"\x1b[?25h"), daemon=True)
+            cursor.start()
+            cursor.join(0.2)
         os._exit(128 + number)  # every file is whole at any moment
 
     @contextlib.contextmanager
@@ -94,6 +96,12 @@ class Signals:
     def leave(self) -> NoReturn:
         """Exits with the code of the signal that came."""
         raise SystemExit(128 + (self._received or 0))
+
+
+def _say(text: str) -> None:
+    """A line on stderr, which may be full, closed or read by no one."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _quiet() -> None:
@@ -118,3 +126,7 @@ def main(command: Callable[[Signals], Any]) -> None:
     except BrokenPipeError:  # the reader of stdout, such as head, has left
         sys.stderr.close()
         raise SystemExit(1) from None
+    except OSError as error:  # of what is no file of a run, such as stdout on a full disk
+        fail(
+            f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}; see to it, then go on with --resume"
+        )

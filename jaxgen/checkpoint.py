@@ -24,8 +24,8 @@ from jaxgen.files import cannot_write, damage, read, settle, signed, sums, unsig
 
 FORMAT = 3
 KEPT = 2  # manifests
-SAVE = re.compile(r"save-(\d{6})\.json")
-PLACE = re.compile(r"(lanes|trials)-\d{6}")
+SAVE = re.compile(r"save-(\d{6,})\.json")
+PLACE = re.compile(r"(lanes|trials)-(\d{6,})")
 
 
 Scalar = str | int | float | None  # a value of a config, as JSON has it
@@ -119,8 +119,11 @@ class Store:
         Raises:
           UserError: if something cannot be written; what was saved before still counts then.
         """
+        self._check()
         with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.folder.exists():
+                self.folder.mkdir(parents=True)
+                settle(self.folder.parent)
         number = self.manifest["saves"] + 1
         manifest: Any = {**self.manifest, **progress, "saves": number, "lanes": None}
         arrays: dict[str, Any] = {}
@@ -153,23 +156,26 @@ class Store:
     def _sweep(self) -> None:
         """Removes what no manifest of the newest few names; those that are newer than the current one are damaged."""
         newest = self.manifest["saves"]
-        live = set()
+        live = {f"save-{newest:06d}.json", *_places(self.manifest)}
         for path, number in self._saves():
-            if newest - KEPT < number <= newest:
+            if newest - KEPT < number < newest:
                 try:
-                    manifest = self._read(path)
+                    live |= {path.name, *_places(self._read(path))}
                 except UserError:
-                    continue
-                live |= {path.name, *_places(manifest)}
+                    return  # what it names is not known
         with writing(self.folder):
             for path in self.folder.iterdir():
                 if path.name not in live:
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             settle(self.folder)
 
+    def _check(self) -> None:
+        if self.folder.is_symlink() or (self.folder.exists() and not self.folder.is_dir()):
+            raise UserError(f"{str(self.folder)!r} is a link or no folder; checkpoints lie in one; move it away")
+
     def _saves(self) -> list[tuple[Path, int]]:
         """The manifests that are there, the newest first."""
-        if self.folder.is_symlink() or not self.folder.is_dir():
+        if not self.folder.exists():
             return []
         matches = ((path, SAVE.fullmatch(path.name)) for path in self.folder.iterdir())
         return sorted(((path, int(m[1])) for path, m in matches if m), key=lambda pair: -pair[1])
@@ -183,11 +189,14 @@ class Store:
                 checked(manifest["rows"], list[RowFacts])
         except FileNotFoundError:
             raise UserError(f"{str(path)!r} is not there") from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{str(path)!r} is damaged: its SHA-256 is not that of what was written") from None
         if version != FORMAT:
             raise UserError(f"{str(path)!r} has format {version!r}, expected {FORMAT}; use the version of jaxgen that wrote it")
-        strange = next((p for p in _places(manifest) if not PLACE.fullmatch(p) or p not in manifest["sums"]), None)
+        places = [*_places(manifest), *manifest["sums"]]
+        names = [name for names in manifest["sums"].values() for name in names]
+        strange = next((p for p in places if not PLACE.fullmatch(p) or p not in manifest["sums"]), None)
+        strange = next((n for n in names if n.startswith("/") or ".." in n.split("/")), strange)
         if strange is not None:
             raise UserError(f"{str(path)!r} names {strange!r}, which is not of a run")
         ended = [trial for trials in manifest["trials"].values() for trial in trials]
@@ -210,6 +219,7 @@ class Store:
         Raises:
           UserError: if there are saves and none is sound.
         """
+        self._check()
         lines: list[str] = []
         for path, _ in self._saves():
             try:
@@ -224,7 +234,9 @@ class Store:
             lines.append(found)
         if lines:
             raise UserError(f"no save of the run is whole: {lines[0]}; start it again with --overwrite")
-        if self.folder.is_dir() and any(PLACE.fullmatch(path.name) for path in self.folder.glob("trials-*")):
+        there = self.folder.iterdir() if self.folder.exists() else ()
+        found = [PLACE.fullmatch(path.name) for path in there]
+        if any(match is not None and int(match[2]) > 1 for match in found):  # 1: killed in the very first save
             raise UserError(
                 f"{str(self.folder)!r} has lost its manifests, so its trials cannot be told; "
                 "start the run again with --overwrite"

@@ -29,6 +29,12 @@ def read(path: Path, most: int = LARGEST) -> bytes:
         return file.read(most)
 
 
+def head(path: Path, size: int) -> bytes | None:
+    """The first bytes of a regular file; None where it has fewer. Raises as `read` does."""
+    with _opened(path, None) as file:
+        return file.read(size) if os.fstat(file.fileno()).st_size >= size else None
+
+
 def sha256(path: Path) -> str:
     """The size in bytes and the SHA-256 of a regular file, as text. Raises as `read` does."""
     with _opened(path, None) as file:
@@ -83,8 +89,9 @@ def write(path: Path, content: str | bytes) -> None:
     new = path.with_name(path.name + ".new")
     with writing(path):
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_LINK, 0o666), "wb") as file:
-                file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            new.unlink(missing_ok=True)
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o666), "wb") as file:
+                file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, path)

@@ -21,7 +21,7 @@ from jaxgen.checkpoint import Manifest, Store
 from jaxgen.config import UserError
 from jaxgen.engine import Position
 from jaxgen.facts import CONFIG, check_ours, config_text, planned_of, read_config, stored_plan
-from jaxgen.files import append, read, write, writing
+from jaxgen.files import append, head, read, settle, write, writing
 from jaxgen.lock import LOCK, Lock
 from jaxgen.plan import Planned
 from jaxgen.results import CURVE_HEAD, Curve, Results, Row, curve_csv, table
@@ -39,15 +39,18 @@ class Folder:
         self.store = Store(path / CHECKPOINTS)
         self.notices: list[str] = []  # what a user should know of a run that goes on
         self._lock: Lock | None = None
-        self._made = False
+        self._made = False  # the folder, by this process
+        self._began = False  # the run, by this process
         self._due = 0.0  # when to save next
         self._curves = 0  # evaluations that are in metrics.csv
         self._metrics = hashlib.sha256()  # of metrics.csv
+        self._size = 0  # of metrics.csv, in bytes
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[float] | None = None
         self._facts: dict[str, Any] = {}
         self.plans: list[Planned] = []  # of the groups that have begun
-        check_out(path, **self._flags)
+        with writing(path):
+            check_out(path, **self._flags)
 
     def open(self, facts: dict[str, Any], results: Results) -> None:
         """Makes the folder, or takes up the run in it.
@@ -56,8 +59,11 @@ class Folder:
           UserError: if another process writes it, it holds another run, or nothing of it is whole.
         """
         with writing(self.path):
-            self._made = not self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                self.path.mkdir()
+                self._made = True
+                settle(self.path.parent)
         self._lock = Lock(self.path)
         check_out(self.path, **self._flags)  # again: another process may have been there in between
         if self._flags["overwrite"]:
@@ -82,6 +88,7 @@ class Folder:
             ]
             facts = stored
         else:
+            self._began = True
             write(self.path / CONFIG, config_text(facts))
         self._facts = facts
         self.plans = [planned_of(stored) for stored in facts["plan"]]
@@ -90,14 +97,28 @@ class Folder:
             self._resume(results)
             self.notices += [f"{line}; going on from the save before it" for line in damaged]
         else:
-            head = table([CURVE_HEAD]).encode()
-            write(self.path / METRICS, head)
-            self._metrics.update(head)
+            self._refuse_lost()
+            first = table([CURVE_HEAD]).encode()
+            write(self.path / METRICS, first)
+            self._count(first)
             write(self.path / RESULTS, results.results_csv())
+
+    def _refuse_lost(self) -> None:
+        """A table with rows is written after a save: where it is there, nothing saved means that saves were lost."""
+        with contextlib.suppress(FileNotFoundError):
+            if read(self.path / RESULTS).count(b"\n") > 1:
+                raise UserError(
+                    f"{str(self.store.folder)!r} has lost its manifests, and {RESULTS} holds trials that ended; "
+                    "start the run again with --overwrite"
+                )
+
+    def _count(self, written: bytes) -> None:
+        self._metrics.update(written)
+        self._size += len(written)
 
     def keep(self, group: int, planned: Planned) -> None:
         """Stores the plan of a group: what it is run under on resume too."""
-        self.plans[group:] = [planned]
+        self.plans[group : group + 1] = [planned]
         stored = [stored_plan(p) for p in self.plans]
         if stored != self._facts["plan"]:
             self._facts["plan"] = stored
@@ -118,7 +139,7 @@ class Folder:
         whole = read_metrics(self.path, manifest)
         with writing(self.path / METRICS):
             os.truncate(self.path / METRICS, len(whole))  # what came after the last save is trained again
-        self._metrics.update(whole)
+        self._count(whole)
         results.curves.extend(curves_of(whole))
         self._curves = len(results.curves)
 
@@ -165,7 +186,7 @@ class Folder:
         """Removes a run that this process began and that has saved nothing."""
         with contextlib.suppress(UserError):
             self.settle()
-        if self._made and not self.store.manifest["saves"]:
+        if self._began and not self.store.manifest["saves"]:
             with contextlib.suppress(UserError):
                 clear(self.path)
 
@@ -184,9 +205,8 @@ class Folder:
     def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], curves: str, rows: str) -> float:
         began = time.monotonic()
         append(self.path / METRICS, curves.encode())
-        self._metrics.update(curves.encode())
-        size = (self.path / METRICS).stat().st_size
-        self.store.save(lanes, ended, progress | {"metrics": size, "metrics_sha256": self._metrics.hexdigest()})
+        self._count(curves.encode())
+        self.store.save(lanes, ended, progress | {"metrics": self._size, "metrics_sha256": self._metrics.hexdigest()})
         write(self.path / RESULTS, rows)
         return time.monotonic() - began
 
@@ -249,15 +269,22 @@ def read_metrics(path: Path, manifest: Manifest) -> bytes:
     """
     size = manifest["metrics"]
     try:
-        whole = read(path / METRICS)[:size]
+        whole = head(path / METRICS, size)
     except FileNotFoundError:
-        whole = b""
-    if hashlib.sha256(whole).hexdigest() != manifest["metrics_sha256"]:
+        whole = None
+    if whole is None or hashlib.sha256(whole).hexdigest() != manifest["metrics_sha256"]:
         raise UserError(f"{str(path / METRICS)!r} is damaged: its first {size} bytes are not those that were written")
     return whole
 
 
 def curves_of(metrics: bytes) -> list[Curve]:
-    """The evaluations that `metrics.csv` holds."""
-    fields = (line.split(",") for line in metrics.decode("utf-8").splitlines()[1:])
-    return [Curve(int(trial), int(step), float(train), float(validation)) for trial, step, train, validation in fields]
+    """The evaluations that `metrics.csv` holds.
+
+    Raises:
+      UserError: if it holds something else.
+    """
+    try:
+        fields = (line.split(",") for line in metrics.decode("utf-8").splitlines()[1:])
+        return [Curve(int(trial), int(step), float(train), float(validation)) for trial, step, train, validation in fields]
+    except ValueError:
+        raise UserError(f"{METRICS} is damaged: it does not hold evaluations") from None

@@ -111,6 +111,7 @@ def run(
         folder.open(describe(sweep, corpus, len(group_list), name, flags), results)
         for line in folder.notices:
             listener(Notice(line), results)
+        _check(folder, group_list, results)
         start = folder.position(lambda group, width: state_shape(task, group_list[group].static, width))
         ended: dict[int, Any] = {}
         for event in _events(task, group_list, data, folder, start, lanes, cache):
@@ -130,6 +131,22 @@ def run(
     finally:
         folder.close()  # nothing is written behind the back of who called
     return results
+
+
+def _check(folder: Folder, group_list: Sequence[Group], results: Results) -> None:
+    """Refuses a run that stands somewhere that this sweep does not come to: another version may group trials otherwise."""
+    manifest = folder.store.manifest
+    number, taken = manifest["group"], manifest["taken"]
+    here = group_list[number].trials if 0 <= number < len(group_list) else ()
+    begun = [trial for group in group_list[:number] for trial in group.trials] + list(here[: max(taken, 0)])
+    running = [trial for trial in manifest["in_lanes"] if trial is not None]
+    ended = [row.trial for row in results.rows]
+    beyond = bool(manifest["in_lanes"]) and number >= len(group_list)
+    if beyond or not 0 <= taken <= len(here) or sorted(begun) != sorted(running + ended) or not {*running} <= {*here}:
+        raise UserError(
+            f"{str(folder.path)!r} holds trials in another order than this version of jaxgen takes them; "
+            "go on with the version that began the run, or --overwrite"
+        )
 
 
 def _events(
@@ -163,7 +180,7 @@ def _train(
     stored = folder.plans[number] if folder is not None and number < len(folder.plans) else None
     if stored is None:
         planned = _plan(task, data, group, lanes, cache)
-    elif lanes == Lanes():
+    elif lanes == Lanes() or stored.plan in plan.candidates(len(group.trials), _lane_bytes(task, group), lanes):
         planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))
     else:
         planned = _plan(task, data, group, lanes, cache)

@@ -153,6 +153,44 @@ def test_what_is_no_plain_file_is_refused(
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
+def test_checkpoints_behind_a_link_are_left_alone(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    """A link to someone's folder, in a run that has saved nothing yet."""
+    out, docs = tmp_path / "run", tmp_path / "docs"
+    docs.mkdir()
+    (docs / "thesis.tex").write_text("years of work")
+    jaxgen.run(Sweep(small), corpus, out)
+    shutil.rmtree(out / "checkpoints")
+    (out / "results.csv").unlink()
+    (out / "checkpoints").symlink_to(docs)
+    for resume in (True, False):
+        with contextlib.suppress(UserError):
+            jaxgen.run(Sweep(small), corpus, out, resume=resume, overwrite=not resume)
+        assert (docs / "thesis.tex").read_text() == "years of work"
+
+
+def test_killed_between_the_first_arrays_and_their_manifest(
+    begun: Path, reference: Any, sweep: Sweep, corpus: Corpus, tmp_path: Path
+) -> None:
+    """The run starts again; nothing had been saved."""
+    out = copied(begun, tmp_path)
+    (out / "results.csv").write_text("trial\n")
+    for path in (out / "checkpoints").iterdir():
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    (out / "checkpoints" / "trials-000001").mkdir()
+    go(sweep, corpus, out)
+    assert bytes_of(out)[0] == reference[0]
+
+
+def test_a_run_in_another_order_of_trials_is_refused(begun: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
+    out = copied(begun, tmp_path)
+    newest = max((out / "checkpoints").glob("save-*.json"))
+    manifest = files.unsigned(newest.read_bytes())
+    for changes in ({"taken": -1}, {"taken": 10**12}, {"taken": 0}, {"group": 1}, {"group": 1, "taken": 0}):
+        newest.write_text(files.signed(manifest | changes))
+        with pytest.raises(UserError, match="another order"):
+            jaxgen.run(sweep, corpus, out, resume=True)
+
+
 @pytest.mark.parametrize("how", ["resume", "overwrite"])
 def test_killed_in_its_very_first_write(how: str, small: Config, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "run"

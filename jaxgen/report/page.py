@@ -29,6 +29,8 @@ def report(path: str | Path) -> Path:
     """
     path = Path(path)
     results = load_results(path)
+    if (path / "plots").is_symlink():
+        raise UserError(f"{str(path / 'plots')!r} is a symbolic link, and a run's files are none; remove it")
     facts = read_config(path)
     pictures = [
         (picture.stem, base64.b64encode(picture.read_bytes()).decode("ascii"))
