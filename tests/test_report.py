@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from jaxgen.config import Config
 from jaxgen.corpus import Corpus
 from jaxgen.engine import SegmentDone
 from jaxgen.report import plots
+from jaxgen.report.page import report
 from jaxgen.report.terminal import Watch, leaderboard
 from jaxgen.results import Results
 
@@ -79,3 +81,13 @@ def test_empty_results_have_a_leaderboard_and_a_picture(small: Config) -> None:
     assert plots.rates(nothing) is None
     with pytest.raises(jaxgen.UserError, match="no trial has ended"):
         nothing.best()
+
+
+def test_the_page_says_where_a_trial_diverged(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [0.1, 1e30]}
+    results = jaxgen.run(jaxgen.grid(small, axes), corpus, tmp_path / "run", width=2, chunk=1)
+    (row,) = (row for row in results.rows if row.status == "diverged")
+    page = report(tmp_path / "run").read_text(encoding="utf-8")
+    assert f"<td>{row.steps}</td>" in page
+    assert f"<code>{row.flaw}</code>" in page
+    assert "Trials that diverged" in page

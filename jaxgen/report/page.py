@@ -9,16 +9,17 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from jaxgen.checkpoint import write
 from jaxgen.config import Config, UserError, flatten
 from jaxgen.facts import read_config
+from jaxgen.files import write
 from jaxgen.generate import labels, sample
 from jaxgen.report import plots
 from jaxgen.report.terminal import cell, number, outcome
-from jaxgen.results import Results
+from jaxgen.results import DIVERGED, Results
 from jaxgen.runs import load_results, run_corpus
 
 SAMPLES = 20
+DIVERGED_ROWS = 50
 
 
 def report(path: str | Path) -> Path:
@@ -47,6 +48,8 @@ def report(path: str | Path) -> Path:
         samples=_samples(path, results),
         changed={key: cell(value) for key, value in facts["base"].items() if value != flatten(Config()).get(key)},
         winner=results.best_row() if results.rows else None,
+        diverged=sorted((row for row in results.rows if row.status == DIVERGED), key=lambda row: row.trial),
+        most=DIVERGED_ROWS,
         command=f"python -m experiments.sample {shlex.quote(str(path))}",
         number=number,
         cell=cell,
