@@ -64,7 +64,7 @@ def writing(path: Path) -> Iterator[None]:
     """Turns an error of the disk into one line that says what to do.
 
     Raises:
-      UserError: if the body raises OSError.
+      CannotWrite: if the body raises OSError.
     """
     try:
         yield
@@ -72,9 +72,13 @@ def writing(path: Path) -> Iterator[None]:
         raise cannot_write(path, error.strerror or str(error)) from error
 
 
-def cannot_write(path: Path, why: str) -> UserError:
-    """What to say when the disk is full or fails."""
-    return UserError(
+class CannotWrite(UserError):
+    """The disk is full or fails; what was written before is whole."""
+
+
+def cannot_write(path: Path, why: str) -> CannotWrite:
+    """What to say then."""
+    return CannotWrite(
         f"cannot write {str(path)!r} ({why}); what was saved before is whole: make room or mend the disk, "
         "then go on with the same command and --resume"
     )

@@ -20,6 +20,7 @@ from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Corpus, Splits, Vocabulary, cut, load_corpus, split
 from jaxgen.engine import Ended, Evaluated, Event, Position, SegmentDone
 from jaxgen.facts import describe, read_config
+from jaxgen.files import CannotWrite
 from jaxgen.folder import CHECKPOINTS, Folder, check_trials, curves_of, read_metrics
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
@@ -125,6 +126,8 @@ def run(
                     ended = {}
                 if asked:
                     raise Interrupted
+    except CannotWrite:
+        raise  # the folder stays as it is, to go on with: a library's threads may be writing to it still
     except UserError:
         folder.forget()
         raise
