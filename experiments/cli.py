@@ -86,8 +86,10 @@ class Signals:
     def saving(self) -> Iterator[None]:
         """A body that asks `wish` now and then, saves and ends."""
         self._saves = True
-        yield
-        self._saves = False
+        try:
+            yield
+        finally:
+            self._saves = False
 
     def wish(self) -> bool:
         """Whether a signal has come."""

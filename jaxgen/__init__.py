@@ -2,8 +2,9 @@
 
 Reading order: `config` (what defines a trial), `corpus` (file -> windows), `models`, `optimizers` and `objective` (what is
 trained, how, towards what), `trial` (one trial as three pure functions), `sweep` (many trials), `plan`, `programs` and `engine`
-(how lanes lie, what they compute, how they are refilled), `timing` (what a plan takes), `files`, `checkpoint`, `cache` (what
-outlives a process), `results`, `facts`, `lock` and `folder` (a run's files), `runs` (a sweep on disk), `generate` (new names).
+(how lanes lie, what they compute, how they are refilled), `timing` (what a plan takes), `files`, `results`, `checkpoint`,
+`cache` (what outlives a process), `facts`, `lock` and `folder` (a run's files), `runs` (a sweep on disk), `generate` (new
+names).
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,34 +16,15 @@ from typing import Any, TypedDict
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from jaxgen.config import UserError
-from jaxgen.files import cannot_write, damage, read, settle, signed, sums, unsigned, write, writing
+from jaxgen.files import cannot_write, checked, damage, read, remove, settle, signed, sums, unsigned, write, writing
+from jaxgen.results import row_of
 
 FORMAT = 3
 KEPT = 2  # manifests
 SAVE = re.compile(r"save-(\d{6,})\.json")
 PLACE = re.compile(r"(lanes|trials)-(\d{6,})")
-
-
-Scalar = str | int | float | None  # a value of a config, as JSON has it
-
-
-class RowFacts(TypedDict):
-    """A `results.Row` as JSON."""
-
-    trial: int
-    status: str
-    seed: int
-    values: dict[str, Scalar]
-    params: int
-    steps: int
-    best_step: int
-    train_loss: float
-    val_loss: float
-    test_loss: float
-    flaw: str
 
 
 class Manifest(TypedDict):
@@ -58,7 +38,7 @@ class Manifest(TypedDict):
     group: int
     taken: int
     in_lanes: list[int | None]
-    rows: list[dict[str, Any]]  # each as RowFacts
+    rows: list[Any]  # each a results.Row
     metrics: int  # bytes of `metrics.csv` that count
     metrics_sha256: str
 
@@ -76,18 +56,6 @@ NOTHING: Manifest = {
     "metrics": 0,
     "metrics_sha256": "",
 }
-
-
-def checked(value: Any, kind: Any) -> Any:
-    """A JSON value that is of a type.
-
-    Raises:
-      ValueError: if it is not.
-    """
-    try:
-        return check_type(value, kind, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
-    except TypeCheckError as error:
-        raise ValueError(str(error)) from None
 
 
 def named(tree: Any) -> dict[str, np.ndarray]:
@@ -110,6 +78,7 @@ class Store:
         self.folder = folder.absolute()
         self.manifest = NOTHING
         self._orbax = ocp.StandardCheckpointer()
+        self._held: tuple[str, dict[str, np.ndarray]] = ("", {})  # the place that was read last: trials lie together
 
     def save(self, lanes: Any, ended: Mapping[int, Any], progress: Mapping[str, Any]) -> None:
         """Saves the lanes' arrays (None: none are running), trials that ended since the last save, and small JSON values.
@@ -166,7 +135,7 @@ class Store:
         with writing(self.folder):
             for path in self.folder.iterdir():
                 if path.name not in live:
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                    remove(path)
             settle(self.folder)
 
     def _check(self) -> None:
@@ -184,13 +153,14 @@ class Store:
         try:
             manifest = unsigned(read(path))
             version = manifest["format"]
+            rows = []
             if version == FORMAT:
                 checked(manifest, Manifest)
-                checked(manifest["rows"], list[RowFacts])
+                rows = [row_of(facts).trial for facts in manifest["rows"]]
         except FileNotFoundError:
             raise UserError(f"{str(path)!r} is not there") from None
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise UserError(f"{str(path)!r} is damaged: its SHA-256 is not that of what was written") from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(f"{str(path)!r} is damaged: {str(error).splitlines()[0]}") from None
         if version != FORMAT:
             raise UserError(f"{str(path)!r} has format {version!r}, expected {FORMAT}; use the version of jaxgen that wrote it")
         places = [*_places(manifest), *manifest["sums"]]
@@ -201,7 +171,6 @@ class Store:
             raise UserError(f"{str(path)!r} names {strange!r}, which is not of a run")
         ended = [trial for trials in manifest["trials"].values() for trial in trials]
         running = [trial for trial in manifest["in_lanes"] if trial is not None]
-        rows = [row["trial"] for row in manifest["rows"]]
         if sorted(ended) != sorted(rows) or len({*rows, *running}) != len(rows) + len(running) or manifest["saves"] < 1:
             raise UserError(f"{str(path)!r} is damaged: its trials do not agree")
         return manifest
@@ -267,11 +236,13 @@ class Store:
             )
         place = places[trial]
         rows = self.manifest["trials"][place]
-        found = damage(self.folder / place, self.manifest["sums"][place])
-        if found is not None:
-            raise UserError(f"{found}; go on with the run by --resume, or start it again with --overwrite")
-        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(rows), *x.shape), x.dtype), shape)
-        return unnamed(shape, {name: x[rows.index(trial)] for name, x in self._get(place, stacked).items()})
+        if self._held[0] != place:
+            found = damage(self.folder / place, self.manifest["sums"][place])
+            if found is not None:
+                raise UserError(f"{found}; go on with the run by --resume, or start it again with --overwrite")
+            stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(rows), *x.shape), x.dtype), shape)
+            self._held = (place, self._get(place, stacked))
+        return unnamed(shape, {name: x[rows.index(trial)] for name, x in self._held[1].items()})
 
     def _get(self, place: str, shape: Any) -> dict[str, np.ndarray]:
         path = self.folder / place

@@ -19,7 +19,7 @@ from jaxgen.objective import Task
 from jaxgen.plan import Plan
 from jaxgen.programs import Data, by_lane, column, empty, everywhere, programs
 from jaxgen.sweep import Group
-from jaxgen.trial import Status, TrialState
+from jaxgen.trial import Best, Status, TrialState
 
 
 @dataclass(frozen=True)
@@ -121,19 +121,30 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
             values = {name: float(metrics[name][lane]) for name in ("train_loss", "val_loss")}
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]
-        best = jax.device_get(state.best) if ended else None
-        for part, seats, index, used in dealt(ended, plan):
-            finals = jax.tree.map(lambda x, index=index: x[index], (columns, best))
-            losses = jax.device_get(run.finish(*jax.device_put(finals, sharding), data, jax.device_put(used, sharding)))
-            for place, lane in zip(seats, part, strict=True):
-                trial, lanes[lane] = lanes[lane], None
-                assert trial is not None
-                params, stats = jax.tree.map(lambda x, place=place: x[place], (finals[1].params, finals[1].stats))
-                values = {name: float(column[place]) for name, column in losses.items()}
-                status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
-                flaw = flaws[int(metrics["flaw"][lane])] if status == Status.DIVERGED else ""
-                yield Ended(trial, Status(status), steps, best_step, values, params, stats, flaw)
+        for lane, losses, params, stats in _finals(task, plan, columns, state.best, data, ended):
+            trial, lanes[lane] = lanes[lane], None
+            assert trial is not None
+            status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
+            flaw = flaws[int(metrics["flaw"][lane])] if status == Status.DIVERGED else ""
+            yield Ended(trial, Status(status), steps, best_step, losses, params, stats, flaw)
         yield SegmentDone(replace(start, taken=taken, lanes=(*lanes, *(t for t, _ in waiting)), state=joined(state, waiting)))
+
+
+def _finals(
+    task: Task, plan: Plan, columns: Config, best: Best, data: Data, ended: list[int]
+) -> Iterator[tuple[int, dict[str, float], Any, Any]]:
+    """Each lane that ended with its losses over whole splits, its params and its stats, at its best step."""
+    if not ended:
+        return
+    run, sharding = programs(task, plan), by_lane(plan)
+    on_host = jax.device_get(best)
+    for part, seats, index, used in dealt(ended, plan):
+        finals = jax.tree.map(lambda x, index=index: x[index], (columns, on_host))
+        config, state = jax.device_put(finals, sharding)
+        losses = jax.device_get(run.finish(config, state, data, jax.device_put(used, sharding)))
+        for place, lane in zip(seats, part, strict=True):
+            params, stats = jax.tree.map(lambda x, place=place: x[place], (finals[1].params, finals[1].stats))
+            yield lane, {name: float(column[place]) for name, column in losses.items()}, params, stats
 
 
 Waiting = list[tuple[int, TrialState]]  # trials that have begun and have no lane, and each one's state

@@ -13,12 +13,12 @@ from typing import Any, TypedDict
 
 import jax
 
-from jaxgen.checkpoint import FORMAT, Scalar, checked
+from jaxgen.checkpoint import FORMAT
 from jaxgen.config import UserError, flatten
 from jaxgen.corpus import Corpus
-from jaxgen.files import read
+from jaxgen.files import checked, read
 from jaxgen.plan import Plan, Planned
-from jaxgen.results import named_value
+from jaxgen.results import Scalar, named_value
 from jaxgen.sweep import Sweep
 
 CONFIG = "config.json"

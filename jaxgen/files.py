@@ -6,10 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from jaxgen.config import UserError
 
@@ -118,10 +121,15 @@ def append(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def settle(folder: Path) -> None:
-    """Puts a folder's list of names on disk, where the system can."""
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all that it holds; of a link, the link alone."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def settle(path: Path) -> None:
+    """Puts a file, or a folder's list of names, on disk, where the system can."""
     if os.name == "posix":
-        held = os.open(folder, os.O_RDONLY)
+        held = os.open(path, os.O_RDONLY)
         try:
             os.fsync(held)
         finally:
@@ -135,11 +143,7 @@ def sums(folder: Path) -> dict[str, str]:
         for place, _, names in os.walk(folder):
             for name in names:
                 path = Path(place) / name
-                held = os.open(path, os.O_RDONLY | NO_LINK)
-                try:
-                    os.fsync(held)
-                finally:
-                    os.close(held)
+                settle(path)
                 found[path.relative_to(folder).as_posix()] = sha256(path)
             settle(Path(place))
     return found
@@ -181,3 +185,15 @@ def unsigned(content: bytes) -> Any:
     if not text.endswith(b"\n") or hashlib.sha256(text[:-1]).hexdigest().encode() != digest:
         raise ValueError("its SHA-256 is not that of what was written")
     return json.loads(text)
+
+
+def checked(value: Any, kind: Any) -> Any:
+    """A JSON value that is of a type.
+
+    Raises:
+      ValueError: if it is not.
+    """
+    try:
+        return check_type(value, kind, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+    except TypeCheckError as error:
+        raise ValueError(str(error)) from None

@@ -7,9 +7,8 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.checkpoint import Manifest, Store
+from jaxgen.checkpoint import Manifest, Store, brief
 from jaxgen.config import UserError
 from jaxgen.engine import Position
 from jaxgen.facts import CONFIG, check_ours, config_text, planned_of, read_config, stored_plan
-from jaxgen.files import append, head, read, settle, write, writing
+from jaxgen.files import append, head, read, remove, settle, write, writing
 from jaxgen.lock import LOCK, Lock
 from jaxgen.plan import Planned
-from jaxgen.results import CURVE_HEAD, Curve, Results, Row, curve_csv, table
+from jaxgen.results import CURVE_HEAD, Curve, Results, curve_csv, row_of, table
 
 METRICS, RESULTS, CHECKPOINTS = "metrics.csv", "results.csv", "checkpoints"
 FILES = {CONFIG, METRICS, RESULTS, CHECKPOINTS, "report.html", "plots"}  # all that a run's folder holds
@@ -134,7 +133,7 @@ class Folder:
 
     def _resume(self, results: Results) -> None:
         manifest = self.store.manifest
-        results.rows.extend(Row(**row) for row in manifest["rows"])
+        results.rows.extend(map(row_of, manifest["rows"]))
         write(self.path / RESULTS, results.results_csv())  # a crash may have come between the manifest and the table
         whole = read_metrics(self.path, manifest)
         with writing(self.path / METRICS):
@@ -143,11 +142,24 @@ class Folder:
         results.curves.extend(curves_of(whole))
         self._curves = len(results.curves)
 
-    def position(self, state_shape: Callable[[int, int], Any]) -> Position | None:
-        """Where the run stands; None at its start. `state_shape`: of a group's lanes, and of how many."""
+    def position(self, order: Sequence[tuple[int, ...]], state_shape: Callable[[int, int], Any]) -> Position | None:
+        """Where the run stands; None at its start.
+
+        Args:
+          order: the trials of each group.
+          state_shape: of a group's lanes, and of how many.
+
+        Raises:
+          UserError: where that order does not come to: another version may group trials otherwise.
+        """
         manifest = self.store.manifest
         if not manifest["saves"]:
             return None
+        if not _reached(order, manifest):
+            raise UserError(
+                f"{str(self.path)!r} holds trials in another order than this version of jaxgen takes them; "
+                "go on with the version that began the run, or --overwrite"
+            )
         group, lanes = manifest["group"], tuple(manifest["in_lanes"])
         state = self.store.lanes(state_shape(group, len(lanes))) if manifest["lanes"] else None
         return Position(group, manifest["taken"], lanes, state)
@@ -164,7 +176,7 @@ class Folder:
             return False
         wrote = self.settle()
         lanes = None if position.state is None else jax.tree.map(lambda x: np.array(x, copy=True), position.state)
-        curves = curve_csv(results.curves[self._curves :])
+        curves = curve_csv(results.curves[self._curves :]).encode()
         self._curves = len(results.curves)
         progress = {
             "group": position.group,
@@ -177,6 +189,10 @@ class Folder:
             wrote = self.settle()
         self._due = time.monotonic() + (time.monotonic() - began + wrote) / SHARE
         return True
+
+    def trial(self, trial: int, shape: Any) -> Any:
+        """The state of a trial that ended (`Store.trial`)."""
+        return self.store.trial(trial, shape)
 
     def settle(self) -> float:
         """Waits for what is being written; raises what went wrong. Returns how long the last save was being written, in s."""
@@ -202,13 +218,63 @@ class Folder:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()  # nothing has been written to it
 
-    def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], curves: str, rows: str) -> float:
+    def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], curves: bytes, rows: str) -> float:
         began = time.monotonic()
-        append(self.path / METRICS, curves.encode())
-        self._count(curves.encode())
+        append(self.path / METRICS, curves)
+        self._count(curves)
         self.store.save(lanes, ended, progress | {"metrics": self._size, "metrics_sha256": self._metrics.hexdigest()})
         write(self.path / RESULTS, rows)
         return time.monotonic() - began
+
+
+class Memory:
+    """What a run that stays in memory has in place of a folder."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+        self.plans: list[Planned] = []
+        self._states: dict[int, Any] = {}
+
+    def open(self, facts: dict[str, Any], results: Results) -> None:
+        """There is nothing to take up."""
+
+    def keep(self, group: int, planned: Planned) -> None:
+        """A plan is needed again on resume only."""
+
+    def position(self, order: Sequence[tuple[int, ...]], state_shape: Callable[[int, int], Any]) -> None:
+        """A run in memory stands at its start."""
+
+    def save(self, position: Position, results: Results, ended: dict[int, Any], now: bool) -> bool:
+        """Keeps the states of trials that ended."""
+        self._states |= ended
+        return True
+
+    def trial(self, trial: int, shape: Any) -> Any:
+        """The state of a trial that ended.
+
+        Raises:
+          UserError: if it has not.
+        """
+        if trial not in self._states:
+            raise UserError(f"trial {trial} is not among the ended ones ({brief(sorted(self._states))}); give one of those")
+        return self._states[trial]
+
+    def forget(self) -> None:
+        """Nothing has been written."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _reached(order: Sequence[tuple[int, ...]], manifest: Manifest) -> bool:
+    """Whether a run of groups in this order comes to stand where a manifest says."""
+    number, taken = manifest["group"], manifest["taken"]
+    here = order[number] if 0 <= number < len(order) else ()
+    begun = [trial for group in order[:number] for trial in group] + list(here[: max(taken, 0)])
+    running = [trial for trial in manifest["in_lanes"] if trial is not None]
+    ended = [row["trial"] for row in manifest["rows"]]
+    beyond = bool(manifest["in_lanes"]) and number >= len(order)
+    return not beyond and 0 <= taken <= len(here) and sorted(begun) == sorted(running + ended) and {*running} <= {*here}
 
 
 def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
@@ -246,7 +312,7 @@ def clear(path: Path) -> None:
     with writing(path):
         for item in sorted(path.iterdir(), key=lambda item: item.name == CONFIG):
             if item.name != LOCK:
-                shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+                remove(item)
 
 
 def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest) -> None:

@@ -7,16 +7,19 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from jaxgen.config import Config, UserError, flatten
 from jaxgen.corpus import Vocabulary
+from jaxgen.files import checked
 from jaxgen.sweep import Sweep
 
 DIVERGED = "diverged"
 LOSSES = ("train_loss", "val_loss", "test_loss")
+
+Scalar = str | int | float | None  # a value of a config, as files hold it
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Row:
     trial: int
     status: str  # completed, stopped or diverged
     seed: int
-    values: Mapping[str, Any]  # of the varied keys
+    values: Mapping[str, Scalar]  # of the varied keys
     params: int
     steps: int
     best_step: int
@@ -34,6 +37,19 @@ class Row:
     val_loss: float
     test_loss: float
     flaw: str = ""  # of a diverged trial: what first was not finite, in the step after its last
+
+
+def row_of(facts: Any) -> Row:
+    """The row that `dataclasses.asdict` made a JSON value of.
+
+    Raises:
+      ValueError: where that is none.
+    """
+    checked(facts, dict[str, Any])
+    hints = get_type_hints(Row)
+    if facts.keys() != hints.keys():
+        raise ValueError(f"a row of {', '.join(map(str, facts))}")
+    return Row(**{key: checked(value, hints[key]) for key, value in facts.items()})
 
 
 @dataclass(frozen=True)
@@ -96,7 +112,7 @@ class Results:
         """The varied keys without the seed, which has a column of its own."""
         return tuple(key for key in self.sweep.keys if key != "seed")
 
-    def values(self, trial: int) -> dict[str, Any]:
+    def values(self, trial: int) -> dict[str, Scalar]:
         """A trial's values of the varied keys, without the seed."""
         base, point = flatten(self.sweep.base), self.sweep.points[trial]
         base["optimizer.chain"] = self.sweep.base.optimizer.chain
@@ -173,7 +189,7 @@ def curve_csv(curves: Iterable[Curve]) -> str:
     return table([(c.trial, c.step, c.train_loss, c.val_loss) for c in curves])
 
 
-def named_value(value: Any) -> Any:
+def named_value(value: Any) -> Scalar:
     """A config's value as files hold it: a Python object by its name."""
     if value is None or isinstance(value, str | int | float):
         return value

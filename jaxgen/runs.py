@@ -21,12 +21,12 @@ from jaxgen.corpus import Corpus, Splits, Vocabulary, cut, load_corpus, split
 from jaxgen.engine import Ended, Evaluated, Event, Position, SegmentDone
 from jaxgen.facts import describe, read_config
 from jaxgen.files import CannotWrite
-from jaxgen.folder import CHECKPOINTS, Folder, check_trials, curves_of, read_metrics
+from jaxgen.folder import CHECKPOINTS, Folder, Memory, check_trials, curves_of, read_metrics
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned
 from jaxgen.programs import Data, prepare, state_shape
-from jaxgen.results import Curve, Results, Row, Trained
+from jaxgen.results import Curve, Results, Row, Trained, row_of
 from jaxgen.sweep import Group, Sweep, groups
 
 
@@ -95,68 +95,41 @@ def run(
             len(group.trials), _lane_bytes(task, group), lanes
         )  # refuses what cannot be, before anything is written
     results = Results(sweep, programs=len(group_list), out=None if out is None else str(out))
-    if out is None:
-        states: dict[int, Any] = {}
-        results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: states[trial])
-        for event in _events(task, group_list, data, None, None, lanes, cache):
-            _take(event, results)
-            if isinstance(event, Ended):
-                states[event.trial] = (event.params, event.stats)
-            listener(event, results)
-            if isinstance(event, SegmentDone) and stop():
-                raise Interrupted
-        return results
-    folder = Folder(Path(out), resume=resume, overwrite=overwrite)
-    results.trained = functools.partial(_trained, sweep, corpus, lambda trial, shape: folder.store.trial(trial, shape))
+    keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
+    results.trained = functools.partial(_trained, sweep, corpus, keeper.trial)
     try:
-        folder.open(describe(sweep, corpus, len(group_list), name, flags), results)
-        for line in folder.notices:
+        keeper.open(describe(sweep, corpus, len(group_list), name, flags), results)
+        for line in keeper.notices:
             listener(Notice(line), results)
-        _check(folder, group_list, results)
-        start = folder.position(lambda group, width: state_shape(task, group_list[group].static, width))
+        order = [group.trials for group in group_list]
+        start = keeper.position(order, lambda group, width: state_shape(task, group_list[group].static, width))
         ended: dict[int, Any] = {}
-        for event in _events(task, group_list, data, folder, start, lanes, cache):
+        for event in _events(task, group_list, data, keeper, start, lanes, cache):
             _take(event, results)
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
             listener(event, results)
             if isinstance(event, SegmentDone):
                 asked = stop()
-                if folder.save(event.position, results, ended, now=asked or event.position.state is None):
+                if keeper.save(event.position, results, ended, now=asked or event.position.state is None):
                     ended = {}
                 if asked:
                     raise Interrupted
     except CannotWrite:
         raise  # the folder stays as it is, to go on with: a library's threads may be writing to it still
     except UserError:
-        folder.forget()
+        keeper.forget()
         raise
     finally:
-        folder.close()  # nothing is written behind the back of who called
+        keeper.close()  # nothing is written behind the back of who called
     return results
-
-
-def _check(folder: Folder, group_list: Sequence[Group], results: Results) -> None:
-    """Refuses a run that stands somewhere that this sweep does not come to: another version may group trials otherwise."""
-    manifest = folder.store.manifest
-    number, taken = manifest["group"], manifest["taken"]
-    here = group_list[number].trials if 0 <= number < len(group_list) else ()
-    begun = [trial for group in group_list[:number] for trial in group.trials] + list(here[: max(taken, 0)])
-    running = [trial for trial in manifest["in_lanes"] if trial is not None]
-    ended = [row.trial for row in results.rows]
-    beyond = bool(manifest["in_lanes"]) and number >= len(group_list)
-    if beyond or not 0 <= taken <= len(here) or sorted(begun) != sorted(running + ended) or not {*running} <= {*here}:
-        raise UserError(
-            f"{str(folder.path)!r} holds trials in another order than this version of jaxgen takes them; "
-            "go on with the version that began the run, or --overwrite"
-        )
 
 
 def _events(
     task: Task,
     group_list: Sequence[Group],
     data: Callable[[Config], Data],
-    folder: Folder | None,
+    keeper: Folder | Memory,
     start: Position | None,
     lanes: Lanes,
     cache: Path | None,
@@ -165,7 +138,7 @@ def _events(
     for number in range(0 if start is None else start.group, len(group_list)):
         group = group_list[number]
         resumed = start if start is not None and start.group == number else None
-        yield from _train(task, data(group.static), group, number, resumed, folder, lanes, cache)
+        yield from _train(task, data(group.static), group, number, resumed, keeper, lanes, cache)
         yield SegmentDone(Position(number + 1, 0, (), None))
 
 
@@ -175,23 +148,21 @@ def _train(
     group: Group,
     number: int,
     start: Position | None,
-    folder: Folder | None,
+    keeper: Folder | Memory,
     lanes: Lanes,
     cache: Path | None,
 ) -> Iterator[Event | Planned]:
     """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
-    stored = folder.plans[number] if folder is not None and number < len(folder.plans) else None
-    if stored is None:
-        planned = _plan(task, data, group, lanes, cache)
-    elif lanes == Lanes() or stored.plan in plan.candidates(len(group.trials), _lane_bytes(task, group), lanes):
+    stored = keeper.plans[number] if number < len(keeper.plans) else None
+    found = plan.candidates(len(group.trials), _lane_bytes(task, group), lanes)
+    if stored is not None and (lanes == Lanes() or stored.plan in found):
         planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))
     else:
-        planned = _plan(task, data, group, lanes, cache)
+        planned = _plan(task, data, group, found, cache)
     if stored is not None and planned.plan != stored.plan:
         planned = dataclasses.replace(planned, instead=stored.plan)
     while True:
-        if folder is not None:
-            folder.keep(number, planned)
+        keeper.keep(number, planned)
         yield planned
         begun = False
         try:
@@ -210,9 +181,8 @@ def _train(
         planned = Planned(plan.halved(planned.plan), {})
 
 
-def _plan(task: Task, data: Data, group: Group, lanes: Lanes, cache: Path | None) -> Planned:
+def _plan(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], cache: Path | None) -> Planned:
     """The fastest of the plans that are worth measuring for a group."""
-    found = plan.candidates(len(group.trials), _lane_bytes(task, group), lanes)
     if len(found) == 1:
         return Planned(found[0], {})
     key = timing.program_key(task, data, group)
@@ -299,7 +269,7 @@ def load_results(path: str | Path) -> Results:
     if not store.manifest["saves"]:
         raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
     check_trials(path, facts, store.manifest)
-    rows = [Row(**row) for row in store.manifest["rows"]]
+    rows = [row_of(facts) for facts in store.manifest["rows"]]
     sweep = Sweep(override(Config(), facts["base"]), tuple(facts["sweep"]["points"]))
 
     def trained(trial: int) -> Trained:
