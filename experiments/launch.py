@@ -18,7 +18,7 @@ from jaxgen.report.page import report
 from jaxgen.report.terminal import Watch, leaderboard, visible
 from jaxgen.results import Results
 from jaxgen.runs import Interrupted, run
-from jaxgen.sweep import Sweep
+from jaxgen.sweep import Question, Sweep
 
 NAMES = 20
 
@@ -35,7 +35,7 @@ class How:
     devices: int | None = None
 
 
-def launch(sweep: Sweep, name: str, out: Path, how: How, signals: Signals) -> None:
+def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signals) -> None:
     """Trains the sweep in `out` and prints what came of it."""
     use_every_core()
     kept = private_folder() if how.cache else None
@@ -46,7 +46,7 @@ def launch(sweep: Sweep, name: str, out: Path, how: How, signals: Signals) -> No
         console.width = 120  # a log has no width of its own
     corpus = load_corpus(sweep.base.data.path, sweep.base.data.column)
     facts = f"{len(corpus.names)} names, {corpus.windows} windows, vocabulary {len(corpus.vocabulary)}"
-    say(console, f"{name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {corpus.path} ({facts})")
+    say(console, f"{question.name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {corpus.path} ({facts})")
     try:
         with signals.saving(), Watch(console) as watch:
             results = run(
@@ -59,7 +59,7 @@ def launch(sweep: Sweep, name: str, out: Path, how: How, signals: Signals) -> No
                 chunk=how.chunk,
                 devices=how.devices,
                 cache=kept,
-                name=name,
+                question=question,
                 flags=sys.argv[1:],
                 listener=watch,
                 stop=signals.wish,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from experiments.ablations import ABLATIONS
 from experiments.cli import Signals, main, parse
-from jaxgen.config import Config, DataConfig, UserError, flatten
-from jaxgen.sweep import Sweep, grid, random, read_axis, read_uniform, seeds, zipped
+from jaxgen.config import Config, DataConfig, UserError, flatten, override
+from jaxgen.sweep import Question, Sweep, grid, random, read_axis, read_uniform, seeds, zipped
 
 A = TypeVar("A")
 DEFAULT = "optimizers"
@@ -76,8 +76,14 @@ def base_of(config: Config, data: str | None, column: str | None) -> Config:
     return replace(config, data=replace(config.data, path=path, column=config.data.column if column is None else column))
 
 
-def sweep_of(flags: Flags) -> tuple[str, Sweep]:
-    """The sweep that the flags ask for, and its name.
+def with_settings(base: Config, settings: Mapping[str, Any]) -> Config:
+    """The base config with an ablation's own settings, where no flag says otherwise."""
+    default, given = flatten(Config()), flatten(base)
+    return override(base, {key: value for key, value in settings.items() if given[key] == default[key]})
+
+
+def sweep_of(flags: Flags) -> tuple[Question, Sweep]:
+    """The sweep that the flags ask for, and what it is to answer.
 
     Raises:
       UserError: for an unknown ablation, a bad axis, or a key that is both a flag and varied.
@@ -85,11 +91,13 @@ def sweep_of(flags: Flags) -> tuple[str, Sweep]:
     base = base_of(flags.config, flags.data, flags.column)
     axes = bool(flags.grid or flags.random or flags.zip)
     name = flags.ablation or ("sweep" if axes else DEFAULT)
-    sweep, count = Sweep(base), 1
+    sweep, count, question = Sweep(base), 1, Question(name)
     if flags.ablation is not None or not axes:
         if name not in ABLATIONS:
             raise UserError(f"there is no ablation {name!r}; expected one of {', '.join(ABLATIONS)}, or --grid KEY=A,B,...")
-        sweep, count = ABLATIONS[name].sweep(base), ABLATIONS[name].SEEDS
+        ablation = ABLATIONS[name]
+        base = with_settings(base, ablation.SETTINGS)
+        sweep, count, question = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION
     sweep = grid(sweep, _axes(map(read_axis, flags.grid)))
     if flags.zip:
         sweep = zipped(sweep, _axes(map(read_axis, flags.zip)))
@@ -111,7 +119,7 @@ def sweep_of(flags: Flags) -> tuple[str, Sweep]:
         sweep = seeds(sweep, count if flags.seeds is None else flags.seeds)
     elif flags.seeds is not None:
         raise UserError("--seeds is given, but the seed is varied already; drop one of them")
-    return name, sweep
+    return question, sweep
 
 
 def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:
@@ -127,16 +135,16 @@ def command(signals: Signals) -> None:
     flags = parse(Flags, "sweep")
     if flags.list:
         for name, module in ABLATIONS.items():
-            print(f"{name}: {module.QUESTION}")
+            print(f"{name}: {module.QUESTION.text}")
         return
-    name, sweep = sweep_of(flags)
+    question, sweep = sweep_of(flags)
     list(sweep)  # every value is allowed, before anything heavy is imported
     from pathlib import Path
 
     from experiments.launch import How, launch
 
     how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices)
-    launch(sweep, name, Path(flags.out or f"runs/{name}"), how, signals)
+    launch(sweep, question, Path(flags.out or f"runs/{question.name}"), how, signals)
 
 
 if __name__ == "__main__":

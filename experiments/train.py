@@ -11,7 +11,7 @@ import tyro
 from experiments.cli import Signals, main, parse
 from experiments.sweep import base_of
 from jaxgen.config import Config
-from jaxgen.sweep import Sweep
+from jaxgen.sweep import Question, Sweep
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def command(signals: Signals) -> None:
     from experiments.launch import How, launch
 
     how = How(resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache)
-    launch(sweep, "train", Path(flags.out), how, signals)
+    launch(sweep, Question("train"), Path(flags.out), how, signals)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jaxgen.runs import load as load
     from jaxgen.runs import load_results as load_results
     from jaxgen.runs import run as run
+    from jaxgen.sweep import Question as Question
     from jaxgen.sweep import Sweep as Sweep
     from jaxgen.sweep import Uniform as Uniform
     from jaxgen.sweep import grid as grid
@@ -39,6 +40,7 @@ _PUBLIC = {
     "Corpus": "corpus",
     "load_corpus": "corpus",
     "lower": "optimizers",
+    "Question": "sweep",
     "Sweep": "sweep",
     "Uniform": "sweep",
     "grid": "sweep",

@@ -21,7 +21,7 @@ from jaxgen.config import UserError
 from jaxgen.files import cannot_write, checked, damage, read, remove, settle, signed, sums, unsigned, write, writing
 from jaxgen.results import row_of
 
-FORMAT = 3
+FORMAT = 4
 KEPT = 2  # manifests
 SAVE = re.compile(r"save-(\d{6,})\.json")
 PLACE = re.compile(r"(lanes|trials)-(\d{6,})")

@@ -19,7 +19,7 @@ from jaxgen.corpus import Corpus
 from jaxgen.files import checked, read
 from jaxgen.plan import Plan, Planned
 from jaxgen.results import Scalar, named_value
-from jaxgen.sweep import Sweep
+from jaxgen.sweep import Question, Sweep
 
 CONFIG = "config.json"
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -27,6 +27,9 @@ PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "num
 
 class SweepFacts(TypedDict):
     name: str
+    text: str
+    arms: list[str]
+    verdict: str
     keys: list[str]
     points: list[dict[str, Scalar]]
 
@@ -63,14 +66,14 @@ class Facts(TypedDict):
     sha256: str
 
 
-def describe(sweep: Sweep, corpus: Corpus, programs: int, name: str, flags: Sequence[str]) -> dict[str, Any]:
+def describe(sweep: Sweep, corpus: Corpus, programs: int, question: Question, flags: Sequence[str]) -> dict[str, Any]:
     """What `config.json` holds."""
     points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
     chain = sweep.base.optimizer.chain
     return {
         "format": FORMAT,
         "flags": list(flags),
-        "sweep": {"name": name, "keys": list(sweep.keys), "points": points},
+        "sweep": {**dataclasses.asdict(question), "arms": list(question.arms), "keys": list(sweep.keys), "points": points},
         "base": flatten(sweep.base) | ({} if chain is None else {"optimizer.chain": named_value(chain)}),
         "corpus": {
             "path": corpus.path,

@@ -69,10 +69,13 @@ class Folder:
             clear(self.path)
         if (self.path / CONFIG).exists():
             stored = read_config(self.path)
-            for key in ("sweep", "base"):
-                if json.loads(json.dumps(facts[key])) != stored[key]:
+            for what, here, there in (
+                ("sweep", facts["sweep"]["points"], stored["sweep"]["points"]),
+                ("base", facts["base"], stored["base"]),
+            ):
+                if json.loads(json.dumps(here)) != there:
                     raise UserError(
-                        f"{str(self.path)!r} holds a run of another {key}; give the flags it was started with, or --overwrite"
+                        f"{str(self.path)!r} holds a run of another {what}; give the flags it was started with, or --overwrite"
                     )
             if facts["corpus"]["sha256"] != stored["corpus"]["sha256"]:
                 raise UserError(

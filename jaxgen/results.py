@@ -14,7 +14,7 @@ import numpy as np
 from jaxgen.config import Config, UserError, flatten
 from jaxgen.corpus import Vocabulary
 from jaxgen.files import checked
-from jaxgen.sweep import Sweep
+from jaxgen.sweep import Question, Sweep
 
 DIVERGED = "diverged"
 LOSSES = ("train_loss", "val_loss", "test_loss")
@@ -106,6 +106,7 @@ class Results:
     trained: Any = None  # trial number -> Trained
     programs: int = 0  # compiled for training
     out: str | None = None
+    question: Question = field(default_factory=Question)
 
     @property
     def keys(self) -> tuple[str, ...]:

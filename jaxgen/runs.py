@@ -27,7 +27,7 @@ from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned
 from jaxgen.programs import Data, prepare, state_shape
 from jaxgen.results import Curve, Results, Row, Trained, row_of
-from jaxgen.sweep import Group, Sweep, groups
+from jaxgen.sweep import Group, Question, Sweep, groups
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def run(
     chunk: int | None = None,
     devices: int | None = None,
     cache: Path | None = None,
-    name: str = "sweep",
+    question: Question | None = None,
     flags: Sequence[str] = (),
     listener: Callable[[Event | Planned | Notice, Results], None] = lambda event, results: None,
     stop: Callable[[], bool] = lambda: False,
@@ -72,7 +72,7 @@ def run(
       chunk: lanes that a device computes at once.
       devices: how many of the local devices.
       cache: a folder that remembers what was measured (`jaxgen.cache`).
-      name: what the sweep is called in `config.json`.
+      question: what the sweep is to answer. None: which of all its settings is best.
       flags: the command line, for `config.json`.
       listener: is told each group's plan, each of the engine's events, after the results have taken it in, and what a user
         should know of a run that goes on.
@@ -84,7 +84,7 @@ def run(
         what was saved before is whole then.
       Interrupted: after `stop` said so.
     """
-    sweep = _of(sweep, corpus)
+    sweep, question = _of(sweep, corpus), question or Question()
     if not len(sweep):
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
     lanes = Lanes(width, chunk, devices)
@@ -94,11 +94,11 @@ def run(
         plan.candidates(
             len(group.trials), _lane_bytes(task, group), lanes
         )  # refuses what cannot be, before anything is written
-    results = Results(sweep, programs=len(group_list), out=None if out is None else str(out))
+    results = Results(sweep, programs=len(group_list), out=None if out is None else str(out), question=question)
     keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
     results.trained = functools.partial(_trained, sweep, corpus, keeper.trial)
     try:
-        keeper.open(describe(sweep, corpus, len(group_list), name, flags), results)
+        keeper.open(describe(sweep, corpus, len(group_list), question, flags), results)
         for line in keeper.notices:
             listener(Notice(line), results)
         order = [group.trials for group in group_list]
@@ -270,7 +270,9 @@ def load_results(path: str | Path) -> Results:
         raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
     check_trials(path, facts, store.manifest)
     rows = [row_of(facts) for facts in store.manifest["rows"]]
-    sweep = Sweep(override(Config(), facts["base"]), tuple(facts["sweep"]["points"]))
+    asked = facts["sweep"]
+    sweep = Sweep(override(Config(), facts["base"]), tuple(asked["points"]))
+    question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"])
 
     def trained(trial: int) -> Trained:
         if trial >= len(sweep) or trial < 0:
@@ -280,7 +282,8 @@ def load_results(path: str | Path) -> Results:
         vocabulary = Vocabulary(corpus["characters"])
         return trained_of(trial, config, vocabulary, corpus["longest"], lambda shape: store.trial(trial, shape))
 
-    return Results(sweep, rows, curves_of(read_metrics(path, store.manifest)), trained, facts["programs"], str(path))
+    curves = curves_of(read_metrics(path, store.manifest))
+    return Results(sweep, rows, curves, trained, facts["programs"], str(path), question)
 
 
 def load(path: str | Path, trial: int | str = "best") -> Trained:

@@ -16,6 +16,19 @@ from jaxgen.config import Config, UserError, override, parse, validate
 
 
 @dataclass(frozen=True)
+class Question:
+    """What a sweep is to answer."""
+
+    name: str = "sweep"
+    text: str = ""
+    """The question, as a sentence."""
+    arms: tuple[str, ...] = ()
+    """The keys whose values are compared; the other varied ones, but for the seed, are tuned. (): all are compared."""
+    verdict: str = "arms"
+    """How it is answered: a name in `verdict.VERDICTS`."""
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A list of trials: a base config, and for each trial the values in which it differs."""
 

@@ -140,7 +140,7 @@ def test_ablations_are_sweeps_of_allowed_values(name: str) -> None:
     sweep = ABLATIONS[name].sweep(Config())
     assert len(list(sweep)) == len(sweep) > 1
     assert ABLATIONS[name].SEEDS >= 2
-    assert ABLATIONS[name].QUESTION.endswith("?")
+    assert ABLATIONS[name].QUESTION.text.endswith("?")
 
 
 KEYS = st.sampled_from(["optimizer.learning_rate", "model.hidden", "optimizer.name", "data.column", "seed", "nothing", ""])

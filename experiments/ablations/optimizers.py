@@ -10,9 +10,14 @@ rate matters more: each optimizer's worst of three lies 0.015 to 0.050 above its
 from __future__ import annotations
 
 from jaxgen.config import Config
-from jaxgen.sweep import Sweep, zipped
+from jaxgen.sweep import Question, Sweep, zipped
 
-QUESTION = "Which of the seven classic optimizers wins, each at learning rates that suit it?"
+QUESTION = Question(
+    "optimizers",
+    "Which of the seven classic optimizers wins, each at learning rates that suit it?",
+    arms=("optimizer.name",),
+)
+SETTINGS = {}
 SEEDS = 3
 LEARNING_RATES = {
     "sgd": (0.1, 0.3, 1.0),
