@@ -63,6 +63,23 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Diagnostic:
+    """One layer of a trial at an evaluation, on a fixed batch of training windows, in training mode."""
+
+    trial: int
+    step: int
+    layer: str
+    activation: float
+    """Standard deviation of what the layer gives, after the activation function."""
+    saturation: float
+    """Share of it where the activation function's slope is less than a twentieth of its steepest."""
+    gradient: float
+    """Norm of the objective's gradient with respect to the layer's weights."""
+    update: float
+    """Root mean square of the next update of the weights, over that of the weights."""
+
+
+@dataclass(frozen=True)
 class Trained:
     """A trained trial, ready to generate: its config, vocabulary, and its state at its best step."""
 
@@ -103,6 +120,7 @@ class Results:
     sweep: Sweep
     rows: list[Row] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
     trained: Any = None  # trial number -> Trained
     programs: int = 0  # compiled for training
     out: str | None = None

@@ -283,7 +283,7 @@ def load_results(path: str | Path) -> Results:
         return trained_of(trial, config, vocabulary, corpus["longest"], lambda shape: store.trial(trial, shape))
 
     curves = curves_of(read_metrics(path, store.manifest))
-    return Results(sweep, rows, curves, trained, facts["programs"], str(path), question)
+    return Results(sweep, rows, curves, [], trained, facts["programs"], str(path), question)
 
 
 def load(path: str | Path, trial: int | str = "best") -> Trained:
