@@ -39,8 +39,7 @@ class Manifest(TypedDict):
     taken: int
     in_lanes: list[int | None]
     rows: list[Any]  # each a results.Row
-    metrics: int  # bytes of `metrics.csv` that count
-    metrics_sha256: str
+    logs: dict[str, str]  # table that only grows -> size and SHA-256 of what counts of it
 
 
 NOTHING: Manifest = {
@@ -53,8 +52,7 @@ NOTHING: Manifest = {
     "taken": 0,
     "in_lanes": [],
     "rows": [],
-    "metrics": 0,
-    "metrics_sha256": "",
+    "logs": {},
 }
 
 

@@ -34,10 +34,10 @@ OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
     "sgd": {"learning_rate": 0.3},
     "momentum": {"learning_rate": 0.03, "momentum": 0.9},
     "nesterov": {"learning_rate": 0.03, "momentum": 0.9},
-    "adagrad": {"learning_rate": 0.1, "eps": 1e-7},
+    "adagrad": {"learning_rate": 0.1, "eps": 1e-7, "accumulator": 0.1},
     "rmsprop": {"learning_rate": 3e-3, "b2": 0.9, "eps": 1e-8},
-    "adam": {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8},
-    "adamw": {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 1e-2},
+    "adam": {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "debias": 1.0},
+    "adamw": {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "debias": 1.0, "weight_decay": 1e-2},
 }
 OPTAX = "optax."  # the prefix that names any other optimizer of optax's, such as optax.lion
 
@@ -72,6 +72,12 @@ class ModelConfig:
     """batchnorm, layernorm or none, after every linear layer; with none the layers have biases."""
     init: str = "he"
     """Initialization of the linear layers: zero, normal, xavier or he."""
+    init_scale: float = 1.0
+    """Multiplies the initial weights of the hidden layers."""
+    batch_momentum: float = 0.9
+    """Share of BatchNorm's running mean and variance that a step keeps."""
+    residual: bool = False
+    """Adds what goes into a hidden layer to what comes out, where both have the same width."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,10 @@ class OptimizerConfig:
     """Decay of the second moment (rmsprop, adam, adamw)."""
     eps: float | None = None
     """Added to the denominator (adagrad, rmsprop, adam, adamw)."""
+    debias: float | None = None
+    """1: the moments are divided by what their start at zero takes from them; 0: not (adam, adamw)."""
+    accumulator: float | None = None
+    """What the sum of squared gradients starts at (adagrad)."""
     weight_decay: float | None = None
     """Decoupled weight decay of the weight matrices, with any classic optimizer. None: 0.01 for adamw, else 0."""
     clip_norm: float = 0.0
@@ -110,8 +120,24 @@ class OptimizerConfig:
 class RegularizerConfig:
     l2: float = 0.0
     """Adds l2 / 2 * the sum of squared weights (matrices only) to the training objective."""
+    l1: float = 0.0
+    """Adds l1 * the sum of absolute weights (matrices only)."""
     dropout: float = 0.0
     """Probability that a hidden unit is dropped in training."""
+    dropout_last: float | None = None
+    """The same in the last hidden layer; the layers between lie evenly between. None: as in the first."""
+    dropout_input: float = 0.0
+    """Probability that a number of the embeddings is dropped in training."""
+    noise: float = 0.0
+    """Standard deviation of what is added to the embeddings in training."""
+    activity: float = 0.0
+    """Adds activity * the mean square of what each hidden layer gives (Merity et al. 2017)."""
+    max_norm: float = 0.0
+    """After each step, a unit's incoming weights are no longer than this (Srivastava et al. 2014). 0: off."""
+    label_smoothing: float = 0.0
+    """Share of the target's probability that is spread over the whole vocabulary in training (Szegedy et al. 2016)."""
+    augmentation: float = 0.0
+    """Probability that a character of the context is taken from another window of the batch (Xie et al. 2017)."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +150,8 @@ class TrainConfig:
     """Steps between two evaluations: a segment."""
     patience: int = 0
     """Evaluations without a better validation loss after which a trial stops early. 0: never."""
+    diagnostics: bool = False
+    """Looks at each layer's activations, gradients and updates at the beginning of each segment."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +178,15 @@ BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
     "model.embedding": (1, 65536, True, True),
     "model.hidden": (1, 65536, True, True),
     "model.depth": (0, 1000, True, True),
+    "model.init_scale": (0.0, 3e38, True, True),
+    "model.batch_momentum": _UNIT,
     "optimizer.learning_rate": (0.0, 3e38, True, True),
     "optimizer.momentum": _UNIT,
     "optimizer.b1": _UNIT,
     "optimizer.b2": _UNIT,
     "optimizer.eps": (0.0, 3e38, True, True),
+    "optimizer.debias": (0.0, 1.0, True, True),
+    "optimizer.accumulator": (0.0, 3e38, True, True),
     "optimizer.weight_decay": (0.0, 3e38, True, True),
     "optimizer.clip_norm": (0.0, 3e38, True, True),
     "optimizer.warmup": _UNIT,
@@ -162,7 +194,15 @@ BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
     "optimizer.drops": (0, 1000, True, True),
     "optimizer.decay_rate": (0.0, 3e38, True, True),
     "regularizer.l2": (0.0, 3e38, True, True),
+    "regularizer.l1": (0.0, 3e38, True, True),
     "regularizer.dropout": _UNIT,
+    "regularizer.dropout_last": _UNIT,
+    "regularizer.dropout_input": _UNIT,
+    "regularizer.noise": (0.0, 3e38, True, True),
+    "regularizer.activity": (0.0, 3e38, True, True),
+    "regularizer.max_norm": (0.0, 3e38, True, True),
+    "regularizer.label_smoothing": _UNIT,
+    "regularizer.augmentation": (0.0, 1.0, True, True),
     "train.steps": (1, MAX_STEPS, True, True),
     "train.batch_size": (1, 1_000_000, True, True),
     "train.eval_every": (1, MAX_STEPS, True, True),
@@ -213,6 +253,10 @@ def parse(key: str, text: str) -> Any:
     kind = _declared(key)
     if "None" in kind and text == "None":
         return None
+    if "bool" in kind:
+        if text not in ("True", "False"):
+            raise UserError(f"{key} is {text!r}, expected True or False")
+        return text == "True"
     for name, read in (("float", float), ("int", int)):
         if name in kind:
             try:
@@ -236,6 +280,7 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
         kind, value = _declared(key), value.item() if hasattr(value, "item") else value
         fits = (
             (value is None and "None" in kind)
+            or ("bool" in kind and isinstance(value, bool))
             or ("str" in kind and isinstance(value, str))
             or ("float" in kind and isinstance(value, int | float) and not isinstance(value, bool))
             or ("int" in kind and isinstance(value, int) and not isinstance(value, bool))
@@ -286,10 +331,13 @@ def resolve(config: Config) -> Config:
         raise UserError(f"optimizer.name is {name!r}, expected one of {known}, or {OPTAX}NAME for another of optax's")
     known = {"learning_rate": 1e-3} if other else {"weight_decay": 0.0, **OPTIMIZERS[name]}
     values = {}
-    for key in ("learning_rate", "momentum", "b1", "b2", "eps", "weight_decay"):
+    for key in ("learning_rate", "momentum", "b1", "b2", "eps", "debias", "accumulator", "weight_decay"):
         value = getattr(optimizer, key)
         if value is not None and key not in known:
             has = ", ".join(known)
             raise UserError(f"optimizer.{key} is {value!r}, but {name} has no such coefficient (it has {has}); leave it out")
         values[key] = known.get(key) if value is None else value
-    return dataclasses.replace(config, optimizer=dataclasses.replace(optimizer, **values))
+    regularizer = config.regularizer
+    if regularizer.dropout_last is None:
+        regularizer = dataclasses.replace(regularizer, dropout_last=regularizer.dropout)
+    return dataclasses.replace(config, optimizer=dataclasses.replace(optimizer, **values), regularizer=regularizer)

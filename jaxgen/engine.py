@@ -17,7 +17,7 @@ from jaxgen import trial as trials
 from jaxgen.config import Config
 from jaxgen.objective import Task
 from jaxgen.plan import Plan
-from jaxgen.programs import Data, by_lane, column, empty, everywhere, programs
+from jaxgen.programs import BEGAN, LAYERS, Data, by_lane, column, empty, everywhere, programs
 from jaxgen.sweep import Group
 from jaxgen.trial import Best, Status, TrialState
 
@@ -42,6 +42,15 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """A trial's layers at the beginning of a segment: layer -> measure -> value (`diagnostics.diagnose`)."""
+
+    trial: int
+    step: int
+    layers: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
 class Ended:
     """A trial ended; the losses are those of its best step, over whole splits (train: a part as large as validation)."""
 
@@ -62,7 +71,7 @@ class SegmentDone:
     position: Position
 
 
-Event = Evaluated | Ended | SegmentDone
+Event = Looked | Evaluated | Ended | SegmentDone
 
 
 def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, start: Position | None = None) -> Iterator[Event]:
@@ -118,6 +127,9 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
         state, on_device = run.segment(configs, state, data)
         metrics = jax.device_get(on_device)  # the segment's one transfer
         for lane, trial in occupied:
+            if LAYERS in metrics:
+                layers = jax.tree.map(lambda x, lane=lane: float(x[lane]), metrics[LAYERS])
+                yield Looked(trial, int(metrics[BEGAN][lane]), layers)
             values = {name: float(metrics[name][lane]) for name in ("train_loss", "val_loss")}
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,13 +18,14 @@ from jaxgen.checkpoint import Manifest, Store, brief
 from jaxgen.config import UserError
 from jaxgen.engine import Position
 from jaxgen.facts import CONFIG, check_ours, config_text, planned_of, read_config, stored_plan
-from jaxgen.files import append, head, read, remove, settle, write, writing
+from jaxgen.files import read, remove, settle, write, writing
 from jaxgen.lock import LOCK, Lock
+from jaxgen.logs import LOGS, METRICS, Log, all_counting, lines, take_up
 from jaxgen.plan import Planned
-from jaxgen.results import CURVE_HEAD, Curve, Results, curve_csv, row_of, table
+from jaxgen.results import Results, row_of
 
-METRICS, RESULTS, CHECKPOINTS = "metrics.csv", "results.csv", "checkpoints"
-FILES = {CONFIG, METRICS, RESULTS, CHECKPOINTS, "report.html", "plots"}  # all that a run's folder holds
+RESULTS, CHECKPOINTS = "results.csv", "checkpoints"
+FILES = {CONFIG, *LOGS, RESULTS, CHECKPOINTS, "report.html", "plots"}  # all that a run's folder holds
 SHARE = 0.03  # of the time, at most, goes into saving
 
 
@@ -41,9 +40,8 @@ class Folder:
         self._made = False  # the folder, by this process
         self._began = False  # the run, by this process
         self._due = 0.0  # when to save next
-        self._curves = 0  # evaluations that are in metrics.csv
-        self._metrics = hashlib.sha256()  # of metrics.csv
-        self._size = 0  # of metrics.csv, in bytes
+        self._logs: dict[str, Log] = {}  # those that have begun
+        self._written = dict.fromkeys(LOGS, 0)  # lines that are in each
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[float] | None = None
         self._facts: dict[str, Any] = {}
@@ -100,9 +98,7 @@ class Folder:
             self.notices += [f"{line}; going on from the save before it" for line in damaged]
         else:
             self._refuse_lost()
-            first = table([CURVE_HEAD]).encode()
-            write(self.path / METRICS, first)
-            self._count(first)
+            self._log(METRICS, b"")
             write(self.path / RESULTS, results.results_csv())
 
     def _refuse_lost(self) -> None:
@@ -114,9 +110,13 @@ class Folder:
                     "start the run again with --overwrite"
                 )
 
-    def _count(self, written: bytes) -> None:
-        self._metrics.update(written)
-        self._size += len(written)
+    def _log(self, name: str, more: bytes) -> None:
+        """Adds to a table that only grows, which begins if it has not."""
+        if name not in self._logs:
+            self._logs[name] = Log(self.path / name)
+            self._logs[name].begin()
+        if more:
+            self._logs[name].append(more)
 
     def keep(self, group: int, planned: Planned) -> None:
         """Stores the plan of a group: what it is run under on resume too."""
@@ -128,7 +128,7 @@ class Folder:
 
     def _damage(self, manifest: Manifest) -> str | None:
         try:
-            read_metrics(self.path, manifest)
+            all_counting(self.path, manifest["logs"])
             check_trials(self.path, self._facts, manifest)
         except UserError as error:
             return str(error)
@@ -138,12 +138,10 @@ class Folder:
         manifest = self.store.manifest
         results.rows.extend(map(row_of, manifest["rows"]))
         write(self.path / RESULTS, results.results_csv())  # a crash may have come between the manifest and the table
-        whole = read_metrics(self.path, manifest)
-        with writing(self.path / METRICS):
-            os.truncate(self.path / METRICS, len(whole))  # what came after the last save is trained again
-        self._count(whole)
-        results.curves.extend(curves_of(whole))
-        self._curves = len(results.curves)
+        for name, counted in manifest["logs"].items():
+            self._logs[name] = Log(self.path / name)
+            take_up(results, name, self._logs[name].resume(counted))  # what came after the last save is trained again
+            self._written[name] = len(getattr(results, LOGS[name][1]))
 
     def position(self, order: Sequence[tuple[int, ...]], state_shape: Callable[[int, int], Any]) -> Position | None:
         """Where the run stands; None at its start.
@@ -179,15 +177,15 @@ class Folder:
             return False
         wrote = self.settle()
         lanes = None if position.state is None else jax.tree.map(lambda x: np.array(x, copy=True), position.state)
-        curves = curve_csv(results.curves[self._curves :]).encode()
-        self._curves = len(results.curves)
+        more = {name: lines(getattr(results, where)[self._written[name] :]) for name, (_, where) in LOGS.items()}
+        self._written = {name: len(getattr(results, where)) for name, (_, where) in LOGS.items()}
         progress = {
             "group": position.group,
             "taken": position.taken,
             "in_lanes": position.lanes,
             "rows": [dataclasses.asdict(row) for row in results.rows],
         }
-        self._writing = self._writer.submit(self._write, lanes, dict(ended), progress, curves, results.results_csv())
+        self._writing = self._writer.submit(self._write, lanes, dict(ended), progress, more, results.results_csv())
         if now:
             wrote = self.settle()
         self._due = time.monotonic() + (time.monotonic() - began + wrote) / SHARE
@@ -221,11 +219,13 @@ class Folder:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()  # nothing has been written to it
 
-    def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], curves: bytes, rows: str) -> float:
+    def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], more: dict[str, bytes], rows: str) -> float:
         began = time.monotonic()
-        append(self.path / METRICS, curves)
-        self._count(curves)
-        self.store.save(lanes, ended, progress | {"metrics": self._size, "metrics_sha256": self._metrics.hexdigest()})
+        for name, content in more.items():
+            if content:
+                self._log(name, content)
+        logs = {name: log.counted for name, log in self._logs.items()}
+        self.store.save(lanes, ended, progress | {"logs": logs})
         write(self.path / RESULTS, rows)
         return time.monotonic() - began
 
@@ -328,32 +328,3 @@ def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest) -> No
     count = len(facts["sweep"]["points"])
     if any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= facts["programs"]:
         raise UserError(f"{str(path / CHECKPOINTS)!r} is damaged: it holds trials that are not of this run")
-
-
-def read_metrics(path: Path, manifest: Manifest) -> bytes:
-    """What of a run's `metrics.csv` a save knows of; what a crash left behind that does not count.
-
-    Raises:
-      UserError: if it is not there or damaged.
-    """
-    size = manifest["metrics"]
-    try:
-        whole = head(path / METRICS, size)
-    except FileNotFoundError:
-        whole = None
-    if whole is None or hashlib.sha256(whole).hexdigest() != manifest["metrics_sha256"]:
-        raise UserError(f"{str(path / METRICS)!r} is damaged: its first {size} bytes are not those that were written")
-    return whole
-
-
-def curves_of(metrics: bytes) -> list[Curve]:
-    """The evaluations that `metrics.csv` holds.
-
-    Raises:
-      UserError: if it holds something else.
-    """
-    try:
-        fields = (line.split(",") for line in metrics.decode("utf-8").splitlines()[1:])
-        return [Curve(int(trial), int(step), float(train), float(validation)) for trial, step, train, validation in fields]
-    except ValueError:
-        raise UserError(f"{METRICS} is damaged: it does not hold evaluations") from None

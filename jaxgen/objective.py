@@ -1,4 +1,4 @@
-"""What a trial minimises: the names task (cross-entropy of the next character) and the penalties on top of any task."""
+"""What a trial minimises: the names task (cross-entropy of the next character), and penalties and constraints on any task."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ import optax
 
 from jaxgen import models
 from jaxgen.config import Config
+from jaxgen.models.layers import ACTIVATIONS
 from jaxgen.optimizers import matrices
 
 
 class Task(NamedTuple):
     """All that the trial functions know of a task. A split is any pytree of arrays that share their first axis, the rows.
 
-    init: (config, key) -> (params, stats)
-    loss: (config, params, stats, batch, key) -> (mean loss in training mode, new stats)
+    init: (config, key) -> (params, stats); the parameters of a layer stand together under its name
+    loss: (config, params, stats, batch, key) -> (mean loss in training mode, the task's own regularizers in it, new stats)
     losses: (config, params, stats, rows) -> loss of each row in evaluation mode, (N,)
+    before: (config, params, stats, batch) -> layer -> what goes into its activation function in training mode, (B, H)
     """
 
     init: Callable[[Config, jax.Array], tuple[Any, Any]]
     loss: Callable[[Config, Any, Any, Any, jax.Array], tuple[jax.Array, Any]]
     losses: Callable[[Config, Any, Any, Any], jax.Array]
+    before: Callable[[Config, Any, Any, Any], dict[str, jax.Array]] = lambda *_: {}
 
 
 @functools.cache
@@ -37,28 +40,78 @@ def next_character(vocabulary: int) -> Task:
         variables = models.build(config.model, vocabulary).init(key, ids)
         return variables["params"], variables.get("batch_stats", {})
 
+    def train(config: Config, params: Any, stats: Any, ids: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+        variables = {"params": params, "batch_stats": stats}
+        module = models.build(config.model, vocabulary)
+        mutable = ["batch_stats", "intermediates"]
+        return module.apply(variables, ids, config.regularizer, rngs={"noise": key}, mutable=mutable)  # pyright: ignore[reportReturnType]
+
     def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        logits, changed = models.build(config.model, vocabulary).apply(
-            {"params": params, "batch_stats": stats},
-            batch.ids,
-            train=True,
-            dropout=config.regularizer.dropout,
-            rngs={"dropout": key},
-            mutable=["batch_stats"],
-        )
-        cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
-        return cross_entropy.mean(), changed.get("batch_stats", {})
+        regularizer, ids = config.regularizer, batch.ids
+        if regularizer.augmentation is not None:
+            ids = noised(ids, regularizer.augmentation, jax.random.fold_in(key, 1))
+        logits, changed = train(config, params, stats, ids, key)
+        value = cross_entropy(logits, batch.targets, regularizer.label_smoothing).mean()
+        if regularizer.activity is not None:
+            given = _activations(config, changed["intermediates"])
+            value += regularizer.activity * sum(jnp.mean(x * x) for x in given.values())
+        return value, changed.get("batch_stats", {})
 
     def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
         logits = models.build(config.model, vocabulary).apply({"params": params, "batch_stats": stats}, rows.ids)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, rows.targets)  # pyright: ignore[reportArgumentType]
+        return cross_entropy(logits, rows.targets, None)  # pyright: ignore[reportArgumentType]
 
-    return Task(init, loss, losses)
+    def before(config: Config, params: Any, stats: Any, batch: Any) -> dict[str, jax.Array]:
+        _, changed = train(config, params, stats, batch.ids, jax.random.key(0))
+        return {name: x for name, (x,) in changed.get("intermediates", {}).items()}
+
+    return Task(init, loss, losses, before)
+
+
+def _activations(config: Config, intermediates: Any) -> dict[str, jax.Array]:
+    return {name: ACTIVATIONS[config.model.activation](x) for name, (x,) in intermediates.items()}
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: Any) -> jax.Array:
+    """Nats a row, from logits (..., V) and targets (...,); `smoothing` of the target's probability is spread over all V."""
+    exact = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    if smoothing is None:
+        return exact
+    return (1 - smoothing) * exact - smoothing * jax.nn.log_softmax(logits).mean(-1)
+
+
+def noised(ids: jax.Array, probability: Any, key: jax.Array) -> jax.Array:
+    """Ids (B, T), each with a probability that at its place in the row before: a draw from what stands there in training.
+
+    Unigram noising (Xie et al. 2017, "Data noising as smoothing in neural network language models").
+    """
+    return jnp.where(jax.random.bernoulli(key, probability, ids.shape), jnp.roll(ids, 1, axis=0), ids)
 
 
 def penalty(config: Config, params: Any) -> jax.Array | float:
-    """l2 / 2 * the sum of the squared weights, so that its gradient is l2 * w, as decoupled decay's is."""
-    if config.regularizer.l2 is None:
-        return 0.0
-    weights = jax.tree.map(lambda p, used: jnp.sum(p * p) if used else 0.0, params, matrices(params))
-    return config.regularizer.l2 / 2 * sum(jax.tree.leaves(weights))
+    """What is added to any task's loss for its weights, the parameters with two axes or more.
+
+    l2 / 2 * the sum of their squares, so that its gradient is l2 * w, as decoupled decay's is; l1 * the sum of their sizes.
+    """
+    weights = [p for p, used in zip(jax.tree.leaves(params), jax.tree.leaves(matrices(params)), strict=True) if used]
+    total: jax.Array | float = 0.0
+    if config.regularizer.l2 is not None:
+        total += config.regularizer.l2 / 2 * sum(jnp.sum(w * w) for w in weights)
+    if config.regularizer.l1 is not None:
+        total += config.regularizer.l1 * sum(jnp.sum(jnp.abs(w)) for w in weights)
+    return total
+
+
+def constrain(config: Config, params: Any) -> Any:
+    """Parameters after a step: a unit's incoming weights (a kernel's column) no longer than max_norm, if that is above 0."""
+    most = config.regularizer.max_norm
+    if most is None:
+        return params
+
+    def shorten(path: Any, p: jax.Array) -> jax.Array:
+        if getattr(path[-1], "key", None) != "kernel":
+            return p
+        length = jnp.sqrt(jnp.sum(p * p, axis=0, keepdims=True))
+        return jnp.where((most > 0) & (length > most), p * (most / jnp.where(length > 0, length, 1.0)), p)
+
+    return jax.tree_util.tree_map_with_path(shorten, params)

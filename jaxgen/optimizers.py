@@ -64,7 +64,7 @@ Resolved = Any  # an OptimizerConfig in which resolve() has filled what was left
 
 
 def _adam(o: Resolved) -> Rule:
-    return Rule(keep=o.b1, take=1 - o.b1, square_keep=o.b2, square_take=1 - o.b2, eps=o.eps, adaptive=1.0, debias=1.0)
+    return Rule(keep=o.b1, take=1 - o.b1, square_keep=o.b2, square_take=1 - o.b2, eps=o.eps, adaptive=1.0, debias=o.debias)
 
 
 def _momentum(o: Resolved, lookahead: float) -> Rule:
@@ -72,7 +72,7 @@ def _momentum(o: Resolved, lookahead: float) -> Rule:
 
 
 def _adagrad(o: Resolved) -> Rule:
-    return Rule(square_keep=1.0, square_take=1.0, square_start=0.1, inner_eps=o.eps, adaptive=1.0)
+    return Rule(square_keep=1.0, square_take=1.0, square_start=o.accumulator, inner_eps=o.eps, adaptive=1.0)
 
 
 def _rmsprop(o: Resolved) -> Rule:

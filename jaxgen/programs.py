@@ -19,11 +19,13 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxgen import plan as plans
 from jaxgen import trial as trials
 from jaxgen.config import Config
+from jaxgen.diagnostics import diagnose
 from jaxgen.objective import Task
 from jaxgen.plan import Plan
 from jaxgen.trial import Best, Status, TrialState
 
 LANES = "lanes"
+LAYERS, BEGAN = "layers", "began"  # what a segment adds to its metrics where layers are looked at
 
 
 class Data(NamedTuple):
@@ -56,7 +58,7 @@ class Programs(NamedTuple):
     """
 
     fill: Callable[[Config, TrialState, jax.Array], TrialState]
-    segment: Callable[[Config, TrialState, Data], tuple[TrialState, dict[str, jax.Array]]]
+    segment: Callable[[Config, TrialState, Data], tuple[TrialState, dict[str, Any]]]
     finish: Callable[[Config, Best, Data, jax.Array], dict[str, jax.Array]]
 
 
@@ -75,18 +77,21 @@ def everywhere(plan: Plan) -> NamedSharding:
     return NamedSharding(mesh_of(plan), PartitionSpec())
 
 
-def over_lanes(work: Callable[..., Any], idle: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+def over_lanes(work: Callable[..., Any], keep: Callable[[Any, Any], Any], plan: Plan) -> Callable[..., Any]:
     """`work(active, config, state, data)` on lanes: sharded over devices, and on each, chunk after chunk of its lanes.
 
     What `work` is given has a first axis of the plan's chunk. There are no collectives between lanes. A chunk without an
-    active lane costs nothing: `idle(state)` makes its result.
+    active lane costs nothing: `keep(state, zeros)` makes its result, from zeros like those of `work`.
     """
 
     def chunk(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
         def busy() -> Any:
             return work(active, config, state, data)
 
-        return jax.lax.cond(active.any(), busy, lambda: idle(state))
+        def idle() -> Any:
+            return keep(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(busy)))
+
+        return jax.lax.cond(active.any(), busy, idle)
 
     def shard(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
         chunks = jax.tree.map(lambda x: x.reshape(-1, plan.chunk, *x.shape[1:]), (active, config, state))
@@ -142,8 +147,9 @@ def steps_of(task: Task, config: Config, state: TrialState, data: Data) -> Trial
     return jax.lax.while_loop(going, go, (state, jnp.full_like(state.step, longest)))[0]
 
 
-def segment_of(task: Task, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
-    """A chunk's segment: `train.eval_every` updates, then an evaluation on the curve parts."""
+def segment_of(task: Task, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
+    """A chunk's segment: `train.eval_every` updates, then an evaluation on the curve parts; a look at the layers before."""
+    layers = jax.vmap(lambda c, s: look(task, c, s, data))(config, state) if config.train.diagnostics else {}
     state = steps_of(task, config, state, data)
 
     def evaluated(config: Config, state: TrialState) -> tuple[TrialState, dict[str, jax.Array]]:
@@ -151,7 +157,14 @@ def segment_of(task: Task, config: Config, state: TrialState, data: Data) -> tup
         state = trials.track(config, state, validation)
         return state, _segment_metrics(state, train, validation)
 
-    return jax.vmap(evaluated)(config, state)
+    state, metrics = jax.vmap(evaluated)(config, state)
+    return state, metrics | layers
+
+
+def look(task: Task, config: Config, state: TrialState, data: Data) -> dict[str, Any]:
+    """A lane's layers as its segment begins, on the first rows of the training part's curve."""
+    batch = jax.tree.map(lambda x: x[0, : config.train.batch_size], data.curves)
+    return {LAYERS: diagnose(task, config, state, batch), BEGAN: state.step}
 
 
 def _segment_metrics(state: TrialState, train: jax.Array, validation: jax.Array) -> dict[str, jax.Array]:
@@ -189,28 +202,23 @@ def finishing_plan(plan: Plan) -> Plan:
 def programs(task: Task, plan: Plan) -> Programs:
     """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call."""
 
-    def zeros(state: TrialState | Best) -> jax.Array:
-        return jnp.zeros(jax.tree.leaves(state)[0].shape[0], jnp.float32)
-
     def start(places: jax.Array, config: Config, state: TrialState, _: Any) -> TrialState:
         return trials.where(places, jax.vmap(functools.partial(begin, task))(config), state)
 
-    def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
+    def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
         return segment_of(task, config, state, data)
 
     def losses(_: jax.Array, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
         return jax.vmap(lambda c, b: finish_of(task, c, b, data))(config, best)
 
-    starting = over_lanes(start, lambda state: state, plan)
-    working = over_lanes(work, lambda state: (state, _segment_metrics(state, zeros(state), zeros(state))), plan)
-    finishing = over_lanes(
-        losses, lambda best: dict.fromkeys(("train_loss", "val_loss", "test_loss"), zeros(best)), finishing_plan(plan)
-    )
+    starting = over_lanes(start, lambda state, zeros: state, plan)
+    working = over_lanes(work, lambda state, zeros: (state, zeros[1]), plan)
+    finishing = over_lanes(losses, lambda best, zeros: zeros, finishing_plan(plan))
 
     def fill(config: Config, state: TrialState, places: jax.Array) -> TrialState:
         return starting(places, config, state, None)
 
-    def segment(config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, jax.Array]]:
+    def segment(config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
         return working(state.status == Status.RUNNING, config, state, data)
 
     def finish(config: Config, best: Best, data: Data, ended: jax.Array) -> dict[str, jax.Array]:

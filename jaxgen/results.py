@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
@@ -198,14 +198,6 @@ class Results:
             for r in sorted(self.rows, key=lambda row: row.trial)
         ]
         return table([head, *rows])
-
-
-CURVE_HEAD = ("trial", "step", "train_loss", "val_loss")
-
-
-def curve_csv(curves: Iterable[Curve]) -> str:
-    """Lines of `metrics.csv`, without its head."""
-    return table([(c.trial, c.step, c.train_loss, c.val_loss) for c in curves])
 
 
 def named_value(value: Any) -> Scalar:

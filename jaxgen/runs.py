@@ -18,15 +18,16 @@ from jaxgen.cache import known, learn
 from jaxgen.checkpoint import Store
 from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Corpus, Splits, Vocabulary, cut, load_corpus, split
-from jaxgen.engine import Ended, Evaluated, Event, Position, SegmentDone
+from jaxgen.engine import Ended, Evaluated, Event, Looked, Position, SegmentDone
 from jaxgen.facts import describe, read_config
 from jaxgen.files import CannotWrite
-from jaxgen.folder import CHECKPOINTS, Folder, Memory, check_trials, curves_of, read_metrics
+from jaxgen.folder import CHECKPOINTS, Folder, Memory, check_trials
+from jaxgen.logs import all_counting, take_up
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned
 from jaxgen.programs import Data, prepare, state_shape
-from jaxgen.results import Curve, Results, Row, Trained, row_of
+from jaxgen.results import Curve, Diagnostic, Results, Row, Trained, row_of
 from jaxgen.sweep import Group, Question, Sweep, groups
 
 
@@ -235,6 +236,9 @@ def _prepare(sweep: Sweep, corpus: Corpus) -> tuple[list[Group], Callable[[Confi
 def _take(event: Event | Planned | Notice, results: Results) -> None:
     if isinstance(event, Evaluated):
         results.curves.append(Curve(event.trial, event.step, **event.metrics))
+    elif isinstance(event, Looked):
+        found = (Diagnostic(event.trial, event.step, layer, **values) for layer, values in event.layers.items())
+        results.diagnostics.extend(found)
     elif isinstance(event, Ended):
         size = sum(math.prod(x.shape) for x in jax.tree.leaves(event.params))
         status, seed, values = event.status.name.lower(), results.seed(event.trial), results.values(event.trial)
@@ -282,8 +286,10 @@ def load_results(path: str | Path) -> Results:
         vocabulary = Vocabulary(corpus["characters"])
         return trained_of(trial, config, vocabulary, corpus["longest"], lambda shape: store.trial(trial, shape))
 
-    curves = curves_of(read_metrics(path, store.manifest))
-    return Results(sweep, rows, curves, [], trained, facts["programs"], str(path), question)
+    results = Results(sweep, rows, trained=trained, programs=facts["programs"], out=str(path), question=question)
+    for name, content in all_counting(path, store.manifest["logs"]).items():
+        take_up(results, name, content)
+    return results
 
 
 def load(path: str | Path, trial: int | str = "best") -> Trained:

@@ -172,7 +172,15 @@ STRENGTHS = (
     ("optimizer", "clip_norm"),
     ("optimizer", "weight_decay"),
     ("regularizer", "l2"),
+    ("regularizer", "l1"),
     ("regularizer", "dropout"),
+    ("regularizer", "dropout_last"),
+    ("regularizer", "dropout_input"),
+    ("regularizer", "noise"),
+    ("regularizer", "activity"),
+    ("regularizer", "max_norm"),
+    ("regularizer", "label_smoothing"),
+    ("regularizer", "augmentation"),
 )
 
 

@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import config as configs
 from jaxgen.config import Config
-from jaxgen.objective import Task, penalty
+from jaxgen.objective import Task, constrain, penalty
 from jaxgen.optimizers import transformation
 
 
@@ -100,6 +100,14 @@ def draw(split: Any, config: Config, step: jax.Array) -> Any:
     return jax.tree.map(lambda x: x[index], split)
 
 
+def objective(
+    task: Task, config: Config, state: TrialState, batch: Any, params: Any
+) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+    """What a step minimises at `params` in place of the state's own: (with penalties, (the batch's mean loss, new stats))."""
+    loss, stats = task.loss(config, params, state.stats, batch, stream(config.seed, Stream.NOISE, state.step))
+    return loss + penalty(config, params), (loss, stats)
+
+
 def advance(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[TrialState, dict[str, jax.Array]]:
     """One step on one batch, in which only the loss is looked at: where it is not finite the trial is marked diverged.
 
@@ -111,14 +119,11 @@ def advance(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[
       the new state, and the step's metrics: "loss", the batch's mean without penalties.
     """
 
-    def objective(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        loss, stats = task.loss(config, params, state.stats, batch, stream(config.seed, Stream.NOISE, state.step))
-        return loss + penalty(config, params), (loss, stats)
-
-    (total, (loss, stats)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    gradient = jax.value_and_grad(lambda params: objective(task, config, state, batch, params), has_aux=True)
+    (total, (loss, stats)), grads = gradient(state.params)
     chain = transformation(config.optimizer, state.step)  # pyright: ignore[reportArgumentType]  (lowered)
     updates, opened = chain.update(grads, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params = constrain(config, optax.apply_updates(state.params, updates))
 
     going = (state.status == Status.RUNNING) & (state.step < config.train.steps)
     old = (state.params, state.stats, state.optimizer)

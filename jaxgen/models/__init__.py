@@ -18,6 +18,9 @@ MODELS: Mapping[str, Callable[[ModelConfig, int], nn.Module]] = {
         activation=config.activation,
         normalization=config.normalization,
         initialization=config.init,
+        init_scale=config.init_scale,
+        batch_momentum=config.batch_momentum,
+        residual=config.residual,
     ),
 }
 

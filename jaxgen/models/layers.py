@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn import initializers
 
+from jaxgen.config import RegularizerConfig
+
 ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "relu": nn.relu,
@@ -27,9 +29,6 @@ INITIALIZATIONS: Mapping[str, initializers.Initializer] = {
 }
 
 LOGIT_SCALE = 0.1  # how confident the untrained network is: small enough for a loss near ln V
-
-# The share of the old running mean that one step keeps. PyTorch's default (there 0.1, the share of the new).
-BATCH_MOMENTUM = 0.9
 
 
 def scaled(initializer: initializers.Initializer, factor: float) -> Any:
@@ -77,6 +76,7 @@ class BatchNorm(nn.Module):
     """flax's BatchNorm for a batch (B, F), with its names, and `normalize` for its arithmetic; it never mixes trials."""
 
     scale_init: initializers.Initializer
+    momentum: float  # the share of the old running mean that a step keeps (PyTorch's is the share of the new)
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -88,8 +88,8 @@ class BatchNorm(nn.Module):
             return (x - mean.value[None]) * (jax.lax.rsqrt(variance.value + EPSILON) * scale)[None] + bias[None]
         x, batch_mean, batch_variance = normalize(x, scale, bias)
         if not self.is_initializing():
-            mean.value = BATCH_MOMENTUM * mean.value + (1 - BATCH_MOMENTUM) * batch_mean
-            variance.value = BATCH_MOMENTUM * variance.value + (1 - BATCH_MOMENTUM) * batch_variance
+            mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
+            variance.value = self.momentum * variance.value + (1 - self.momentum) * batch_variance
         return x
 
 
@@ -97,22 +97,25 @@ class Linear(nn.Module):
     """A linear layer and its normalization: (..., F) -> (..., features).
 
     Without normalization the layer has a bias; with it the bias would be subtracted again (BatchNorm) or double the
-    normalization's own. `scale` multiplies what comes out at the start.
+    normalization's own. `scale` multiplies what comes out at the start, `init_scale` the weights.
     """
 
     features: int
     normalization: str
     initialization: str
+    batch_momentum: float
     scale: float = 1.0
+    init_scale: float = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         bare = self.normalization == "none"
-        kernel = scaled(INITIALIZATIONS[self.initialization], self.scale if bare else 1.0)
+        factor = self.init_scale * self.scale if bare else self.init_scale
+        kernel = scaled(INITIALIZATIONS[self.initialization], factor)
         x = nn.Dense(self.features, use_bias=bare, kernel_init=kernel, name="linear")(x)
         scale = initializers.constant(self.scale)
         if self.normalization == "batchnorm":
-            x = BatchNorm(scale, name="norm")(x, train)
+            x = BatchNorm(scale, self.batch_momentum, name="norm")(x, train)
         elif self.normalization == "layernorm":
             x = nn.LayerNorm(epsilon=EPSILON, scale_init=scale, use_fast_variance=False, name="norm")(x)
         return x
@@ -125,3 +128,16 @@ def drop(x: jax.Array, rate: jax.Array | float, key: jax.Array) -> jax.Array:
     """
     keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(keep, x / (1.0 - rate), 0.0)
+
+
+def rate(training: RegularizerConfig | None, layer: int, depth: int) -> Any:
+    """The dropout rate of one of `depth` hidden layers: evenly between that of the first and that of the last; None: none."""
+    if training is None or (training.dropout is None and training.dropout_last is None):
+        return None
+    first, last = (0.0 if end is None else end for end in (training.dropout, training.dropout_last))
+    return first + (last - first) * (layer / max(depth - 1, 1))
+
+
+def jitter(x: jax.Array, deviation: jax.Array | float, key: jax.Array) -> jax.Array:
+    """`x` plus normal noise of a standard deviation."""
+    return x + deviation * jax.random.normal(key, x.shape)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import jax
 from flax import linen as nn
 
-from jaxgen.models.layers import ACTIVATIONS, LOGIT_SCALE, Linear, drop
+from jaxgen.config import RegularizerConfig
+from jaxgen.models.layers import ACTIVATIONS, LOGIT_SCALE, Linear, drop, jitter, rate
 
 
 class MLP(nn.Module):
@@ -18,24 +19,39 @@ class MLP(nn.Module):
     activation: str
     normalization: str
     initialization: str
+    init_scale: float
+    batch_momentum: float
+    residual: bool
 
     @nn.compact
-    def __call__(self, ids: jax.Array, train: bool = False, dropout: jax.Array | float | None = None) -> jax.Array:
+    def __call__(self, ids: jax.Array, training: RegularizerConfig | None = None) -> jax.Array:
         """Logits of the next id.
+
+        What goes into each hidden layer's activation function is sown into "intermediates", by the layer's name.
 
         Args:
           ids: (B, T) integers.
-          train: whether BatchNorm takes the batch's statistics (and updates `batch_stats`) or the running ones.
-          dropout: the rate for hidden units, in training; needs the "dropout" random stream. None: no dropout.
+          training: the strengths of what acts in training alone (None: it is not part of the program); needs the random
+            stream "noise". BatchNorm then takes the batch's statistics and updates `batch_stats`. None: evaluation mode.
 
         Returns:
           (B, V) float32.
         """
+        train = training is not None
         embed = nn.Embed(self.vocabulary, self.embedding, embedding_init=nn.initializers.normal(1.0), name="embedding")
         x = embed(ids).reshape(ids.shape[0], -1)  # (B, T E)
+        if training is not None and training.noise is not None:
+            x = jitter(x, training.noise, self.make_rng("noise"))
+        if training is not None and training.dropout_input is not None:
+            x = drop(x, training.dropout_input, self.make_rng("noise"))
+        shared = (self.normalization, self.initialization, self.batch_momentum)
         for layer in range(self.depth):
-            x = Linear(self.hidden, self.normalization, self.initialization, name=f"hidden_{layer}")(x, train)
-            x = ACTIVATIONS[self.activation](x)  # (B, H)
-            if train and dropout is not None:
-                x = drop(x, dropout, self.make_rng("dropout"))
-        return Linear(self.vocabulary, self.normalization, self.initialization, LOGIT_SCALE, name="output")(x, train)
+            name = f"hidden_{layer}"
+            before = Linear(self.hidden, *shared, init_scale=self.init_scale, name=name)(x, train)
+            self.sow("intermediates", name, before)
+            y = ACTIVATIONS[self.activation](before)  # (B, H)
+            x = x + y if self.residual and x.shape == y.shape else y
+            dropout = rate(training, layer, self.depth)
+            if dropout is not None:
+                x = drop(x, dropout, self.make_rng("noise"))
+        return Linear(self.vocabulary, *shared, scale=LOGIT_SCALE, name="output")(x, train)

@@ -1,0 +1,63 @@
+"""What goes on inside a network as it trains: each layer's activations, gradients and updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgen.config import Config
+from jaxgen.models.layers import ACTIVATIONS
+from jaxgen.objective import Task
+from jaxgen.optimizers import matrices, transformation
+from jaxgen.trial import TrialState, objective
+
+FLAT = 0.05  # of the activation function's steepest slope: below it a unit hardly learns
+MEASURES = ("activation", "saturation", "gradient", "update")
+
+
+def layers(task: Task, state: TrialState) -> list[str]:
+    """The layers of a task's network, in the order in which data goes through them, as far as their names tell."""
+    return sorted(state.params, key=lambda name: (name == "output", name != "embedding", len(name), name))
+
+
+def diagnose(task: Task, config: Config, state: TrialState, batch: Any) -> dict[str, dict[str, jax.Array]]:
+    """Layer -> measures of a state and its next step, on one batch in training mode.
+
+    activation: standard deviation of what the layer gives, over batch and units; nan where it has no activation function
+    saturation: share of it where the activation function's slope is less than FLAT of its steepest; nan likewise
+    gradient: Euclidean norm of the objective's gradient with respect to the layer's weights (two axes or more)
+    update: root mean square of the update of the weights over that of the weights themselves
+    """
+    grads: Any = jax.grad(lambda params: objective(task, config, state, batch, params)[0])(state.params)
+    chain = transformation(config.optimizer, state.step)  # pyright: ignore[reportArgumentType]  (lowered)
+    updates: Any = chain.update(grads, state.optimizer, state.params)[0]
+    before = task.before(config, state.params, state.stats, batch)
+    function = ACTIVATIONS[config.model.activation]
+    nothing = jnp.full((), jnp.nan)
+
+    def of(layer: str) -> dict[str, jax.Array]:
+        weights, gradient, update = (_weights(tree[layer]) for tree in (state.params, grads, updates))
+        size = jnp.maximum(_norm(weights), jnp.finfo(jnp.float32).tiny)
+        found = {"activation": nothing, "saturation": nothing, "gradient": _norm(gradient), "update": _norm(update) / size}
+        if layer in before:
+            slopes = jnp.abs(slope(function, before[layer]))
+            steepest = jnp.abs(slope(function, jnp.linspace(-4.0, 4.0, 4001))).max()
+            found |= {"activation": function(before[layer]).std(), "saturation": (slopes < FLAT * steepest).mean()}
+        return found
+
+    return {layer: of(layer) for layer in layers(task, state)}
+
+
+def slope(function: Any, x: jax.Array) -> jax.Array:
+    """The derivative of a function of one number at each of `x`."""
+    return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
+
+
+def _weights(tree: Any) -> list[jax.Array]:
+    return [w for w, used in zip(jax.tree.leaves(tree), jax.tree.leaves(matrices(tree)), strict=True) if used]
+
+
+def _norm(weights: list[jax.Array]) -> jax.Array:
+    return jnp.sqrt(sum((jnp.sum(w * w) for w in weights), jnp.zeros(())))
