@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgen.cache import keep_programs, private_folder
 from jaxgen.config import Config, override
 from jaxgen.corpus import Corpus, load_corpus
 from jaxgen.runs import load_results
@@ -28,6 +32,19 @@ SMALL = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long forms of the fault tests: about an hour")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A cache of compiled programs for this session, its workers and the commands that they start: nothing that an earlier
+    session left, and none of the user's. Most of the suite's time would be compiling the same few programs."""
+    if not hasattr(config, "workerinput"):
+        home = tempfile.mkdtemp(prefix="jaxgen-tests-")
+        os.environ["XDG_CACHE_HOME"] = home
+        config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    folder = private_folder()
+    assert folder is not None
+    keep_programs(folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 
 @pytest.fixture(scope="session")
