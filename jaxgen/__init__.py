@@ -1,10 +1,10 @@
 """jaxgen trains many small networks side by side in one compiled JAX program and generates from the winner.
 
 Reading order: `config` (what defines a trial), `corpus` (file -> windows), `models`, `optimizers` and `objective` (what is
-trained, how, towards what), `trial` (one trial as three pure functions), `diagnostics` (its layers from inside), `sweep` (many
-trials), `plan`, `programs` and `engine` (how lanes lie, what they compute, how they are refilled), `timing` (what a plan takes),
-`files`, `results`, `checkpoint`, `cache` (what outlives a process), `facts`, `lock`, `logs` and `folder` (a run's files), `runs`
-(a sweep on disk), `generate` (new names).
+trained, how, towards what), `trial` (one trial as three pure functions), `diagnostics` (its layers from inside), `sweep`
+(many trials), `plan`, `programs` and `engine` (how lanes lie, what they compute, how they are refilled), `timing` (what a
+plan takes), `files`, `results`, `checkpoint`, `cache` (what outlives a process), `facts`, `lock`, `logs` and `folder` (a
+run's files), `runs` (a sweep on disk), `generate` (new names).
 """
 
 from __future__ import annotations

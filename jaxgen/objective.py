@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import models
 from jaxgen.config import Config
-from jaxgen.models.layers import ACTIVATIONS
+from jaxgen.models.layers import ACTIVATIONS, BEFORE
 from jaxgen.optimizers import matrices
 
 
@@ -53,8 +53,8 @@ def next_character(vocabulary: int) -> Task:
         logits, changed = train(config, params, stats, ids, key)
         value = cross_entropy(logits, batch.targets, regularizer.label_smoothing).mean()
         if regularizer.activity is not None:
-            given = _activations(config, changed["intermediates"])
-            value += regularizer.activity * sum(jnp.mean(x * x) for x in given.values())
+            given = (ACTIVATIONS[config.model.activation](x) for x in _before(changed).values())
+            value += regularizer.activity * sum(jnp.mean(x * x) for x in given)
         return value, changed.get("batch_stats", {})
 
     def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
@@ -63,13 +63,14 @@ def next_character(vocabulary: int) -> Task:
 
     def before(config: Config, params: Any, stats: Any, batch: Any) -> dict[str, jax.Array]:
         _, changed = train(config, params, stats, batch.ids, jax.random.key(0))
-        return {name: x for name, (x,) in changed.get("intermediates", {}).items()}
+        return _before(changed)
 
     return Task(init, loss, losses, before)
 
 
-def _activations(config: Config, intermediates: Any) -> dict[str, jax.Array]:
-    return {name: ACTIVATIONS[config.model.activation](x) for name, (x,) in intermediates.items()}
+def _before(changed: Any) -> dict[str, jax.Array]:
+    sown = changed.get("intermediates", {})
+    return {name.removeprefix(BEFORE): x for name, (x,) in sown.items() if name.startswith(BEFORE)}
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: Any) -> jax.Array:

@@ -28,6 +28,7 @@ INITIALIZATIONS: Mapping[str, initializers.Initializer] = {
     "he": initializers.he_normal(),
 }
 
+BEFORE = "before_"  # and a layer's name: what goes into its activation function, among the intermediates
 LOGIT_SCALE = 0.1  # how confident the untrained network is: small enough for a loss near ln V
 
 

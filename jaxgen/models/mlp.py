@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 
 from jaxgen.config import RegularizerConfig
-from jaxgen.models.layers import ACTIVATIONS, LOGIT_SCALE, Linear, drop, jitter, rate
+from jaxgen.models.layers import ACTIVATIONS, BEFORE, LOGIT_SCALE, Linear, drop, jitter, rate
 
 
 class MLP(nn.Module):
@@ -27,7 +27,7 @@ class MLP(nn.Module):
     def __call__(self, ids: jax.Array, training: RegularizerConfig | None = None) -> jax.Array:
         """Logits of the next id.
 
-        What goes into each hidden layer's activation function is sown into "intermediates", by the layer's name.
+        What goes into each hidden layer's activation function is sown into "intermediates", as BEFORE and the layer's name.
 
         Args:
           ids: (B, T) integers.
@@ -48,7 +48,7 @@ class MLP(nn.Module):
         for layer in range(self.depth):
             name = f"hidden_{layer}"
             before = Linear(self.hidden, *shared, init_scale=self.init_scale, name=name)(x, train)
-            self.sow("intermediates", name, before)
+            self.sow("intermediates", BEFORE + name, before)
             y = ACTIVATIONS[self.activation](before)  # (B, H)
             x = x + y if self.residual and x.shape == y.shape else y
             dropout = rate(training, layer, self.depth)
