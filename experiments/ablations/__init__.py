@@ -5,7 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from experiments.ablations import optimizers
+from experiments.ablations import (
+    activations,
+    activity,
+    adagrad,
+    adam,
+    augmentation,
+    batch_size,
+    batchnorm,
+    context,
+    depth_width,
+    dropout,
+    early_stopping,
+    ensembles,
+    gradients,
+    initialization,
+    l1,
+    l2,
+    label_smoothing,
+    learning_rate,
+    max_norm,
+    momentum,
+    noise,
+    optimizers,
+    residual,
+    rmsprop,
+    search,
+    weight_decay,
+)
 from jaxgen.config import Config
 from jaxgen.sweep import Question, Sweep
 
@@ -25,4 +52,33 @@ class Ablation(Protocol):
     def sweep(self, base: Config) -> Sweep: ...
 
 
-ABLATIONS: Mapping[str, Ablation] = {"optimizers": optimizers}
+# In the order of the course's questions.
+_MODULES: tuple[Ablation, ...] = (
+    optimizers,
+    momentum,
+    rmsprop,
+    adam,
+    adagrad,
+    weight_decay,
+    learning_rate,
+    batch_size,
+    l2,
+    l1,
+    dropout,
+    early_stopping,
+    max_norm,
+    activity,
+    noise,
+    label_smoothing,
+    augmentation,
+    batchnorm,
+    initialization,
+    activations,
+    gradients,
+    residual,
+    depth_width,
+    context,
+    ensembles,
+    search,
+)
+ABLATIONS: Mapping[str, Ablation] = {module.QUESTION.name: module for module in _MODULES}

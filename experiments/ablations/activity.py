@@ -1,0 +1,19 @@
+"""Does it help to keep activations small?
+
+python -m experiments.sweep activity
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import LEARNT_BY_HEART
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid
+
+QUESTION = Question("activity", "Does it help to keep activations small?", arms=("regularizer.activity",))
+SETTINGS = LEARNT_BY_HEART
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Five strengths, each at two learning rates."""
+    return grid(base, {"regularizer.activity": [0.0, 1e-3, 1e-2, 0.1, 1.0], "optimizer.learning_rate": [1e-3, 3e-3]})

@@ -1,0 +1,26 @@
+"""What should AdaGrad's sum of squared gradients start at?
+
+python -m experiments.sweep adagrad
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import SHORT
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid
+
+QUESTION = Question("adagrad", "What should AdaGrad's sum of squared gradients start at?", arms=("optimizer.accumulator",))
+SETTINGS = SHORT
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Three starts, each at four learning rates."""
+    return grid(
+        base,
+        {
+            "optimizer.name": ["adagrad"],
+            "optimizer.accumulator": [0.0, 0.1, 1.0],
+            "optimizer.learning_rate": [0.01, 0.03, 0.1, 0.3],
+        },
+    )

@@ -1,0 +1,21 @@
+"""Does it help to replace characters of the context in training?
+
+python -m experiments.sweep augmentation
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import LEARNT_BY_HEART
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid
+
+QUESTION = Question(
+    "augmentation", "Does it help to replace characters of the context in training?", arms=("regularizer.augmentation",)
+)
+SETTINGS = LEARNT_BY_HEART
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Five probabilities, each at two learning rates."""
+    return grid(base, {"regularizer.augmentation": [0.0, 0.02, 0.05, 0.1, 0.2], "optimizer.learning_rate": [1e-3, 3e-3]})

@@ -1,0 +1,19 @@
+"""How many characters should the network see?
+
+python -m experiments.sweep context
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import SHORT
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid
+
+QUESTION = Question("context", "How many characters should the network see?", arms=("model.context",))
+SETTINGS = SHORT
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Six contexts, each at two learning rates."""
+    return grid(base, {"model.context": [1, 2, 3, 4, 6, 8], "optimizer.learning_rate": [1e-3, 3e-3]})

@@ -1,0 +1,34 @@
+"""How much dropout, and where: in all hidden layers, the first, the last, or the embeddings?
+
+python -m experiments.sweep dropout
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import LEARNT_BY_HEART
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, zipped
+
+QUESTION = Question(
+    "dropout",
+    "How much dropout, and where: in all hidden layers, the first, the last, or the embeddings?",
+    arms=("regularizer.dropout", "regularizer.dropout_last", "regularizer.dropout_input"),
+)
+SETTINGS = LEARNT_BY_HEART
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """None; two rates in all hidden layers; falling and rising from the first to the last; two rates in the embeddings."""
+    arms = [
+        (0.0, 0.0, 0.0),
+        (0.1, 0.1, 0.0),
+        (0.3, 0.3, 0.0),
+        (0.3, 0.0, 0.0),
+        (0.0, 0.3, 0.0),
+        (0.0, 0.0, 0.1),
+        (0.0, 0.0, 0.3),
+    ]
+    first, last, embeddings = zip(*arms, strict=True)
+    axes = {"regularizer.dropout": first, "regularizer.dropout_last": last, "regularizer.dropout_input": embeddings}
+    return zipped(base, axes)

@@ -1,0 +1,26 @@
+"""Where do gradients vanish or explode: over depth, with and without BatchNorm, residual connections, clipping?
+
+python -m experiments.sweep gradients
+"""
+
+from __future__ import annotations
+
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid, zipped
+
+QUESTION = Question(
+    "gradients",
+    "Where do gradients vanish or explode: over depth, with and without BatchNorm, residual connections, clipping?",
+    arms=("model.depth", "model.normalization", "model.residual", "optimizer.clip_norm"),
+    verdict="gradients",
+)
+SETTINGS = {"train.diagnostics": True, "train.steps": 400, "train.eval_every": 50, "model.hidden": 50}
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Depths 1, 5 and 20, as they are, with residual connections, with BatchNorm, and with clipped gradients."""
+    kinds = [("none", False, 0.0), ("none", False, 1.0), ("none", True, 0.0), ("batchnorm", False, 0.0)]
+    normalization, residual, clip = zip(*kinds, strict=True)
+    axes = {"model.normalization": normalization, "model.residual": residual, "optimizer.clip_norm": clip}
+    return zipped(grid(base, {"model.depth": [1, 5, 20]}), axes)

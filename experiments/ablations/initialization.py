@@ -1,0 +1,24 @@
+"""Which initialization, where nothing normalizes?
+
+python -m experiments.sweep initialization
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import SHORT
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid, zipped
+
+QUESTION = Question(
+    "initialization", "Which initialization, where nothing normalizes?", arms=("model.init", "model.init_scale")
+)
+SETTINGS = SHORT
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Zero, normal at four scales, Xavier and He, each at two learning rates, without normalization."""
+    kinds = [("zero", 1.0), *(("normal", scale) for scale in (1.0, 0.3, 0.1, 0.01)), ("xavier", 1.0), ("he", 1.0)]
+    names, scales = zip(*kinds, strict=True)
+    arms = zipped(base, {"model.init": names, "model.init_scale": scales})
+    return grid(arms, {"model.normalization": ["none"], "optimizer.learning_rate": [1e-3, 3e-3]})

@@ -1,0 +1,19 @@
+"""How strong an L2 penalty?
+
+python -m experiments.sweep l2
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import LEARNT_BY_HEART
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid
+
+QUESTION = Question("l2", "How strong an L2 penalty?", arms=("regularizer.l2",))
+SETTINGS = LEARNT_BY_HEART
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Six strengths, each at two learning rates."""
+    return grid(base, {"regularizer.l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2], "optimizer.learning_rate": [1e-3, 3e-3]})

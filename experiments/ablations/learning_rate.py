@@ -1,0 +1,22 @@
+"""How large a learning rate, and which schedule?
+
+python -m experiments.sweep learning_rate
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import SHORT
+from jaxgen.config import SCHEDULES, Config
+from jaxgen.sweep import Question, Sweep, grid, zipped
+
+QUESTION = Question(
+    "learning_rate", "How large a learning rate, and which schedule?", arms=("optimizer.schedule", "optimizer.warmup")
+)
+SETTINGS = SHORT
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Five schedules, and cosine with a warm-up, each at four learning rates of Adam's."""
+    arms = zipped(base, {"optimizer.schedule": [*SCHEDULES, "cosine"], "optimizer.warmup": [0.0] * len(SCHEDULES) + [0.1]})
+    return grid(arms, {"optimizer.learning_rate": [1e-3, 3e-3, 1e-2, 3e-2]})

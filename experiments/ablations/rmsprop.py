@@ -1,0 +1,26 @@
+"""How long should RMSProp remember squared gradients?
+
+python -m experiments.sweep rmsprop
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import SHORT
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid
+
+QUESTION = Question("rmsprop", "How long should RMSProp remember squared gradients?", arms=("optimizer.b2",))
+SETTINGS = SHORT
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Four decays of the second moment, each at three learning rates."""
+    return grid(
+        base,
+        {
+            "optimizer.name": ["rmsprop"],
+            "optimizer.b2": [0.5, 0.9, 0.99, 0.999],
+            "optimizer.learning_rate": [1e-3, 3e-3, 1e-2],
+        },
+    )
