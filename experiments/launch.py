@@ -45,6 +45,7 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 120  # a log has no width of its own
     corpus = load_corpus(sweep.base.data.path, sweep.base.data.column)
+    source = None if sweep.base.data.source is None else load_corpus(sweep.base.data.source)
     facts = f"{len(corpus.names)} names, {corpus.windows} windows, vocabulary {len(corpus.vocabulary)}"
     say(console, f"{question.name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {corpus.path} ({facts})")
     try:
@@ -53,6 +54,7 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
                 sweep,
                 corpus,
                 out,
+                source=source,
                 resume=how.resume,
                 overwrite=how.overwrite,
                 width=how.width,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
@@ -76,14 +77,17 @@ def base_of(config: Config, data: str | None, column: str | None) -> Config:
     return replace(config, data=replace(config.data, path=path, column=config.data.column if column is None else column))
 
 
-def with_settings(base: Config, settings: Mapping[str, Any]) -> Config:
-    """The base config with an ablation's own settings, where no flag says otherwise."""
-    default, given = flatten(Config()), flatten(base)
-    return override(base, {key: value for key, value in settings.items() if given[key] == default[key]})
+def given(args: Sequence[str]) -> set[str]:
+    """The config keys that a command line names."""
+    flags = {arg.removeprefix("--").partition("=")[0].replace("-", "_") for arg in args if arg.startswith("--")}
+    return {{"data": "data.path", "column": "data.column"}.get(flag, flag) for flag in flags} & flatten(Config()).keys()
 
 
-def sweep_of(flags: Flags) -> tuple[Question, Sweep]:
+def sweep_of(flags: Flags, named: Collection[str] = ()) -> tuple[Question, Sweep]:
     """The sweep that the flags ask for, and what it is to answer.
+
+    Args:
+      named: the config keys that the command line names (`given`): an ablation's settings give way to these.
 
     Raises:
       UserError: for an unknown ablation, a bad axis, or a key that is both a flag and varied.
@@ -96,7 +100,7 @@ def sweep_of(flags: Flags) -> tuple[Question, Sweep]:
         if name not in ABLATIONS:
             raise UserError(f"there is no ablation {name!r}; expected one of {', '.join(ABLATIONS)}, or --grid KEY=A,B,...")
         ablation = ABLATIONS[name]
-        base = with_settings(base, ablation.SETTINGS)
+        base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in named})
         sweep, count, question = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION
     sweep = grid(sweep, _axes(map(read_axis, flags.grid)))
     if flags.zip:
@@ -109,12 +113,9 @@ def sweep_of(flags: Flags) -> tuple[Question, Sweep]:
     if flags.random:
         points = RANDOM_TRIALS if flags.trials is None else flags.trials
         sweep = random(sweep, _axes(map(read_uniform, flags.random)), points)
-    default, given = flatten(Config()), flatten(base)
     for key in sweep.keys:
-        if key in given and given[key] != default[key]:
-            raise UserError(
-                f"--{key} {given[key]} is given, but the sweep varies {key}; drop the flag, or choose another sweep"
-            )
+        if key in named:
+            raise UserError(f"--{key} is given, but the sweep varies {key}; drop the flag, or choose another sweep")
     if "seed" not in sweep.keys:
         sweep = seeds(sweep, count if flags.seeds is None else flags.seeds)
     elif flags.seeds is not None:
@@ -137,7 +138,7 @@ def command(signals: Signals) -> None:
         for name, module in ABLATIONS.items():
             print(f"{name}: {module.QUESTION.text}")
         return
-    question, sweep = sweep_of(flags)
+    question, sweep = sweep_of(flags, given(sys.argv[1:]))
     list(sweep)  # every value is allowed, before anything heavy is imported
     from pathlib import Path
 

@@ -71,7 +71,7 @@ def gradients(results: Results, corpus: Corpus | None) -> Verdict:
 
 
 def gradient_ratios(results: Results) -> dict[str, float]:
-    """Arm -> the first hidden layer's gradient norm over the last one's, before the first step; geometric mean of its trials."""
+    """Arm -> the first hidden layer's gradient norm over the last one's before the first step, geometric mean of trials."""
     norms: dict[int, list[float]] = {}
     for row in results.diagnostics:
         if row.step == 0 and _hidden(row):
@@ -109,6 +109,32 @@ def ensembles(results: Results, corpus: Corpus | None) -> Verdict:
             f"Test loss: {found.test:.4f} for the mixture of all, {found.best_test:.4f} for the best one on validation.",
         )
     )
+
+
+def overfitting(results: Results, corpus: Corpus | None) -> Verdict:
+    """Bias, variance and data mismatch by the losses on what was trained on, on names held out of it, and on validation."""
+    verdict = arms(results)
+    said = []
+    for split in dict.fromkeys(arm.values.get("data.split") for arm in results.leaderboard()):
+        found = [arm for arm in results.leaderboard() if arm.values.get("data.split") == split and arm.sound]
+        found = sorted((arm for arm in found if all(row.dev_loss is not None for row in arm.sound)), key=_capacity)
+        if len(found) < 2:
+            continue
+        small, large = found[0], found[-1]
+        best = min(found, key=lambda arm: arm.mean("val_loss"))
+        train, dev, val = ([arm.mean(f"{part}_loss") for arm in (small, large)] for part in ("train", "dev", "val"))
+        said.append(
+            f"{f'Split by {split}: ' if split else ''}from {_capacity(small):,} to {_capacity(large):,} parameters the "
+            f"training loss goes from {train[0]:.3f} to {train[1]:.3f} (bias), the gap to names held out of training from "
+            f"{dev[0] - train[0]:.3f} to {dev[1] - train[1]:.3f} (variance), that from these to validation from "
+            f"{val[0] - dev[0]:.3f} to {val[1] - dev[1]:.3f} (other data); validation is best at {_capacity(best):,} "
+            f"parameters, with {best.mean('val_loss'):.3f}."
+        )
+    return replace(verdict, sentences=(*said, *verdict.sentences))
+
+
+def _capacity(arm: Arm) -> int:
+    return arm.rows[0].params
 
 
 PLAYS = 2000  # of each search
@@ -191,6 +217,7 @@ VERDICTS: Mapping[str, Callable[[Results, Corpus | None], Verdict]] = {
     "arms": _arms,
     "early_stopping": early_stopping,
     "gradients": gradients,
+    "overfitting": overfitting,
     "ensembles": ensembles,
     "search": search,
 }

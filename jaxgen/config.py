@@ -25,7 +25,7 @@ ACTIVATIONS = ("tanh", "relu", "leaky_relu", "sigmoid", "gelu")
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 INITIALIZATIONS = ("zero", "normal", "xavier", "he")
 SCHEDULES = ("constant", "steps", "exponential", "inverse_time", "cosine")
-SPLITS = ("rows", "names")
+SPLITS = ("rows", "names", "order")
 
 # The coefficients that each classic optimizer has, and the value that suits it where the config leaves it out.
 # The defaults are optax's (adagrad and rmsprop keep their eps inside the root, as there), the learning rates those that
@@ -49,9 +49,14 @@ class DataConfig:
     column: str | None = None
     """The column of a CSV file that holds the names."""
     split: str = "rows"
-    """rows: shuffle and cut 80/10/10; names: the same over different names, so that none is in two parts."""
+    """rows: shuffle and cut 80/10/10; names: the same over different names, so that none is in two parts; order: cut the names
+    as they stand in the file, so that what comes late is what is validated."""
     split_seed: int = 42
     """Shuffles the names before they are cut; the same for every trial of a sweep unless varied."""
+    dev: int = 0
+    """Percent of the training names that are held out; their loss (dev_loss) tells overfitting from a shift of the data."""
+    source: str | None = None
+    """Another text file of names, which the first train.pretrain steps train on."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,10 @@ class TrainConfig:
     """Steps between two evaluations: a segment."""
     patience: int = 0
     """Evaluations without a better validation loss after which a trial stops early. 0: never."""
+    pretrain: int = 0
+    """Steps at the beginning that train on the names of data.source."""
+    freeze: int = 0
+    """Layers, from the embedding on, that are not trained after these."""
     diagnostics: bool = False
     """Looks at each layer's activations, gradients and updates at the beginning of each segment."""
 
@@ -167,13 +176,14 @@ class Config:
     """Seed of the trial's start, batches and noise."""
 
 
-LEAF_INTEGERS = ("seed", "steps", "patience")
+LEAF_INTEGERS = ("seed", "steps", "patience", "pretrain", "freeze")
 MAX_STEPS = 100_000_000
 
 # key -> (lowest, highest, whether the ends are allowed)
 _UNIT = (0.0, 1.0, True, False)
 BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
     "data.split_seed": (0, 2**31 - 1, True, True),
+    "data.dev": (0, 90, True, True),
     "model.context": (1, 1024, True, True),
     "model.embedding": (1, 65536, True, True),
     "model.hidden": (1, 65536, True, True),
@@ -207,6 +217,8 @@ BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
     "train.batch_size": (1, 1_000_000, True, True),
     "train.eval_every": (1, MAX_STEPS, True, True),
     "train.patience": (0, MAX_STEPS, True, True),
+    "train.pretrain": (0, MAX_STEPS, True, True),
+    "train.freeze": (0, 1000, True, True),
     "seed": (0, 2**31 - 1, True, True),
 }
 CHOICES: Mapping[str, tuple[str, ...]] = {

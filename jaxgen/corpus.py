@@ -138,19 +138,25 @@ def _column(text: str, column: str | None, path: str) -> list[str]:
 def cut(corpus: Corpus, split: str, seed: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The names for training, validation and test: shuffled by `random.Random(seed)` and cut 80/10/10.
 
-    `rows` cuts the names as they stand; `names` cuts the different names, and every row goes where its name went.
+    `rows` cuts the names as they come; `names` cuts the different names, and every row goes where its name went; `order` cuts
+    the names before they are shuffled, each part for itself.
 
     Raises:
       UserError: if a part would be empty.
     """
-    units = list(corpus.names) if split == "rows" else list(dict.fromkeys(corpus.names))
-    random.Random(seed).shuffle(units)
+    units = list(dict.fromkeys(corpus.names)) if split == "names" else list(corpus.names)
+    source = random.Random(seed)
+    if split != "order":
+        source.shuffle(units)
     first, second = (int(share * len(units)) for share in SHARES)
     parts = (units[:first], units[first:second], units[second:])
     if not all(parts):
-        what = "names" if split == "rows" else "different names"
+        what = "different names" if split == "names" else "names"
         raise UserError(f"{corpus.path!r} holds {len(units)} {what}, too few to cut 80/10/10 by {split}; expected 10 or more")
-    if split == "rows":
+    if split == "order":
+        for part in parts:
+            source.shuffle(part)
+    if split != "names":
         train, validation, test = map(tuple, parts)
     else:
         copies: dict[str, int] = {}
@@ -158,6 +164,12 @@ def cut(corpus: Corpus, split: str, seed: int) -> tuple[tuple[str, ...], tuple[s
             copies[name] = copies.get(name, 0) + 1
         train, validation, test = (tuple(name for name in part for _ in range(copies[name])) for part in parts)
     return train, validation, test
+
+
+def hold_out(train: tuple[str, ...], percent: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Shuffled names as those to train on and the last `percent` of 100, which are not."""
+    first = len(train) - len(train) * percent // 100
+    return train[:first], train[first:]
 
 
 def windows(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Windows:

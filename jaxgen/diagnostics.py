@@ -9,17 +9,12 @@ import jax.numpy as jnp
 
 from jaxgen.config import Config
 from jaxgen.models.layers import ACTIVATIONS
-from jaxgen.objective import Task
+from jaxgen.objective import Task, layers
 from jaxgen.optimizers import matrices, transformation
 from jaxgen.trial import TrialState, objective
 
 FLAT = 0.05  # of the activation function's steepest slope: below it a unit hardly learns
 MEASURES = ("activation", "saturation", "gradient", "update")
-
-
-def layers(task: Task, state: TrialState) -> list[str]:
-    """The layers of a task's network, in the order in which data goes through them, as far as their names tell."""
-    return sorted(state.params, key=lambda name: (name == "output", name != "embedding", len(name), name))
 
 
 def diagnose(task: Task, config: Config, state: TrialState, batch: Any) -> dict[str, dict[str, jax.Array]]:
@@ -47,7 +42,7 @@ def diagnose(task: Task, config: Config, state: TrialState, batch: Any) -> dict[
             found |= {"activation": function(before[layer]).std(), "saturation": (slopes < FLAT * steepest).mean()}
         return found
 
-    return {layer: of(layer) for layer in layers(task, state)}
+    return {layer: of(layer) for layer in layers(state.params)}
 
 
 def slope(function: Any, x: jax.Array) -> jax.Array:

@@ -59,6 +59,7 @@ class Facts(TypedDict):
     sweep: SweepFacts
     base: dict[str, Scalar]
     corpus: CorpusFacts
+    source: str | None
     versions: dict[str, str]
     devices: list[str]
     plan: list[PlanFacts]
@@ -66,7 +67,9 @@ class Facts(TypedDict):
     sha256: str
 
 
-def describe(sweep: Sweep, corpus: Corpus, programs: int, question: Question, flags: Sequence[str]) -> dict[str, Any]:
+def describe(
+    sweep: Sweep, corpus: Corpus, programs: int, question: Question, flags: Sequence[str], source: Corpus | None
+) -> dict[str, Any]:
     """What `config.json` holds."""
     points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
     chain = sweep.base.optimizer.chain
@@ -86,6 +89,7 @@ def describe(sweep: Sweep, corpus: Corpus, programs: int, question: Question, fl
             "longest": max(map(len, corpus.names)),
             "sha256": corpus.sha256,
         },
+        "source": None if source is None else source.sha256,
         "versions": {package: version(package) for package in PACKAGES},
         "devices": [str(device) for device in jax.local_devices()],
         "plan": [],  # of each group, from when it begins

@@ -80,6 +80,10 @@ class Folder:
                     f"{str(self.path)!r} holds a run on another corpus: {stored['corpus']['path']!r} has changed since; "
                     "restore it, or --overwrite"
                 )
+            if facts["source"] != stored["source"]:
+                raise UserError(
+                    f"{str(self.path)!r} holds a run whose data.source has changed since; restore it, or --overwrite"
+                )
             here, there = ({**f["versions"], "devices": f["devices"]} for f in (facts, stored))
             self.notices += [
                 f"the run began with {key} {there.get(key)}, and this is {here[key]}; its last bits may differ"

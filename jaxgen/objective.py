@@ -116,3 +116,17 @@ def constrain(config: Config, params: Any) -> Any:
         return jnp.where((most > 0) & (length > most), p * (most / jnp.where(length > 0, length, 1.0)), p)
 
     return jax.tree_util.tree_map_with_path(shorten, params)
+
+
+def layers(params: Any) -> list[str]:
+    """The layers of a network, in the order in which data goes through them, as far as their names tell."""
+    return sorted(params, key=lambda name: (name == "output", name != "embedding", len(name), name))
+
+
+def hold(config: Config, step: jax.Array, updates: Any) -> Any:
+    """A step's updates without those of the first train.freeze layers, once pretraining is over."""
+    if config.train.freeze is None:
+        return updates
+    begun = 0 if config.train.pretrain is None else config.train.pretrain
+    frozen = {name: (step >= begun) & (place < config.train.freeze) for place, name in enumerate(layers(updates))}
+    return {name: jax.tree.map(lambda u, off=frozen[name]: jnp.where(off, 0.0, u), tree) for name, tree in updates.items()}

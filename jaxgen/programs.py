@@ -36,9 +36,11 @@ class Data(NamedTuple):
     test: Any
     train_part: Any  # as large as the validation split, for the train loss of the results
     curves: Any  # small fixed parts of train and validation, for the curves: each array has a first axis of two
+    dev: Any = None  # like train, and not trained on
+    source: Any = None  # what the first steps train on
 
 
-def prepare(train: Any, validation: Any, test: Any, curve: int = 2048) -> Data:
+def prepare(train: Any, validation: Any, test: Any, curve: int = 2048, *, dev: Any = None, source: Any = None) -> Data:
     """The data of a group. `curve`: rows of the parts that curves come from (the first ones: splits come shuffled)."""
 
     def head(split: Any, rows: int) -> Any:
@@ -47,7 +49,7 @@ def prepare(train: Any, validation: Any, test: Any, curve: int = 2048) -> Data:
     size = len(jax.tree.leaves(validation)[0])
     rows = min(curve, size, len(jax.tree.leaves(train)[0]))
     curves = jax.tree.map(lambda a, b: np.stack([a[:rows], b[:rows]]), train, validation)
-    data = Data(train, validation, test, head(train, size), curves)
+    data = Data(train, validation, test, head(train, size), curves, dev, source)
     return jax.tree.map(jnp.asarray, data)
 
 
@@ -117,7 +119,7 @@ def steps_of(task: Task, config: Config, state: TrialState, data: Data) -> Trial
     a single step, which shows the last finite state: bit by bit what looking after each step shows, at a fraction of the cost.
     """
     longest = stride(config.train.eval_every)
-    count = jax.tree.leaves(data.train)[0].shape[0]
+    pool, own, more = trials.pool(config, data.train, data.source)
     goal = jnp.minimum(state.step + config.train.eval_every, config.train.steps)
 
     def going(carry: tuple[TrialState, jax.Array]) -> jax.Array:
@@ -130,10 +132,10 @@ def steps_of(task: Task, config: Config, state: TrialState, data: Data) -> Trial
         limited = replace(config, train=replace(config.train, steps=target))
         # Drawn ahead: a stride's random numbers in one go cost a fraction of the same numbers step by step.
         ahead = state.step[:, None] + jnp.arange(longest)
-        rows = jax.vmap(lambda c, steps: jax.vmap(lambda step: trials.rows(c, count, step))(steps))(config, ahead)
+        rows = jax.vmap(lambda c, steps: jax.vmap(lambda step: trials.rows(c, own, step, more))(steps))(config, ahead)
 
         def step(i: jax.Array, state: TrialState) -> TrialState:
-            batch = jax.tree.map(lambda x: x[rows[:, i]], data.train)
+            batch = jax.tree.map(lambda x: x[rows[:, i]], pool)
             return jax.vmap(lambda *lane: trials.advance(task, *lane)[0])(limited, state, batch)
 
         running = state.status == Status.RUNNING
@@ -181,6 +183,8 @@ def _segment_metrics(state: TrialState, train: jax.Array, validation: jax.Array)
 def finish_of(task: Task, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
     """One lane's losses at its best step, over whole splits."""
     parts = {"train_loss": data.train_part, "val_loss": data.validation, "test_loss": data.test}
+    if data.dev is not None:
+        parts["dev_loss"] = data.dev
     return {name: trials.evaluate(task, config, best, part)["loss"] for name, part in parts.items()}
 
 

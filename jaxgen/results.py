@@ -37,6 +37,7 @@ class Row:
     val_loss: float
     test_loss: float
     flaw: str = ""  # of a diverged trial: what first was not finite, in the step after its last
+    dev_loss: float | None = None  # where training names were held out (data.dev)
 
 
 def row_of(facts: Any) -> Row:
@@ -183,7 +184,8 @@ class Results:
 
     def results_csv(self) -> str:
         """`results.csv`: a row a trial, in the order of the sweep."""
-        head = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *LOSSES)
+        losses = (*LOSSES, "dev_loss") if any(row.dev_loss is not None for row in self.rows) else LOSSES
+        head = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *losses)
         rows = [
             (
                 r.trial,
@@ -193,7 +195,7 @@ class Results:
                 r.params,
                 r.steps,
                 r.best_step,
-                *(getattr(r, x) for x in LOSSES),
+                *(getattr(r, x) for x in losses),
             )
             for r in sorted(self.rows, key=lambda row: row.trial)
         ]

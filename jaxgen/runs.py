@@ -17,7 +17,7 @@ from jaxgen import trial as trials
 from jaxgen.cache import known, learn
 from jaxgen.checkpoint import Store
 from jaxgen.config import Config, UserError, flatten, override, validate
-from jaxgen.corpus import Corpus, Splits, Vocabulary, cut, load_corpus, split
+from jaxgen.corpus import Corpus, Vocabulary, cut, hold_out, load_corpus, windows
 from jaxgen.engine import Ended, Evaluated, Event, Looked, Position, SegmentDone
 from jaxgen.facts import describe, read_config
 from jaxgen.files import CannotWrite
@@ -50,6 +50,7 @@ def run(
     corpus: Corpus,
     out: str | Path | None = None,
     *,
+    source: Corpus | None = None,
     resume: bool = False,
     overwrite: bool = False,
     width: int | None = None,
@@ -66,6 +67,7 @@ def run(
     Args:
       sweep: from `grid`, `random`, `zipped`, `seeds`, or any configs.
       corpus: from `load_corpus`; the configs' data.path and data.column play no part.
+      source: what the first train.pretrain steps train on: those of its names that the corpus's vocabulary can write.
       out: the run's folder; None keeps everything in memory.
       resume: go on with the run that `out` holds (and start it if it holds none).
       overwrite: remove the run that `out` holds.
@@ -89,7 +91,7 @@ def run(
     if not len(sweep):
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
     lanes = Lanes(width, chunk, devices)
-    group_list, data = _prepare(sweep, corpus)
+    group_list, data = _prepare(sweep, corpus, source)
     task = next_character(len(corpus.vocabulary))
     for group in group_list:
         plan.candidates(
@@ -99,7 +101,7 @@ def run(
     keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
     results.trained = functools.partial(_trained, sweep, corpus, keeper.trial)
     try:
-        keeper.open(describe(sweep, corpus, len(group_list), question, flags), results)
+        keeper.open(describe(sweep, corpus, len(group_list), question, flags, source), results)
         for line in keeper.notices:
             listener(Notice(line), results)
         order = [group.trials for group in group_list]
@@ -208,28 +210,36 @@ def _of(sweep: Sweep | Iterable[Config], corpus: Corpus) -> Sweep:
         if any(config.optimizer.chain is not base.optimizer.chain for config in configs):
             points = [{**p, "optimizer.chain": c.optimizer.chain} for p, c in zip(points, configs, strict=True)]
         sweep = Sweep(base, tuple(points))
-    fixed = [key for key in ("data.path", "data.column") if key in sweep.keys]
+    fixed = [key for key in ("data.path", "data.column", "data.source") if key in sweep.keys]
     if fixed:
         raise UserError(f"{fixed[0]} is varied, but a run has one corpus; start a run for each file")
     return dataclasses.replace(sweep, base=override(sweep.base, {"data.path": corpus.path, "data.column": corpus.column}))
 
 
-def _prepare(sweep: Sweep, corpus: Corpus) -> tuple[list[Group], Callable[[Config], Data]]:
+def _prepare(sweep: Sweep, corpus: Corpus, source: Corpus | None) -> tuple[list[Group], Callable[[Config], Data]]:
     """Groups of a sweep, and a group's data from its config. All that the user can have got wrong raises here."""
+    vocabulary, other = corpus.vocabulary, ()
+    if any(config.train.pretrain for config in sweep):
+        other = tuple(name for name in source.names if {*name} <= {*vocabulary.characters}) if source is not None else ()
+        if not other:
+            raise UserError("train.pretrain wants names to train on first; give --data.source FILE, in the corpus's characters")
 
     @functools.cache
-    def windows(how: str, seed: int) -> int:
-        train = cut(corpus, how, seed)[0]
+    def count(how: str, seed: int, dev: int) -> int:
+        train, _ = hold_out(cut(corpus, how, seed)[0], dev)
         return sum(map(len, train)) + len(train)
 
     @functools.lru_cache(maxsize=1)  # groups come one after the other
-    def splits(how: str, seed: int, context: int) -> Splits:
-        return split(corpus, how, seed, context)
+    def prepared(how: str, seed: int, dev: int, context: int) -> Data:
+        train, validation, test = cut(corpus, how, seed)
+        train, held = hold_out(train, dev)
+        parts = [windows(names, vocabulary, context) if names else None for names in (train, validation, test, held, other)]
+        return prepare(parts[0], parts[1], parts[2], dev=parts[3], source=parts[4])
 
     def data(config: Config) -> Data:
-        return prepare(*splits(config.data.split, config.data.split_seed, config.model.context))
+        return prepared(config.data.split, config.data.split_seed, config.data.dev, config.model.context)
 
-    group_list = groups(sweep, lambda config: lower(config, windows(config.data.split, config.data.split_seed)))
+    group_list = groups(sweep, lambda c: lower(c, count(c.data.split, c.data.split_seed, c.data.dev)))
     return group_list, data
 
 

@@ -181,6 +181,8 @@ STRENGTHS = (
     ("regularizer", "max_norm"),
     ("regularizer", "label_smoothing"),
     ("regularizer", "augmentation"),
+    ("train", "pretrain"),
+    ("train", "freeze"),
 )
 
 

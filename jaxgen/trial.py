@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import config as configs
 from jaxgen.config import Config
-from jaxgen.objective import Task, constrain, penalty
+from jaxgen.objective import Task, constrain, hold, penalty
 from jaxgen.optimizers import transformation
 
 
@@ -89,14 +89,30 @@ def init(task: Task, config: Config, key: jax.Array) -> TrialState:
     return TrialState(zero, jnp.asarray(Status.RUNNING, jnp.int32), params, stats, opened, best, zero)
 
 
-def rows(config: Config, count: int, step: jax.Array) -> jax.Array:
-    """Which rows of `count` make the batch of a step: (B,), drawn with replacement. Trials of one seed get the same ones."""
-    return jax.random.randint(stream(config.seed, Stream.BATCHES, step), (config.train.batch_size,), 0, count)
+def rows(config: Config, count: int, step: jax.Array, more: int = 0) -> jax.Array:
+    """Which rows of `count` make the batch of a step: (B,), drawn with replacement. Trials of one seed get the same ones.
+
+    In the first train.pretrain steps they are of the `more` rows behind these.
+    """
+    key, size = stream(config.seed, Stream.BATCHES, step), (config.train.batch_size,)
+    if config.train.pretrain is None or not more:
+        return jax.random.randint(key, size, 0, count)
+    early = step < config.train.pretrain
+    return jax.random.randint(key, size, jnp.where(early, count, 0), jnp.where(early, count + more, count))
 
 
-def draw(split: Any, config: Config, step: jax.Array) -> Any:
-    """The batch of a step: B rows of a split (`rows`)."""
-    index = rows(config, jax.tree.leaves(split)[0].shape[0], step)
+def pool(config: Config, train: Any, source: Any) -> tuple[Any, int, int]:
+    """What a config's batches are drawn from, and how many of its rows are of the training part and of the source."""
+    own = jax.tree.leaves(train)[0].shape[0]
+    if config.train.pretrain is None or source is None:
+        return train, own, 0
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), train, source), own, jax.tree.leaves(source)[0].shape[0]
+
+
+def draw(split: Any, config: Config, step: jax.Array, source: Any = None) -> Any:
+    """The batch of a step: B rows of a split, or of the source in the first train.pretrain steps (`rows`)."""
+    split, own, more = pool(config, split, source)
+    index = rows(config, own, step, more)
     return jax.tree.map(lambda x: x[index], split)
 
 
@@ -123,7 +139,7 @@ def advance(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[
     (total, (loss, stats)), grads = gradient(state.params)
     chain = transformation(config.optimizer, state.step)  # pyright: ignore[reportArgumentType]  (lowered)
     updates, opened = chain.update(grads, state.optimizer, state.params)
-    params = constrain(config, optax.apply_updates(state.params, updates))
+    params = constrain(config, optax.apply_updates(state.params, hold(config, state.step, updates)))
 
     going = (state.status == Status.RUNNING) & (state.step < config.train.steps)
     old = (state.params, state.stats, state.optimizer)

@@ -28,9 +28,11 @@ from experiments.ablations import (
     momentum,
     noise,
     optimizers,
+    overfitting,
     residual,
     rmsprop,
     search,
+    transfer,
     weight_decay,
 )
 from jaxgen.config import Config
@@ -78,7 +80,9 @@ _MODULES: tuple[Ablation, ...] = (
     residual,
     depth_width,
     context,
+    overfitting,
     ensembles,
+    transfer,
     search,
 )
 ABLATIONS: Mapping[str, Ablation] = {module.QUESTION.name: module for module in _MODULES}

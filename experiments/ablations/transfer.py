@@ -1,0 +1,28 @@
+"""Do surnames help to learn first names, and which layers should go on learning?
+
+python -m experiments.sweep transfer
+"""
+
+from __future__ import annotations
+
+from experiments.ablations.settings import LEARNT_BY_HEART
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, grid, zipped
+
+QUESTION = Question(
+    "transfer",
+    "Do surnames help to learn first names, and which layers should go on learning?",
+    arms=("train.pretrain", "train.freeze"),
+)
+SETTINGS = LEARNT_BY_HEART | {"data.source": "data/names.txt", "optimizer.schedule": "constant", "train.steps": 3000}
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """From scratch; and after as many steps on the other names all layers, all but the embedding, the last two, the last."""
+    steps, layers = base.train.steps, base.model.depth + 2
+    arms = [(0, 0), *((steps, freeze) for freeze in (0, 1, layers - 2, layers - 1))]
+    pretrain, freeze = zip(*arms, strict=True)
+    budgets = [steps + before for before in pretrain]
+    axes = {"train.pretrain": pretrain, "train.freeze": freeze, "train.steps": budgets}
+    return grid(zipped(base, axes), {"optimizer.learning_rate": [1e-3, 3e-3]})
