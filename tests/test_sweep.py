@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.ablations import ABLATIONS
 from jaxgen.config import OPTIMIZERS, Config, UserError, override
 from jaxgen.optimizers import lower
 from jaxgen.sweep import Group, Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
@@ -133,14 +132,6 @@ def test_step_budgets_share_a_program() -> None:
     (group,) = grouped(grid(Config(), {"train.steps": [10, 30], "optimizer.schedule": ["constant", "cosine"]}))
     tables = [config.optimizer.learning_rate for config in map(group.lowered, group.trials)]
     assert {len(table) for table in tables} == {30}  # pyright: ignore[reportArgumentType]
-
-
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_ablations_are_sweeps_of_allowed_values(name: str) -> None:
-    sweep = ABLATIONS[name].sweep(Config())
-    assert len(list(sweep)) == len(sweep) > 1
-    assert ABLATIONS[name].SEEDS >= 2
-    assert ABLATIONS[name].QUESTION.text.endswith("?")
 
 
 KEYS = st.sampled_from(["optimizer.learning_rate", "model.hidden", "optimizer.name", "data.column", "seed", "nothing", ""])

@@ -1,0 +1,72 @@
+"""Every registered ablation, at a tiny budget: it trains, it is answered, and it is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import SMALL
+
+import jaxgen
+from experiments.ablations import ABLATIONS
+from experiments.sweep import Flags, given, sweep_of
+from jaxgen.answers import VERDICTS, answer
+from jaxgen.config import Config, flatten, override
+from jaxgen.corpus import Corpus
+from jaxgen.report.page import report
+from jaxgen.sweep import Sweep, groups
+
+TINY = SMALL | {"model.hidden": 8, "model.depth": 1, "train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
+MOST = 6  # trials of a program
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_it_is_a_question_and_a_sweep_of_allowed_values(name: str) -> None:
+    ablation = ABLATIONS[name]
+    question, sweep = sweep_of(Flags(ablation=name))
+    assert question == ablation.QUESTION
+    assert question.name == name
+    assert question.text.endswith("?")
+    assert question.verdict in VERDICTS
+    assert set(question.arms) <= set(sweep.keys)
+    assert ablation.SETTINGS.keys() <= flatten(Config()).keys()
+    assert ablation.SETTINGS.keys().isdisjoint(sweep.keys)  # a setting that the sweep varies is none
+    assert len(list(sweep)) == len(sweep) > 1
+    points = [tuple(sorted(point.items(), key=str)) for point in sweep.points]
+    assert len(set(points)) == len(points)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Short: of the first program and the last, some trials. `--long`: all of them."""
+    ablation = ABLATIONS[name]
+    source = corpus if "data.source" in ablation.SETTINGS else None
+    values = {**ablation.SETTINGS, **TINY, "data.path": corpus.path} | ({"data.source": corpus.path} if source else {})
+    sweep = ablation.sweep(override(Config(), values))
+    if not request.config.getoption("--long"):
+        parts = groups(sweep, lambda config: jaxgen.lower(config, 100))
+        trials = {trial for part in (parts[0], parts[-1]) for trial in part.trials[:: -(-len(part.trials) // MOST)]}
+        sweep = Sweep(sweep.base, tuple(point for trial, point in enumerate(sweep.points) if trial in trials))
+    sweep = jaxgen.seeds(sweep, 2)
+    results = jaxgen.run(sweep, corpus, tmp_path / "run", source=source, question=ablation.QUESTION, width=4, chunk=2)
+    assert len(results.rows) == len(sweep)
+    sentences = answer(results, corpus).sentences
+    assert sentences
+    assert all(sentences)
+    assert answer(jaxgen.load_results(tmp_path / "run"), corpus).sentences == sentences
+    assert report(tmp_path / "run").exists()
+
+
+def test_a_flag_wins_over_an_ablations_setting() -> None:
+    args = ["l2", "--data", "data/names.txt", "--train.steps=4000", "--model.context", "3"]
+    named = given(args)
+    assert named == {"data.path", "train.steps", "model.context"}
+    _, sweep = sweep_of(Flags(ablation="l2", data="data/names.txt"), named)
+    assert (sweep.base.data.path, sweep.base.train.steps, sweep.base.model.context) == ("data/names.txt", 4000, 3)
+    assert sweep.base.optimizer.schedule == "cosine"
+
+
+@pytest.mark.parametrize("args", [["optimizers", "--optimizer.name", "adam"], ["l2", "--regularizer.l2=0.0"]])
+def test_a_flag_that_the_sweep_varies_is_refused_even_at_its_default(args: list[str]) -> None:
+    with pytest.raises(jaxgen.UserError, match="drop the flag"):
+        sweep_of(Flags(ablation=args[0]), given(args))
