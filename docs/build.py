@@ -1,0 +1,60 @@
+"""Writes conclusions.md and pictures/ from finished runs of the ablations.
+
+    python docs/build.py 'Bundled names=runs' 'Indian names, by rows=runs/indian_rows'
+
+Each argument is a title and the folder that holds the runs, by the ablations' names. The pictures are those of
+the first folder.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.ablations import ABLATIONS
+from jaxgen.answers import answer
+from jaxgen.facts import read_config
+from jaxgen.runs import load_results, run_corpus
+
+DOCS = Path(__file__).parent
+PICTURES = ("verdict.png", "diagnostics.png", "curves.png")  # the first that a run has
+
+HEAD = """# What came out
+
+Each answer comes from the command above it, run on two CPU cores, with all that the command leaves out at the ablation's own
+settings. Losses are mean cross-entropy in nats a character. This page and its pictures are written by `python docs/build.py`.
+"""
+
+
+def section(name: str, folders: Mapping[str, Path]) -> str:
+    """One ablation: its question, and by corpus the command and what it answered."""
+    found = {title: folder / name for title, folder in folders.items() if (folder / name / "config.json").exists()}
+    if not found:
+        return ""
+    parts = [f"## {name}\n\n{ABLATIONS[name].QUESTION.text}\n"]
+    for title, run in found.items():
+        facts, sentences = read_config(run), answer(load_results(run), run_corpus(run)).sentences
+        command = f"python -m experiments.sweep {shlex.join(facts['flags'])}"
+        parts.append(f"**{title}**\n\n```bash\n{command}\n```\n\n" + "\n".join(f"- {line}" for line in sentences) + "\n")
+    plots = next(iter(found.values())) / "plots"
+    picture = next((plots / kind for kind in PICTURES if (plots / kind).exists()), None)
+    if picture is not None:
+        (DOCS / "pictures").mkdir(exist_ok=True)
+        shutil.copyfile(picture, DOCS / "pictures" / f"{name}.png")
+        parts.append(f"![{ABLATIONS[name].QUESTION.text}](pictures/{name}.png)\n")
+    return "\n".join(parts)
+
+
+def main() -> None:
+    folders = {title: Path(folder) for title, _, folder in (argument.rpartition("=") for argument in sys.argv[1:])}
+    if not folders or not all(folders):
+        raise SystemExit(__doc__)
+    sections = [part for part in (section(name, folders) for name in ABLATIONS) if part]
+    (DOCS / "conclusions.md").write_text("\n".join([HEAD, *sections]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
