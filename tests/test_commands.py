@@ -93,7 +93,10 @@ def test_help(command: str) -> None:
 def test_list_shows_the_ablations() -> None:
     code, out, _ = call("sweep", "--list")
     assert code == 0
-    assert out.startswith("optimizers: Which")
+    assert out.split()[:4] == ["ablation", "question", "trials", "steps"]
+    (line,) = (line for line in out.splitlines() if line.split()[:1] == ["optimizers"])
+    assert "Which of the seven classic optimizers" in line
+    assert line.split()[-2:] == ["63", "4,000"]
 
 
 WRONG = [
