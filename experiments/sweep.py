@@ -53,6 +53,8 @@ class Flags:
     """Devices to use; CPU cores count. None: all."""
     no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep no compiled programs and no measured plans for the next time."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write files for TensorBoard too, into tensorboard/ of the run's folder."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -163,7 +165,7 @@ def command(signals: Signals) -> None:
 
     from experiments.launch import How, launch
 
-    how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices)
+    how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices, flags.tensorboard)
     launch(sweep, question, Path(flags.out or f"runs/{question.name}"), how, signals)
 
 

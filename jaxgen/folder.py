@@ -26,7 +26,7 @@ from jaxgen.plan import Planned
 from jaxgen.results import CURVE_HEAD, Curve, Results, curve_csv, row_of, table
 
 METRICS, RESULTS, CHECKPOINTS = "metrics.csv", "results.csv", "checkpoints"
-FILES = {CONFIG, METRICS, RESULTS, CHECKPOINTS, "report.html", "plots"}  # all that a run's folder holds
+FILES = {CONFIG, METRICS, RESULTS, CHECKPOINTS, "report.html", "plots", "tensorboard"}  # all that a run's folder holds
 SHARE = 0.03  # of the time, at most, goes into saving
 
 
