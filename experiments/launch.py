@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from experiments.cli import Signals
 from jaxgen.cache import keep_programs, private_folder
+from jaxgen.config import UserError
 from jaxgen.corpus import Corpus, load_corpus
+from jaxgen.engine import Event
 from jaxgen.generate import novelty, sample
-from jaxgen.plan import use_every_core
+from jaxgen.plan import Planned, use_every_core
 from jaxgen.report.page import report
 from jaxgen.report.terminal import Watch, leaderboard, visible
 from jaxgen.results import Results
-from jaxgen.runs import Interrupted, run
+from jaxgen.runs import Interrupted, Notice, run
 from jaxgen.sweep import Question, Sweep
+
+if TYPE_CHECKING:
+    from jaxgen.report.tensorboard import TensorBoard
 
 NAMES = 20
 
@@ -33,10 +41,16 @@ class How:
     width: int | None = None
     chunk: int | None = None
     devices: int | None = None
+    tensorboard: bool = False
 
 
 def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signals) -> None:
-    """Trains the sweep in `out` and prints what came of it."""
+    """Trains the sweep in `out` and prints what came of it.
+
+    Raises:
+      UserError: as `run`, and for a --tensorboard that has no package to write with.
+    """
+    board = tensorboard(out) if how.tensorboard else None
     use_every_core()
     kept = private_folder() if how.cache else None
     if kept is not None:
@@ -47,9 +61,18 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
     corpus = load_corpus(sweep.base.data.path, sweep.base.data.column)
     source = None if sweep.base.data.source is None else load_corpus(sweep.base.data.source)
     facts = f"{len(corpus.names)} names, {corpus.windows} windows, vocabulary {len(corpus.vocabulary)}"
-    say(console, f"{question.name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {corpus.path} ({facts})")
+    say(console, f"{question.name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {visible(corpus.path)} ({facts})")
+    if board is not None:
+        say(console, f"to look on: {look(board)}")
     try:
-        with signals.saving(), Watch(console) as watch:
+        with contextlib.ExitStack() as open_ones:
+            open_ones.enter_context(signals.saving())
+            listeners = [open_ones.enter_context(listener) for listener in (Watch(console), board) if listener is not None]
+
+            def tell_all(event: Event | Planned | Notice, results: Results) -> None:
+                for listener in listeners:
+                    listener(event, results)
+
             results = run(
                 sweep,
                 corpus,
@@ -63,15 +86,39 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
                 cache=kept,
                 question=question,
                 flags=sys.argv[1:],
-                listener=watch,
+                listener=tell_all,
                 stop=signals.wish,
             )
+            if board is not None:
+                board.begin(results)  # of a run that had ended before
     except Interrupted:
         results = None
     if results is None or signals.wish():
         say(console, f"stopped; everything is saved in {out}: go on with the same command and --resume")
         signals.leave()
     tell(results, corpus, out, console)
+    if board is not None:
+        say(console, f"  curves and settings: {look(board)}")
+
+
+def tensorboard(out: Path) -> TensorBoard:
+    """The listener that writes TensorBoard's files.
+
+    Raises:
+      UserError: if the package that it writes with is not installed.
+    """
+    try:
+        from jaxgen.report.tensorboard import TensorBoard
+    except ImportError as error:
+        raise UserError(
+            f"--tensorboard needs the package tensorboard ({error}); pip install 'jaxgen[tensorboard]', or drop the flag"
+        ) from None
+    return TensorBoard(out)
+
+
+def look(board: TensorBoard) -> str:
+    """The command that shows what the listener writes."""
+    return f"tensorboard --logdir {shlex.quote(str(board.folder))}"
 
 
 def tell(results: Results, corpus: Corpus, out: Path, console: Console) -> None:

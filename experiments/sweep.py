@@ -54,6 +54,8 @@ class Flags:
     """Devices to use; CPU cores count. None: all."""
     no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep no compiled programs and no measured plans for the next time."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write files for TensorBoard too, into tensorboard/ of the run's folder."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -132,11 +134,31 @@ def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:
     return axes
 
 
+def show(ablations: Iterable[str]) -> None:
+    """Prints ablations with their questions, and what they take."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), caption="python -m experiments.sweep ABLATION", caption_justify="left")
+    table.add_column("ablation", no_wrap=True)
+    table.add_column("question", overflow="fold")
+    table.add_column("trials", justify="right", no_wrap=True)
+    table.add_column("steps a trial", justify="right", no_wrap=True)
+    for name in ablations:
+        question, sweep = sweep_of(Flags(name))
+        steps = sorted({config.train.steps for config in sweep})
+        table.add_row(
+            name, Text(question.text), str(len(sweep)), " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1])))
+        )
+    Console().print(table)
+
+
 def command(signals: Signals) -> None:
     flags = parse(Flags, "sweep")
     if flags.list:
-        for name, module in ABLATIONS.items():
-            print(f"{name}: {module.QUESTION.text}")
+        show(ABLATIONS)
         return
     question, sweep = sweep_of(flags, given(sys.argv[1:]))
     list(sweep)  # every value is allowed, before anything heavy is imported
@@ -144,7 +166,7 @@ def command(signals: Signals) -> None:
 
     from experiments.launch import How, launch
 
-    how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices)
+    how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices, flags.tensorboard)
     launch(sweep, question, Path(flags.out or f"runs/{question.name}"), how, signals)
 
 

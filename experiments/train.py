@@ -24,6 +24,8 @@ class Flags:
     """The column of a CSV file; short for --data.column."""
     out: str = "runs/train"
     """The run's folder."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write files for TensorBoard too, into tensorboard/ of the run's folder."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -39,7 +41,7 @@ def command(signals: Signals) -> None:
     list(sweep)  # every value is allowed, before anything heavy is imported
     from experiments.launch import How, launch
 
-    how = How(resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache)
+    how = How(resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache, tensorboard=flags.tensorboard)
     launch(sweep, Question("train"), Path(flags.out), how, signals)
 
 

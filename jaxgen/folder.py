@@ -25,7 +25,7 @@ from jaxgen.plan import Planned
 from jaxgen.results import Results, row_of
 
 RESULTS, CHECKPOINTS = "results.csv", "checkpoints"
-FILES = {CONFIG, *LOGS, RESULTS, CHECKPOINTS, "report.html", "plots"}  # all that a run's folder holds
+FILES = {CONFIG, *LOGS, RESULTS, CHECKPOINTS, "report.html", "plots", "tensorboard"}  # all that a run's folder holds
 SHARE = 0.03  # of the time, at most, goes into saving
 
 

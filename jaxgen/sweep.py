@@ -47,7 +47,7 @@ class Sweep:
         for point in self.points:
             yield validate(override(self.base, point))
 
-    @property
+    @functools.cached_property
     def keys(self) -> tuple[str, ...]:
         """The varied keys, in the order in which they were first varied."""
         return tuple(dict.fromkeys(key for point in self.points for key in point))

@@ -39,21 +39,23 @@ def run(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = out.parent / "names.txt"
     names.write_text("\n".join([*corpus.names, "<script>alert(1)</script>", "a$b$c_d"]) + "\n", encoding="utf-8")
     axes = ("--grid", "optimizer.name=sgd,adam", "--grid", "optimizer.learning_rate=0.001,0.01", "--seeds", "2")
-    code, stdout, stderr = call("sweep", "--data", names, "--out", out, *axes, *FLAGS)
+    code, stdout, stderr = call("sweep", "--data", names, "--out", out, "--tensorboard", *axes, *FLAGS)
     assert code == 0, stderr
     assert "8 of 8 trials ended" in stdout
     assert "20 names from trial" in stdout
     assert "1 training program compiled" in stdout
     assert str(out / "report.html") in stdout
+    assert f"tensorboard --logdir {out / 'tensorboard'}" in stdout
     return out
 
 
 def test_sweep_leaves_the_runs_folder(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
-        "config.json", "results.csv", "metrics.csv", "checkpoints", "report.html", "plots",
+        "config.json", "results.csv", "metrics.csv", "checkpoints", "report.html", "plots", "tensorboard",
     }  # fmt: skip
     assert json.loads((run / "config.json").read_text())["programs"] == 1
     assert {path.name for path in (run / "plots").iterdir()} == {"curves.png", "learning_rate.png"}
+    assert {path.name for path in (run / "tensorboard").iterdir() if path.is_dir()} == {f"trial-{i}" for i in range(8)}
 
 
 def test_sample_prints_names_and_nothing_else(run: Path) -> None:
@@ -93,7 +95,10 @@ def test_help(command: str) -> None:
 def test_list_shows_the_ablations() -> None:
     code, out, _ = call("sweep", "--list")
     assert code == 0
-    assert out.startswith("optimizers: Which")
+    assert out.split()[:4] == ["ablation", "question", "trials", "steps"]
+    (line,) = (line for line in out.splitlines() if line.split()[:1] == ["optimizers"])
+    assert "Which of the seven classic optimizers" in line
+    assert line.split()[-2:] == ["63", "4,000"]
 
 
 WRONG = [

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 import time
 import unicodedata
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from jaxgen.engine import Ended, Evaluated, Event
 from jaxgen.plan import Planned
-from jaxgen.results import Arm, Results
+from jaxgen.results import Arm, Curve, Results
 from jaxgen.runs import Notice
 
-ROWS = 20  # of the leaderboard while it runs
+ROWS = 20  # of the leaderboard while it runs, at most
+HEAD = 5  # lines above it, and one below
+BAR = 30  # characters
+DRAW_EVERY = 0.5  # seconds between two leaderboards
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
@@ -54,86 +59,178 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
 
     Args:
       rows: how many arms at most.
-      running: with the trials that have not ended, at their best evaluation so far.
+      running: with the trials that have not ended, at their best evaluation so far, and without test losses.
     """
     arms = results.leaderboard(running)
-    title = f"{len(results.rows)} of {len(results.sweep)} trials ended; mean loss ± standard deviation over seeds"
+    ended = "" if running else f"{len(results.rows)} of {len(results.sweep)} trials ended; "
+    title = f"{ended}mean loss ± standard deviation over seeds"
     shown = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
     shown.add_column("", justify="right", no_wrap=True)
     for key in results.keys:
         shown.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold")
     spread = any(len(arm.sound) > 1 for arm in arms)
-    for name in ("validation", "test"):  # what is ranked is never cut, however many keys vary
+    kinds = {"validation": "val_loss"} if running else {"validation": "val_loss", "test": "test_loss"}
+    for name in kinds:  # what is ranked is never cut, however many keys vary
         shown.add_column(name, justify="right", no_wrap=True, min_width=15 if spread else 6)
     shown.add_column("trials", min_width=6)
     for place, arm in enumerate(arms[:rows], 1):
         # Text, not str: a value such as [red] is no markup.
-        values = (Text(cell(arm.values.get(key))) for key in results.keys)
-        losses = (estimate(arm.mean(name), arm.spread(name)) for name in ("val_loss", "test_loss"))
+        values = (Text(visible(cell(arm.values.get(key)))) for key in results.keys)
+        losses = (estimate(arm.mean(name), arm.spread(name)) for name in kinds.values())
         shown.add_row(str(place), *values, *losses, outcome(arm))
     if rows is not None and len(arms) > rows:
         shown.caption = f"and {len(arms) - rows} more"
     return shown
 
 
-class Watch:
-    """A listener for `run` that shows progress and the leaderboard; without a terminal it prints a line now and then."""
+def setting(results: Results, trial: int) -> str:
+    """A trial by its number and its values of the varied keys: names as they are, numbers with what they are."""
+    values = results.values(trial) | ({"seed": results.seed(trial)} if "seed" in results.sweep.keys else {})
+    words = (
+        value if isinstance(value, str) else f"{key.rpartition('.')[2].replace('_', ' ')} {cell(value)}"
+        for key, value in values.items()
+    )
+    return visible(": ".join(filter(None, [f"trial {trial}", ", ".join(words)])))
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console)
-        self._task = self._progress.add_task("training", total=None)
+
+def duration(seconds: float) -> str:
+    """Seconds as 0:07 or 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+class Watch:
+    """A listener for `run` that shows how far it is; without a terminal it prints a line now and then.
+
+    Both say: steps done, time passed and left, trial-steps a second, lanes in use, trials ended, the best loss so far. A
+    terminal shows the head of the leaderboard too, as much as it has room for. The last line stays.
+
+    Args:
+      console: where to.
+      clock: gives seconds.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
+        self._began = clock()
+        self._results: Results | None = None  # None: nothing has happened
         self._steps: dict[int, int] = {}
         self._budget: list[int] = []
-        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        self._began = time.monotonic()
-        self._said = 0.0
-        self._before = 0  # steps of an earlier session, which this one resumed
+        self._since = (self._began, 0)  # when, and at how many steps, that which the speed is taken from began
+        self._now = (self._began, 0)  # the same of the last segment's end
+        self._speed = 0.0  # trial-steps a second, of this session
+        self._segments = 0
+        self._trained: set[int] = set()  # trials of the segment in progress
+        self._lanes = (0, 0)  # in use in the last segment, and in all
+        self._best: Curve | None = None
+        self._table: Table | None = None
+        self._drawn = self._said = -math.inf  # when
+        self._live = None
+        if console.is_terminal:
+            self._live = Live(console=console, get_renderable=self.picture, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Watch:
         if self._live is not None:
             self._live.start()
-            self._live.update(Text("compiling ..."))
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+        if self._segments and self._said < self._now[0]:
+            self._say()
 
     def __call__(self, event: Event | Planned | Notice, results: Results) -> None:
+        if self._results is None:
+            self._begin(results)
         if isinstance(event, Planned | Notice):
-            self._console.print(str(event), highlight=False, markup=False, soft_wrap=True)
-            return
-        if not self._budget:
-            self._budget = [config.train.steps for config in results.sweep]
-            ended = {row.trial: row.steps for row in results.rows}
-            self._steps.update(ended)
-            self._steps.update({curve.trial: curve.step for curve in results.curves[:-1]})  # the last is this event's
-            self._before = sum(self._steps.values())
-        if isinstance(event, Evaluated):
+            self._console.print(visible(str(event)), highlight=False, markup=False, soft_wrap=True)
+            if isinstance(event, Planned):
+                self._lanes = (0, event.plan.width)
+                if not self._segments:
+                    self._since = (self._clock(), self._since[1])  # what was measured is no training
+        elif isinstance(event, Evaluated):
             self._steps[event.trial] = event.step
+            self._trained.add(event.trial)
+            self._consider(results.curves[-1])
         elif isinstance(event, Ended):
             self._budget[event.trial] = self._steps[event.trial] = event.steps
-        else:
-            self._show(results)
+        elif event.position.state is not None:  # else it is the beginning of the next group
+            self._segment(results)
 
-    def _show(self, results: Results) -> None:
-        done, total = sum(self._steps.values()), sum(self._budget)
-        self._progress.update(self._task, completed=done, total=total)
-        if self._live is not None:
-            self._live.update(Group(self._progress, leaderboard(results, ROWS, running=True)))
-        elif time.monotonic() - self._said > LINE_EVERY:
-            self._said = time.monotonic()
-            best = min((curve.val_loss for curve in results.curves if math.isfinite(curve.val_loss)), default=math.inf)
-            rate = (done - self._before) / (self._said - self._began)
-            ended = f"{len(results.rows)} of {len(results.sweep)} trials ended"
-            speed = f"{rate:.0f} trial-steps/s, best validation loss {number(best)}"
-            self._console.print(f"{done} of {total} steps, {ended}, {speed}", highlight=False, soft_wrap=True)
+    def _begin(self, results: Results) -> None:
+        """Takes in what an earlier session did, with which this one goes on."""
+        self._results = results
+        self._budget = [config.train.steps for config in results.sweep]
+        for curve in results.curves:
+            self._steps[curve.trial] = curve.step
+            self._consider(curve)
+        for row in results.rows:
+            self._budget[row.trial] = self._steps[row.trial] = row.steps
+        self._since = self._now = (self._began, sum(self._steps.values()))
+
+    def _consider(self, curve: Curve) -> None:
+        if math.isfinite(curve.val_loss) and (self._best is None or curve.val_loss < self._best.val_loss):
+            self._best = curve
+
+    def _segment(self, results: Results) -> None:
+        self._now = now, done = self._clock(), sum(self._steps.values())
+        since, before = self._since
+        self._speed = (done - before) / max(now - since, 1e-9)
+        self._segments += 1
+        if self._segments == 1:
+            self._since = self._now
+        # Those that trained, and not those that still have a lane: one that is free now takes the next trial at once.
+        self._lanes = (len(self._trained), self._lanes[1])
+        self._trained.clear()
+        if self._live is not None and now - self._drawn >= DRAW_EVERY:
+            self._drawn, self._table = now, self._fitting(results)
+        elif self._live is None and now - self._said >= LINE_EVERY:
+            self._say()
+
+    def _fitting(self, results: Results) -> Table | None:
+        """The head of the leaderboard, as much as fits below what is above it; None: nothing of it does."""
+        rows, room = ROWS, self._console.height - HEAD
+        while rows > 0:
+            table = leaderboard(results, rows, running=True)
+            lines = len(self._console.render_lines(table))
+            if lines <= room:
+                return table
+            rows = min(table.row_count - 1, table.row_count * room // lines)
+        return None
+
+    def _facts(self) -> tuple[str, str, str, str]:
+        """How far the run is, in steps, in time, in trials, and the best that it has found."""
+        assert self._results is not None
+        (now, done), total, rows = self._now, sum(self._budget), self._results.rows
+        time_left = ""
+        if done < total and self._segments > 1 and self._speed > 0:  # the first one compiled, which tells nothing of the rest
+            time_left = f", {duration(max(0.0, (total - done) / self._speed - (self._clock() - now)))} left"
+        found = Counter(row.status for row in rows if row.status != "completed")
+        others = ", ".join(f"{count} {status}" for status, count in sorted(found.items()))
+        ended = f"{len(rows)} of {len(self._results.sweep)} trials ended{f' ({others})' if others else ''}"
+        busy, width = self._lanes
+        best = "no finite validation loss so far"
+        if self._best is not None:
+            best = f"best validation loss {number(self._best.val_loss)} ({setting(self._results, self._best.trial)})"
+        return (
+            f"{done} of {total} steps",
+            f"{duration(self._clock() - self._began)} elapsed{time_left}",
+            f"{self._speed:.0f} trial-steps/s, {busy} of {width} lanes, {ended}",
+            best,
+        )
+
+    def _say(self) -> None:
+        self._said = self._now[0]
+        self._console.print(", ".join(self._facts()), highlight=False, markup=False, soft_wrap=True)
+
+    def picture(self) -> RenderableType:
+        """What a terminal shows now."""
+        if not self._segments:
+            return Text(f"compiling ... {duration(self._clock() - self._began)}")
+        steps, when, trials, best = self._facts()
+        bar = Table.grid(padding=(0, 1))
+        bar.add_column(max_width=BAR)
+        bar.add_row(ProgressBar(sum(self._budget), self._now[1]), *(Text(line, no_wrap=True) for line in (steps, when)))
+        lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in (trials, best)]
+        return Group(bar, *lines, *([] if self._table is None else [Text(), self._table]))

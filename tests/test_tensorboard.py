@@ -1,0 +1,256 @@
+"""TensorBoard's files, read back by TensorBoard's own reader, beside the tables that the run's folder holds."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, TENSORS, EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+import jaxgen
+from jaxgen import files
+from jaxgen.config import Config
+from jaxgen.corpus import Corpus
+from jaxgen.engine import Evaluated, Event, SegmentDone
+from jaxgen.plan import Planned
+from jaxgen.report import tensorboard
+from jaxgen.report.tensorboard import TensorBoard, column
+from jaxgen.results import Curve, Results, Row
+from jaxgen.runs import Notice, load_results
+
+Points = dict[tuple[int, int], tuple[float, ...]]
+
+
+def read(out: Path, run: str = "") -> EventAccumulator:
+    """A TensorBoard run with all its points."""
+    found = EventAccumulator(str(out / "tensorboard" / run), {SCALARS: 0, TENSORS: 0})
+    return found.Reload()
+
+
+def runs(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "tensorboard").iterdir() if path.is_dir())
+
+
+def points(out: Path) -> Points:
+    """The losses by trial and step, each of which is there once."""
+    found: Points = {}
+    for run in runs(out):
+        train, validation = (read(out, run).Scalars(f"loss/{part}") for part in ("train", "validation"))
+        for a, b in zip(train, validation, strict=True):
+            place = (int(run.removeprefix("trial-")), a.step)
+            assert a.step == b.step
+            assert place not in found
+            found[place] = (a.value, b.value)
+    return found
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def metrics(out: Path) -> Points:
+    """The same from metrics.csv, as float32."""
+    return {
+        (int(line["trial"]), int(line["step"])): tuple(float(np.float32(line[key])) for key in ("train_loss", "val_loss"))
+        for line in table(out / "metrics.csv")
+    }
+
+
+def hparams(out: Path, run: str, tag: str, parse: Callable[[bytes], Any]) -> Any:
+    return parse(read(out, run).SummaryMetadata(tag).plugin_data.content)
+
+
+@pytest.fixture(scope="module")
+def run(small: Config, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six trials in two lanes, of which two diverge."""
+    out = tmp_path_factory.mktemp("tensorboard") / "run"
+    axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [1e-2, 0.1, 1e30], "seed": range(2)}
+    with TensorBoard(out) as board:
+        jaxgen.run(jaxgen.grid(small, axes), corpus, out, width=2, chunk=1, listener=board)
+    return out
+
+
+def test_the_curves_are_those_of_the_table(run: Path) -> None:
+    assert runs(run) == [f"trial-{i}" for i in range(6)]
+    found, expected = points(run), metrics(run)
+    assert found.keys() == expected.keys()
+    assert np.array_equal([*found.values()], [expected[place] for place in found], equal_nan=True)
+
+
+def test_the_losses_at_the_best_step_are_those_of_the_table(run: Path) -> None:
+    for line in table(run / "results.csv"):
+        board = read(run, f"trial-{line['trial']}")
+        for tag, key in (("validation", "val_loss"), ("test", "test_loss"), ("train", "train_loss")):
+            (point,) = board.Scalars(f"best/{tag}")
+            assert (point.step, point.value) == (int(line["best_step"]), float(np.float32(line[key])))
+        (status,) = board.Tensors("status")
+        assert status.step == int(line["steps"])
+        assert status.tensor_proto.string_val[0].decode().startswith(f"{line['status']} at step {line['steps']}")
+
+
+def test_the_hparams_tab_has_the_varied_keys_and_how_each_trial_ended(run: Path) -> None:
+    experiment = hparams(run, "", metadata.EXPERIMENT_TAG, metadata.parse_experiment_plugin_data)
+    keys = ["optimizer.name", "optimizer.learning_rate", "seed"]
+    assert [(info.name, info.differs) for info in experiment.hparam_infos] == list(zip(keys, (False, True, True), strict=True))
+    assert [*experiment.hparam_infos[0].domain_discrete] == ["sgd"]
+    rates = experiment.hparam_infos[1].domain_interval
+    assert (rates.min_value, rates.max_value) == (0.01, 1e30)
+    assert [info.name.tag for info in experiment.metric_infos] == ["best/validation", "best/test", "best/train"]
+    groups = set()
+    for line in table(run / "results.csv"):
+        name = f"trial-{line['trial']}"
+        start = hparams(run, name, metadata.SESSION_START_INFO_TAG, metadata.parse_session_start_info_plugin_data)
+        assert start.hparams["optimizer.name"].string_value == line["optimizer.name"]
+        assert start.hparams["optimizer.learning_rate"].number_value == float(line["optimizer.learning_rate"])
+        assert start.hparams["seed"].number_value == int(line["seed"])
+        groups.add(start.group_name)
+        end = hparams(run, name, metadata.SESSION_END_INFO_TAG, metadata.parse_session_end_info_plugin_data)
+        assert end.status == (2 if line["status"] == "diverged" else 1)  # failure, success
+    assert len(groups) == 6
+
+
+def test_a_column_has_one_type() -> None:
+    assert column([1, 0.5]) == [1.0, 0.5]
+    assert column([None, 0.5]) == ["-", "0.5"]
+    assert column(["adam", "sgd"]) == ["adam", "sgd"]
+    assert column([True, False]) == ["True", "False"]
+
+
+@pytest.fixture
+def promptly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write after each segment."""
+    monkeypatch.setattr(tensorboard, "EVERY", 0.0)
+    monkeypatch.setattr(tensorboard, "SHARE", math.inf)
+
+
+@pytest.mark.usefixtures("promptly")
+def test_a_run_that_was_lost_in_part_has_each_point_once(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    """After a crash what came after the last save is trained again; the curves are those of the table nonetheless."""
+    out, segments = tmp_path / "run", 0
+    sweep = jaxgen.grid(small, {"seed": range(12)})
+
+    def crash(event: Event | Planned | Notice, results: Results) -> None:
+        nonlocal segments
+        board(event, results)
+        segments += isinstance(event, SegmentDone)
+        if segments == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), TensorBoard(out) as board:
+        jaxgen.run(sweep, corpus, out, width=2, chunk=1, listener=crash)
+    written, saved = points(out), load_results(out).curves
+    assert len(written) > len(saved)  # else this test shows nothing
+    with TensorBoard(out) as board:
+        jaxgen.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=board)
+    assert points(out) == metrics(out)
+    assert written.keys() <= metrics(out).keys()
+    # A session in which there is nothing left to do, and that has no event to tell.
+    first = points(out)
+    files.remove(out / "tensorboard")
+    with TensorBoard(out) as board:
+        board.begin(jaxgen.run(sweep, corpus, out, resume=True, listener=board))
+    assert points(out) == first
+    assert all(len(read(out, run).Scalars("best/test")) == 1 for run in runs(out))
+
+
+def story(trials: int) -> Results:
+    """Results of trials that had three evaluations each, side by side, and ended."""
+    results = Results(jaxgen.grid(Config(), {"seed": range(trials)}))
+    results.curves += [Curve(trial, step, 2.0 + trial, 3.0) for step in (10, 20, 30) for trial in range(trials)]
+    results.rows += [Row(t, "completed", t, {}, 9, 30, 20, 2.0, math.nan, math.inf) for t in range(trials)]
+    return results
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_one_file_is_open_at_a_time_however_many_trials(tmp_path: Path, monkeypatch: Any) -> None:
+    """Neither the open files nor what waits for a write grow with the trials."""
+    opened: list[int] = []
+    waiting: list[int] = []
+
+    class Patient(TensorBoard):
+        def _write(self) -> None:
+            waiting.append(self._count)
+            super()._write()
+
+    class Counting(tensorboard.RecordWriter):
+        def write(self, data: bytes) -> None:
+            places = (os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd"))
+            opened.append(sum(place.startswith(f"{tmp_path}/") for place in places))
+            super().write(data)
+
+    monkeypatch.setattr(tensorboard, "RecordWriter", Counting)
+    monkeypatch.setattr(tensorboard, "MOST", 50)
+    with Patient(tmp_path) as board:
+        board.begin(story(100))
+    assert max(opened) == 1
+    assert max(waiting) == 50
+    assert len(runs(tmp_path)) == 100
+    assert sorted(points(tmp_path)) == [(trial, step) for trial in range(100) for step in (10, 20, 30)]
+    assert len(opened) == 100 * (3 + 2 + 3) + 2  # format and start, three points, three lines of the end; the experiment
+
+
+def test_what_is_not_finite_is_no_metric(tmp_path: Path) -> None:
+    TensorBoard(tmp_path).begin(story(1))
+    assert [tag for tag in read(tmp_path, "trial-0").Tags()["scalars"] if tag.startswith("best")] == ["best/train"]
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("dear")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").symlink_to(tmp_path / "mine")
+    with pytest.raises(jaxgen.UserError, match="symbolic link"):
+        TensorBoard(tmp_path / "run").begin(story(1))
+    assert (tmp_path / "mine" / "letter").read_text() == "dear"
+
+
+@pytest.mark.usefixtures("promptly")
+def test_a_disk_that_fails_is_one_line_and_the_run_goes_on(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    sweep = jaxgen.grid(small, {"seed": range(2)})
+
+    def broken(event: Event | Planned | Notice, results: Results) -> None:
+        board(event, results)
+        if isinstance(event, Planned):
+            files.remove(board.folder)
+            board.folder.write_text("no folder any more")
+
+    with pytest.raises(files.CannotWrite, match=r"cannot write '.*tensorboard.*--resume"), TensorBoard(out) as board:
+        jaxgen.run(sweep, corpus, out, width=2, chunk=1, listener=broken)
+    with TensorBoard(out) as board:
+        jaxgen.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=board)
+    assert points(out) == metrics(out)
+    jaxgen.run(sweep, corpus, out, width=2, chunk=1, overwrite=True)
+    assert not (out / "tensorboard").exists()
+
+
+def test_a_run_that_is_forgotten_leaves_nothing(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    def refuse(event: Event | Planned | Notice, results: Results) -> None:
+        board(event, results)
+        if isinstance(event, Evaluated):  # with something that waits for a write
+            raise jaxgen.UserError("something is wrong after all")
+
+    with pytest.raises(jaxgen.UserError, match="after all"), TensorBoard(tmp_path / "run") as board:
+        jaxgen.run(jaxgen.seeds(small, 2), corpus, tmp_path / "run", width=2, chunk=1, listener=refuse)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_the_package_it_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorboard'\", name=__name__)")
+    line = [sys.executable, "-m", "experiments.train", "--out", str(tmp_path / "run"), "--tensorboard"]
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=env, timeout=300)
+    assert done.returncode == 2
+    assert "pip install 'jaxgen[tensorboard]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
