@@ -2,9 +2,9 @@
 
 Reading order: `config` (what defines a trial), `corpus` (file -> windows), `models`, `optimizers` and `objective` (what is
 trained, how, towards what), `trial` (one trial as three pure functions), `sweep` (many trials), `plan`, `programs` and `engine`
-(how lanes lie, what they compute, how they are refilled), `timing` (what a plan takes), `files`, `results`, `checkpoint`,
-`cache` (what outlives a process), `facts`, `lock` and `folder` (a run's files), `runs` (a sweep on disk), `generate` (new
-names).
+(how lanes lie, what they compute, how they are refilled), `timing` (what a plan takes), `files`, `results`, `statistics` and
+`verdict` (what the results answer), `checkpoint`, `cache` (what outlives a process), `facts`, `lock` and `folder` (a run's
+files), `runs` (a sweep on disk), `generate` (new names).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from jaxgen.sweep import random as random
     from jaxgen.sweep import seeds as seeds
     from jaxgen.sweep import zipped as zipped
+    from jaxgen.verdict import Verdict as Verdict
+    from jaxgen.verdict import answer as answer
 
 # Names are looked up when they are used, so that reading a command's flags does not import JAX.
 _PUBLIC = {
@@ -51,6 +53,8 @@ _PUBLIC = {
     "load": "runs",
     "load_results": "runs",
     "Results": "results",
+    "Verdict": "verdict",
+    "answer": "verdict",
     "sample": "generate",
 }
 
