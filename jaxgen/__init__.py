@@ -3,8 +3,9 @@
 Reading order: `config` (what defines a trial), `corpus` (file -> windows), `models`, `optimizers` and `objective` (what is
 trained, how, towards what), `trial` (one trial as three pure functions), `diagnostics` (its layers from inside), `sweep`
 (many trials), `plan`, `programs` and `engine` (how lanes lie, what they compute, how they are refilled), `timing` (what a
-plan takes), `files`, `results`, `checkpoint`, `cache` (what outlives a process), `facts`, `lock`, `logs` and `folder` (a
-run's files), `runs` (a sweep on disk), `generate` (new names).
+plan takes), `files`, `results`, `statistics` and `verdict` (which arm wins), `ensemble` and `answers` (what else a question
+may ask), `checkpoint`, `cache` (what outlives a process), `facts`, `lock`, `logs` and `folder` (a run's files), `runs` (a
+sweep on disk), `generate` (new names).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxgen.answers import answer as answer
     from jaxgen.config import Config as Config
     from jaxgen.config import UserError as UserError
     from jaxgen.config import override as override
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from jaxgen.sweep import random as random
     from jaxgen.sweep import seeds as seeds
     from jaxgen.sweep import zipped as zipped
+    from jaxgen.verdict import Verdict as Verdict
 
 # Names are looked up when they are used, so that reading a command's flags does not import JAX.
 _PUBLIC = {
@@ -51,6 +54,8 @@ _PUBLIC = {
     "load": "runs",
     "load_results": "runs",
     "Results": "results",
+    "Verdict": "verdict",
+    "answer": "answers",
     "sample": "generate",
 }
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from jaxgen.corpus import Corpus
 from jaxgen.ensemble import mixtures
-from jaxgen.results import Arm, Diagnostic, Results
-from jaxgen.verdict import Verdict, arms, label
+from jaxgen.results import Arm, Diagnostic, Results, label
+from jaxgen.verdict import Verdict, arms
 
 
 def answer(results: Results, corpus: Corpus | None = None) -> Verdict:

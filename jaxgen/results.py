@@ -209,6 +209,19 @@ def named_value(value: Any) -> Scalar:
     return getattr(value, "__qualname__", type(value).__name__)
 
 
+def label(values: Mapping[str, Scalar]) -> str:
+    """An arm's values in a few words on one line: names as they are, numbers with what they are."""
+    return ", ".join(_words(key.rpartition(".")[2].replace("_", " "), value) for key, value in values.items()) or "the trial"
+
+
+def _words(key: str, value: Scalar) -> str:
+    if isinstance(value, bool) or value in ("none", None):
+        return f"{'default ' if value is None else '' if value is True else 'no '}{key}"
+    if isinstance(value, str):
+        return value if value.isprintable() and value.strip() else repr(value)
+    return f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+
+
 def table(rows: Sequence[Sequence[Any]]) -> str:
     """Rows as CSV text; floats as their shortest exact decimal."""
     out = io.StringIO()

@@ -13,8 +13,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 
 from jaxgen.files import write, writing
-from jaxgen.report.terminal import cell
-from jaxgen.results import Arm, Results
+from jaxgen.results import Results, label
 
 ARMS = 8  # arms that one picture can tell apart
 # Okabe and Ito's colours, which colour-blind people can tell apart; black last.
@@ -27,15 +26,6 @@ STYLE: Any = {
     "grid.alpha": 0.3,
     "axes.prop_cycle": cycler(color=COLOURS),
 }
-
-
-def label(arm: Arm) -> str:
-    """An arm's values in a few words: names as they are, numbers with what they are."""
-    words = (
-        value if isinstance(value, str) else f"{key.rpartition('.')[2].replace('_', ' ')} {cell(value)}"
-        for key, value in arm.values.items()
-    )
-    return ", ".join(words) or "the trial"
 
 
 def plain(text: str) -> str:
@@ -58,7 +48,7 @@ def curves(results: Results) -> Figure:
                     points.setdefault(step, []).append(loss)
         steps = sorted(points)
         colour = COLOURS[place]
-        axes.plot(steps, [float(np.mean(points[s])) for s in steps], color=colour, label=plain(label(arm)))
+        axes.plot(steps, [float(np.mean(points[s])) for s in steps], color=colour, label=plain(label(arm.values)))
         axes.fill_between(
             steps,
             [min(points[s]) for s in steps],
@@ -79,11 +69,9 @@ def rates(results: Results) -> Figure | None:
         return None
     lines: dict[str, list[tuple[float, float]]] = {}
     for arm in results.leaderboard():
-        rest = Arm({key: value for key, value in arm.values.items() if key != RATE}, arm.rows)
+        rest = {key: value for key, value in arm.values.items() if key != RATE}
         if math.isfinite(arm.mean("val_loss")) and arm.values[RATE] is not None:
-            lines.setdefault(label(rest) if rest.values else "validation loss", []).append(
-                (arm.values[RATE], arm.mean("val_loss"))
-            )
+            lines.setdefault(label(rest) if rest else "validation loss", []).append((arm.values[RATE], arm.mean("val_loss")))
     if not lines or len(lines) > ARMS:
         return None
     figure = Figure(figsize=(8, 4.5), layout="constrained")

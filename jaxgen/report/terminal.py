@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from jaxgen.engine import Ended, Evaluated, Event
+from jaxgen.engine import Ended, Evaluated, Event, SegmentDone
 from jaxgen.plan import Planned
 from jaxgen.results import Arm, Curve, Results
 from jaxgen.runs import Notice
@@ -155,7 +155,7 @@ class Watch:
             self._consider(results.curves[-1])
         elif isinstance(event, Ended):
             self._budget[event.trial] = self._steps[event.trial] = event.steps
-        elif event.position.state is not None:  # else it is the beginning of the next group
+        elif isinstance(event, SegmentDone) and event.position.state is not None:  # else it is the beginning of the next group
             self._segment(results)
 
     def _begin(self, results: Results) -> None:
