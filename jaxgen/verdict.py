@@ -86,7 +86,7 @@ def arms(results: Results) -> Verdict:
         return Verdict(("nothing to choose from" if entries else "nothing to say yet", *gaps), (), budgets)
     winner = alive[0]
     for entry in alive:  # one pass finds the arm that leads each of the others, if there is one
-        if np.sum(_differences(winner, entry)) > -9:
+        if np.sum(_differences(winner, entry)) < 0:
             winner = entry
     pairs = math.comb(len(alive), 2)
     compared = [compare(winner, entry, pairs) for entry in alive if entry is not winner]
