@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from experiments.cli import Signals
+from jaxgen.answers import answer
 from jaxgen.cache import keep_programs, private_folder
 from jaxgen.config import UserError
 from jaxgen.corpus import Corpus, load_corpus
@@ -122,8 +123,10 @@ def look(board: TensorBoard) -> str:
 
 
 def tell(results: Results, corpus: Corpus, out: Path, console: Console) -> None:
-    """Prints the leaderboard and names from the winner, and writes the report."""
+    """Prints the leaderboard, the verdict and names from the winner, and writes the report."""
     console.print(leaderboard(results))
+    for sentence in answer(results, corpus).sentences:
+        say(console, visible(sentence))
     names = sample(results.best(), NAMES)
     best = results.best_row()
     found = f"{NAMES} names from trial {best.trial}, the one with the lowest validation loss ({novelty(names, corpus)})"

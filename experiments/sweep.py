@@ -97,13 +97,13 @@ def sweep_of(flags: Flags, named: Collection[str] = ()) -> tuple[Question, Sweep
     base = base_of(flags.config, flags.data, flags.column)
     axes = bool(flags.grid or flags.random or flags.zip)
     name = flags.ablation or ("sweep" if axes else DEFAULT)
-    sweep, count, question = Sweep(base), 1, Question(name)
+    sweep, count, question, settings = Sweep(base), 1, Question(name), set()
     if flags.ablation is not None or not axes:
         if name not in ABLATIONS:
             raise UserError(f"there is no ablation {name!r}; expected one of {', '.join(ABLATIONS)}, or --grid KEY=A,B,...")
         ablation = ABLATIONS[name]
         base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in named})
-        sweep, count, question = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION
+        sweep, count, question, settings = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION, set(ablation.SETTINGS)
     sweep = grid(sweep, _axes(map(read_axis, flags.grid)))
     if flags.zip:
         sweep = zipped(sweep, _axes(map(read_axis, flags.zip)))
@@ -116,7 +116,7 @@ def sweep_of(flags: Flags, named: Collection[str] = ()) -> tuple[Question, Sweep
         points = RANDOM_TRIALS if flags.trials is None else flags.trials
         sweep = random(sweep, _axes(map(read_uniform, flags.random)), points)
     for key in sweep.keys:
-        if key in named:
+        if key in named and key not in settings:  # an ablation may vary what it is given, such as a budget
             raise UserError(f"--{key} is given, but the sweep varies {key}; drop the flag, or choose another sweep")
     if "seed" not in sweep.keys:
         sweep = seeds(sweep, count if flags.seeds is None else flags.seeds)
