@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from jaxgen.verdict import Verdict, answer
 SAMPLES = 20
 DIVERGED_ROWS = 200
 ARM_ROWS = 1000
+TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 NO_ANSWER = Verdict(("No trial has ended with a finite validation loss, so there is no answer yet.",))
 
 
@@ -129,8 +131,10 @@ def sections(found: Found, pictures: Mapping[str, Drawn], samples: Sequence[tupl
 
 
 def _seen(value: Any) -> Any:
-    """Text whose control characters are shown, not obeyed."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Text whose control characters, and those that turn the direction of what follows, are shown and not obeyed."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return visible("".join(repr(c)[1:-1] if unicodedata.bidirectional(c) in TURNS else c for c in value))
 
 
 def _ours(environment: Environment, name: str) -> Markup:
