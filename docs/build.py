@@ -20,7 +20,7 @@ from jaxgen.facts import read_config
 from jaxgen.runs import load_results, run_corpus
 
 DOCS = Path(__file__).parent
-PICTURES = ("verdict.png", "diagnostics.png", "curves.png")  # the first that a run has
+PICTURES = ("layers.png", "differences.png", "curves.png")  # the first that a run has
 
 HEAD = """# What came out
 

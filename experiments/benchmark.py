@@ -91,7 +91,7 @@ def write(report: Report, out: Path) -> None:
     """benchmark.json and benchmark.png."""
     from jaxgen import files
     from jaxgen.report.benchmark import draw
-    from jaxgen.report.plots import png
+    from jaxgen.report.pictures import png
 
     with files.writing(out):
         out.mkdir(parents=True, exist_ok=True)

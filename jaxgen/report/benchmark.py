@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from jaxgen.report.plots import COLOURS, STYLE
+from jaxgen.report.style import COLOURS, LIGHT
 
 
 def draw(rates: Mapping[str, float], own: Sequence[str], widths: Mapping[int, float], hidden: Mapping[int, float]) -> Figure:
@@ -20,7 +20,7 @@ def draw(rates: Mapping[str, float], own: Sequence[str], widths: Mapping[int, fl
       hidden: units in a hidden layer -> microseconds a trial-step.
     """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
-    with mpl.rc_context(STYLE):  # axes take their style when they are made
+    with mpl.rc_context(LIGHT):  # axes take their style when they are made
         left, middle, right = figure.subplots(1, 3, width_ratios=(2, 1, 1))
     names = list(rates)[::-1]
     bars = left.barh(names, [rates[n] for n in names], color=[COLOURS[0] if n in own else COLOURS[1] for n in names])

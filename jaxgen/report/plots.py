@@ -1,124 +1,115 @@
-"""The pictures of a run, each a matplotlib figure, from its results alone."""
+"""Pictures of losses: learning curves, and sensitivity to the learning rate."""
 
 from __future__ import annotations
 
-import io
 import math
-from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from jaxgen.files import write, writing
-from jaxgen.results import Results, label
+from jaxgen.report.style import (
+    ARMS,
+    HEIGHT,
+    LOSS,
+    MARKERS,
+    band,
+    below,
+    contenders,
+    ink,
+    limits,
+    line,
+    logarithmic,
+    room,
+    subplots,
+)
+from jaxgen.report.text import named
+from jaxgen.results import Arm, Results, Scalar
 
-ARMS = 8  # arms that one picture can tell apart
-# Okabe and Ito's colours, which colour-blind people can tell apart; black last.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800", "#000000")
 RATE = "optimizer.learning_rate"
-STYLE: Any = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "axes.prop_cycle": cycler(color=COLOURS),
-}
+MANY = 12  # rates that a line joins
 
 
-def plain(text: str) -> str:
-    """Text that matplotlib shows as it is: a dollar sign would start a formula."""
-    return text.replace("$", r"\$")
+def evaluations(results: Results, arm: Arm) -> tuple[list[int], NDArray[np.float64]]:
+    """Validation losses of an arm's seeds that did not diverge (of all, if all did), at the steps that each of them reached.
 
-
-def curves(results: Results) -> Figure:
-    """Validation loss by step of the best arms: the mean over seeds, and a band from the lowest to the highest."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    by_trial: dict[int, list[tuple[int, float]]] = {}
+    Returns:
+      the S steps, and (N, S) losses, a row a seed.
+    """
+    of_trial = {row.trial: {} for row in (arm.sound or arm.rows)}
     for curve in results.curves:
-        by_trial.setdefault(curve.trial, []).append((curve.step, curve.val_loss))
-    for place, arm in enumerate(results.leaderboard()[:ARMS]):
-        points: dict[int, list[float]] = {}
-        for row in arm.rows:
-            for step, loss in by_trial.get(row.trial, []):
-                if math.isfinite(loss):
-                    points.setdefault(step, []).append(loss)
-        steps = sorted(points)
-        colour = COLOURS[place]
-        axes.plot(steps, [float(np.mean(points[s])) for s in steps], color=colour, label=plain(label(arm.values)))
-        axes.fill_between(
-            steps,
-            [min(points[s]) for s in steps],
-            [max(points[s]) for s in steps],
-            color=colour,
-            alpha=0.15,
-            linewidth=0,
-        )
-    axes.set(xlabel="step", ylabel="validation loss (nats a character)", title="Learning curves of the best arms")
-    if results.rows:
-        axes.legend(fontsize=8)
+        if curve.trial in of_trial and math.isfinite(curve.val_loss):
+            of_trial[curve.trial][curve.step] = curve.val_loss
+    steps = sorted(set.intersection(*(set(losses) for losses in of_trial.values())))
+    return steps, np.array([[losses[step] for step in steps] for losses in of_trial.values()]).reshape(len(of_trial), -1)
+
+
+def curves(results: Results) -> Figure | None:
+    """Validation loss by step of what is compared: the mean over seeds, and a band from the lowest to the highest.
+
+    None where no trial has ended that was evaluated.
+    """
+    shown = [(name, *evaluations(results, arm)) for name, arm in contenders(results)[:ARMS]]
+    shown = [(name, steps, losses) for name, steps, losses in shown if steps]
+    if not shown:
+        return None
+    figure, axes = subplots(HEIGHT)
+    for place, (name, steps, losses) in enumerate(shown):
+        line(axes, place, steps, losses.mean(0), name)
+        band(axes, place, steps, losses.min(0), losses.max(0))
+    # The first evaluations lie high above all that tells the arms apart.
+    inside = limits(room((float(loss) for _, _, losses in shown for loss in losses.flat), stretch=3))
+    axes.set(xlabel="step", ylabel=LOSS, ylim=inside)
+    below(figure, axes)
     return figure
+
+
+def _at_rates(results: Results) -> list[tuple[str, dict[float, Arm]]]:
+    """What is compared, the best first: its label, and by learning rate its best setting of all other keys."""
+    arms = results.leaderboard()
+    keys = [key for key in results.question.arms or results.keys if key != RATE]
+    if not results.question.arms:  # a line for each value of a key that was drawn at random would be no line
+        keys = [key for key in keys if len({arm.values.get(key) for arm in arms}) <= ARMS]
+    lines: dict[tuple[Scalar, ...], tuple[str, dict[float, Arm]]] = {}
+    for arm in arms:
+        rate = arm.values.get(RATE)
+        if isinstance(rate, int | float) and rate > 0:
+            values = {key: arm.values.get(key) for key in keys}
+            name = named(values) if keys else "all trials"
+            lines.setdefault(tuple(values.values()), (name, {}))[1].setdefault(float(rate), arm)
+    return [(name, dict(sorted(arms.items()))) for name, arms in lines.values()]
 
 
 def rates(results: Results) -> Figure | None:
-    """Final validation loss by learning rate, a line for each setting of the other keys; None unless the rate varies."""
-    if RATE not in results.keys:
+    """Validation loss by learning rate, a line for each of what is compared: mean over seeds, and a band over them.
+
+    At each rate the best setting of the other keys counts; many rates are dots and bars. A cross is a rate at which trials of
+    that setting diverged, at the top where all did. None unless two rates were tried, and one of them did not diverge.
+    """
+    lines = _at_rates(results)[:ARMS]
+    tried = {rate for _, arms in lines for rate in arms}
+    inside = limits(room(arm.mean("val_loss") for _, arms in lines for arm in arms.values()))
+    if len(tried) < 2 or inside is None:
         return None
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for arm in results.leaderboard():
-        rest = {key: value for key, value in arm.values.items() if key != RATE}
-        if math.isfinite(arm.mean("val_loss")) and arm.values[RATE] is not None:
-            lines.setdefault(label(rest) if rest else "validation loss", []).append((arm.values[RATE], arm.mean("val_loss")))
-    if not lines or len(lines) > ARMS:
-        return None
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for place, (name, points) in enumerate(lines.items()):
-        axes.plot(*zip(*sorted(points), strict=True), marker="o", color=COLOURS[place], label=plain(name))
-    axes.set(
-        xscale="log",
-        xlabel="learning rate",
-        ylabel="validation loss (nats a character)",
-        title="Sensitivity to the learning rate",
-    )
-    axes.legend(fontsize=8)
+    figure, axes = subplots(HEIGHT)
+    crosses = []
+    for place, (name, arms) in enumerate(lines):
+        sound = {rate: [row.val_loss for row in arm.sound] for rate, arm in arms.items() if arm.sound}
+        means = [float(np.mean(losses)) for losses in sound.values()]
+        low, high = [min(losses) for losses in sound.values()], [max(losses) for losses in sound.values()]
+        if len(arms) <= MANY:
+            line(axes, place, list(sound), means, name)
+            band(axes, place, list(sound), low, high)
+        else:
+            axes.plot(list(sound), means, MARKERS[place], color=f"C{place}", label=name)
+            axes.vlines(list(sound), low, high, color=f"C{place}", linewidth=1.2, alpha=0.5)
+        bad = {rate: arm for rate, arm in arms.items() if len(arm.sound) < len(arm.rows)}
+        top = inside[1] - 0.035 * (1 + place) * (inside[1] - inside[0])  # one below the other where several do at one rate
+        heights = [arm.mean("val_loss") if arm.sound else top for arm in bad.values()]
+        crosses += axes.plot(list(bad), heights, "x", color=f"C{place}", ms=9, mew=2.2) if bad else []
+    axes.set(xlabel="learning rate", ylabel=LOSS, ylim=inside)
+    logarithmic(axes, tried)
+    cross = Line2D([], [], marker="x", linestyle="none", color=ink(), ms=8, mew=2)
+    below(figure, axes, **({"diverged": cross} if crosses else {}))
     return figure
-
-
-FIGURES = {"curves": curves, "learning_rate": rates}
-
-
-def png(figure: Figure, path: Path) -> None:
-    """Writes a picture.
-
-    Raises:
-      UserError: if the disk is full or fails.
-    """
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write(path, picture.getvalue())
-
-
-def save(results: Results, folder: Path) -> list[Path]:
-    """Writes the run's pictures as PNG and returns their paths; a picture that does not apply is left out.
-
-    Raises:
-      UserError: if the disk is full or fails.
-    """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    with mpl.rc_context(STYLE):
-        for name, draw in FIGURES.items():
-            figure = draw(results)
-            path = folder / f"{name}.png"
-            if figure is None:
-                with writing(path):
-                    path.unlink(missing_ok=True)
-                continue
-            png(figure, path)
-            paths.append(path)
-    return paths

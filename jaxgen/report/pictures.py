@@ -1,0 +1,166 @@
+"""All pictures of a report, as files and for the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from jaxgen.files import write, writing
+from jaxgen.report import answers, insides, maps, parallel, plots
+from jaxgen.report.style import DARK, LIGHT, WIDTH
+from jaxgen.results import Results, Trained
+from jaxgen.verdict import Verdict
+
+DPI = 160
+SVG_MOST = 180_000  # bytes; a larger drawing is a PNG on the page
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a report is drawn from: what a run has found, what that answers, and the best trial if there is one."""
+
+    results: Results
+    verdict: Verdict
+    best: Trained | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    title: str
+    caption: str
+    draw: Callable[[Found], Figure | None]
+    """None: it does not apply."""
+
+
+PICTURES: Mapping[str, Picture] = {
+    "differences": Picture(
+        "Behind the winner",
+        "Mean difference in validation loss over the seeds that two arms share, each at its best setting, with 95% intervals.",
+        lambda found: answers.differences(found.verdict),
+    ),
+    "budgets": Picture(
+        "What tuning buys",
+        "Expected validation loss of the best of k settings of each arm, had only k been tried, and how it spreads.",
+        lambda found: answers.budgets(found.verdict),
+    ),
+    "curves": Picture(
+        "Learning curves",
+        "What is compared (the best eight), each at its best setting: mean over seeds, and bands from the lowest seed to the "
+        "highest; evaluations far above all others are left out.",
+        lambda found: plots.curves(found.results),
+    ),
+    "learning_rate": Picture(
+        "Sensitivity to the learning rate",
+        "At each rate the best setting of all other keys: mean over seeds, and bands from the lowest seed to the highest; "
+        "a cross is a rate at which trials diverged, and what lies far above all others is left out.",
+        lambda found: plots.rates(found.results),
+    ),
+    "heat": Picture(
+        "Loss by two keys",
+        "Mean validation loss of each setting that was tried; the best has a frame, div. is where all seeds diverged.",
+        lambda found: maps.heat(found.results),
+    ),
+    "parallel": Picture(
+        "Every setting at once",
+        "Each line is a setting, from its values to its mean validation loss; the best one is thick.",
+        lambda found: parallel.parallel(found.results),
+    ),
+    "divergence": Picture(
+        "Where trials diverged",
+        "Diverged trials of all trials, by the keys that tell most about it.",
+        lambda found: maps.divergence(found.results),
+    ),
+    "layers": Picture(
+        "Layer by layer",
+        "Mean over seeds when first and when last evaluated, of what is compared (the best six, each at its best setting).",
+        lambda found: insides.layers(found.results),
+    ),
+    "embeddings": Picture(
+        "Characters as the best trial sees them",
+        "Its embeddings, along the two directions in which they differ most; near each other: alike to the network.",
+        lambda found: None if found.best is None else insides.embeddings(found.best),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture for the page: addresses that hold it, in light and in dark, and its size in CSS pixels."""
+
+    title: str
+    caption: str
+    light: Markup
+    dark: Markup
+    width: int
+    height: int
+    broad: bool
+    """Wider than a phone can show at once."""
+
+
+def save(found: Found, folder: Path) -> dict[str, Drawn]:
+    """Writes a run's pictures as PNG, in light, and returns them for the page; one that does not apply is left out.
+
+    Raises:
+      UserError: if the disk is full or fails.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    for name, picture in PICTURES.items():
+        path = folder / f"{name}.png"
+        with matplotlib.style.context(["default", LIGHT]):
+            figure = picture.draw(found)
+            if figure is None:
+                with writing(path):
+                    path.unlink(missing_ok=True)
+                continue
+            image = rendered(figure, "png")
+            write(path, image)
+            light = address(figure, image)
+        with matplotlib.style.context(["default", DARK]):
+            again = picture.draw(found)
+            assert again is not None
+            dark = address(laid_out_as(figure, again))
+        width, height = (round(96 * inches) for inches in figure.get_size_inches())
+        drawn[name] = Drawn(picture.title, picture.caption, light, dark, width, height, width > 96 * WIDTH)
+    return drawn
+
+
+def laid_out_as(figure: Figure, again: Figure) -> Figure:
+    """`again`, a drawing of the same, with its axes where those of `figure` are: to measure all texts twice takes time."""
+    again.set_layout_engine("none")
+    for axes, there in zip(again.axes, figure.axes, strict=True):
+        axes.set_position(there.get_position(original=True))
+    return again
+
+
+def rendered(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
+    """A figure as the bytes of a png or svg file, the same for the same figure."""
+    out = io.BytesIO()
+    figure.savefig(out, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    figure.set_layout_engine("none")  # it is laid out now
+    return out.getvalue()
+
+
+def address(figure: Figure, image: bytes | None = None) -> Markup:
+    """A figure as a data: address, lines if these are few and else pixels; `image`: these, where they are known."""
+    kind, content = "svg+xml", rendered(figure, "svg")
+    if len(content) > SVG_MOST:
+        kind, content = "png", image or rendered(figure, "png")
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}")  # no character to escape
+
+
+def png(figure: Figure, path: Path) -> None:
+    """Writes a picture that is no part of a report.
+
+    Raises:
+      UserError: if the disk is full or fails.
+    """
+    write(path, rendered(figure, "png", dpi=150))
