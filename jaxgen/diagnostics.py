@@ -11,7 +11,7 @@ from jaxgen.config import Config
 from jaxgen.models.layers import ACTIVATIONS
 from jaxgen.objective import Task, layers
 from jaxgen.optimizers import matrices, transformation
-from jaxgen.trial import TrialState, objective
+from jaxgen.trial import Stream, TrialState, objective, stream
 
 FLAT = 0.05  # of the activation function's steepest slope: below it a unit hardly learns
 MEASURES = ("activation", "saturation", "gradient", "update")
@@ -28,8 +28,9 @@ def diagnose(task: Task, config: Config, state: TrialState, batch: Any) -> dict[
     grads: Any = jax.grad(lambda params: objective(task, config, state, batch, params)[0])(state.params)
     chain = transformation(config.optimizer, state.step)  # pyright: ignore[reportArgumentType]  (lowered)
     updates: Any = chain.update(grads, state.optimizer, state.params)[0]
-    before = task.before(config, state.params, state.stats, batch)
+    before = task.before(config, state.params, state.stats, batch, stream(config.seed, Stream.NOISE, state.step))
     function = ACTIVATIONS[config.model.activation]
+    steepest = jnp.abs(slope(function, jnp.linspace(-4.0, 4.0, 4001))).max()
     nothing = jnp.full((), jnp.nan)
 
     def of(layer: str) -> dict[str, jax.Array]:
@@ -37,9 +38,8 @@ def diagnose(task: Task, config: Config, state: TrialState, batch: Any) -> dict[
         size = jnp.maximum(_norm(weights), jnp.finfo(jnp.float32).tiny)
         found = {"activation": nothing, "saturation": nothing, "gradient": _norm(gradient), "update": _norm(update) / size}
         if layer in before:
-            slopes = jnp.abs(slope(function, before[layer]))
-            steepest = jnp.abs(slope(function, jnp.linspace(-4.0, 4.0, 4001))).max()
-            found |= {"activation": function(before[layer]).std(), "saturation": (slopes < FLAT * steepest).mean()}
+            flat = jnp.abs(slope(function, before[layer])) < FLAT * steepest
+            found |= {"activation": function(before[layer]).std(), "saturation": flat.mean()}
         return found
 
     return {layer: of(layer) for layer in layers(state.params)}

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxgen import trial as trials
 from jaxgen.config import Config
-from jaxgen.objective import Task
+from jaxgen.objective import Task, layers
 from jaxgen.plan import Plan
 from jaxgen.programs import BEGAN, LAYERS, Data, by_lane, column, empty, everywhere, programs
 from jaxgen.sweep import Group
@@ -89,7 +89,7 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
     sharding = by_lane(plan)
     data = jax.device_put(data, everywhere(plan))
     idle = empty(task, group.static, plan.width)
-    flaws = trials.flaws(idle)
+    flaws, names = trials.flaws(idle), layers(idle.params)
     start = start or Position(number, 0, (), None)
     lanes, state, waiting = seated(start, plan.width, idle)
     taken = start.taken
@@ -128,8 +128,8 @@ def train(task: Task, data: Data, group: Group, plan: Plan, number: int = 0, sta
         metrics = jax.device_get(on_device)  # the segment's one transfer
         for lane, trial in occupied:
             if LAYERS in metrics:
-                layers = jax.tree.map(lambda x, lane=lane: float(x[lane]), metrics[LAYERS])
-                yield Looked(trial, int(metrics[BEGAN][lane]), layers)
+                found = {name: {measure: float(x[lane]) for measure, x in metrics[LAYERS][name].items()} for name in names}
+                yield Looked(trial, int(metrics[BEGAN][lane]), found)
             values = {name: float(metrics[name][lane]) for name in ("train_loss", "val_loss")}
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]

@@ -22,13 +22,13 @@ class Task(NamedTuple):
     init: (config, key) -> (params, stats); the parameters of a layer stand together under its name
     loss: (config, params, stats, batch, key) -> (mean loss in training mode, the task's own regularizers in it, new stats)
     losses: (config, params, stats, rows) -> loss of each row in evaluation mode, (N,)
-    before: (config, params, stats, batch) -> layer -> what goes into its activation function in training mode, (B, H)
+    before: (config, params, stats, batch, key) -> layer -> what goes into its activation function in training mode, (B, H)
     """
 
     init: Callable[[Config, jax.Array], tuple[Any, Any]]
     loss: Callable[[Config, Any, Any, Any, jax.Array], tuple[jax.Array, Any]]
     losses: Callable[[Config, Any, Any, Any], jax.Array]
-    before: Callable[[Config, Any, Any, Any], dict[str, jax.Array]] = lambda *_: {}
+    before: Callable[[Config, Any, Any, Any, jax.Array], dict[str, jax.Array]] = lambda *_: {}
 
 
 @functools.cache
@@ -41,28 +41,28 @@ def next_character(vocabulary: int) -> Task:
         return variables["params"], variables.get("batch_stats", {})
 
     def train(config: Config, params: Any, stats: Any, ids: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+        if config.regularizer.augmentation is not None:
+            ids = noised(ids, config.regularizer.augmentation, jax.random.fold_in(key, 1))
         variables = {"params": params, "batch_stats": stats}
         module = models.build(config.model, vocabulary)
         mutable = ["batch_stats", "intermediates"]
         return module.apply(variables, ids, config.regularizer, rngs={"noise": key}, mutable=mutable)  # pyright: ignore[reportReturnType]
 
     def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        regularizer, ids = config.regularizer, batch.ids
-        if regularizer.augmentation is not None:
-            ids = noised(ids, regularizer.augmentation, jax.random.fold_in(key, 1))
-        logits, changed = train(config, params, stats, ids, key)
+        regularizer = config.regularizer
+        logits, changed = train(config, params, stats, batch.ids, key)
         value = cross_entropy(logits, batch.targets, regularizer.label_smoothing).mean()
         if regularizer.activity is not None:
-            given = (ACTIVATIONS[config.model.activation](x) for x in _before(changed).values())
-            value += regularizer.activity * sum(jnp.mean(x * x) for x in given)
+            given = [ACTIVATIONS[config.model.activation](x) for x in _before(changed).values()]
+            value += charged(regularizer.activity, sum(jnp.mean(x * x) for x in given))
         return value, changed.get("batch_stats", {})
 
     def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
         logits = models.build(config.model, vocabulary).apply({"params": params, "batch_stats": stats}, rows.ids)
         return cross_entropy(logits, rows.targets, None)  # pyright: ignore[reportArgumentType]
 
-    def before(config: Config, params: Any, stats: Any, batch: Any) -> dict[str, jax.Array]:
-        _, changed = train(config, params, stats, batch.ids, jax.random.key(0))
+    def before(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
+        _, changed = train(config, params, stats, batch.ids, key)
         return _before(changed)
 
     return Task(init, loss, losses, before)
@@ -78,7 +78,8 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: Any) -> jax.
     exact = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if smoothing is None:
         return exact
-    return (1 - smoothing) * exact - smoothing * jax.nn.log_softmax(logits).mean(-1)
+    smooth = (1 - smoothing) * exact - smoothing * jax.nn.log_softmax(logits).mean(-1)
+    return jnp.where(jnp.asarray(smoothing) > 0, smooth, exact)
 
 
 def noised(ids: jax.Array, probability: Any, key: jax.Array) -> jax.Array:
@@ -97,10 +98,15 @@ def penalty(config: Config, params: Any) -> jax.Array | float:
     weights = [p for p, used in zip(jax.tree.leaves(params), jax.tree.leaves(matrices(params)), strict=True) if used]
     total: jax.Array | float = 0.0
     if config.regularizer.l2 is not None:
-        total += config.regularizer.l2 / 2 * sum(jnp.sum(w * w) for w in weights)
+        total += charged(config.regularizer.l2, sum(jnp.sum(w * w) for w in weights) / 2)
     if config.regularizer.l1 is not None:
-        total += config.regularizer.l1 * sum(jnp.sum(jnp.abs(w)) for w in weights)
+        total += charged(config.regularizer.l1, sum(jnp.sum(jnp.abs(w)) for w in weights))
     return total
+
+
+def charged(strength: Any, amount: Any) -> jax.Array:
+    """`strength * amount`, and 0 at a strength of 0 even where the amount is infinite."""
+    return jnp.where(jnp.asarray(strength) > 0, strength * amount, 0.0)
 
 
 def constrain(config: Config, params: Any) -> Any:

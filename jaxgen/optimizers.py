@@ -43,7 +43,7 @@ class Rule:
     """The coefficients of the classic optimizers' one rule, for a gradient g at the step's count t = 1, 2, ...
 
     m <- keep m + take g                        v <- square_keep v + square_take g^2,  v_0 = square_start
-    n  = keep m + take g where lookahead, else m
+    n  = keep m + g where lookahead, else m
     n and v are divided by 1 - keep^t and 1 - square_keep^t where debias
     update = n / (sqrt(v + inner_eps) + eps) where adaptive, else n
     """
@@ -93,9 +93,15 @@ RULES: Mapping[str, Callable[[Resolved], Rule]] = {
 
 
 class RuleState(NamedTuple):
+    """What a step keeps of the moments for the next one.
+
+    Not the moments themselves, so that each sum below has a single product: of two, the compiler rounds one together with
+    the sum, and which of them depends on all else in the program. A strength of zero would change last bits.
+    """
+
     steps: jax.Array
-    moment: Any  # m
-    square: Any  # v
+    moment: Any  # keep m
+    square: Any  # square_keep v
 
 
 def scale_by_rule(rule: Rule) -> optax.GradientTransformation:
@@ -103,25 +109,30 @@ def scale_by_rule(rule: Rule) -> optax.GradientTransformation:
 
     def init(params: Any) -> RuleState:
         moment = jax.tree.map(jnp.zeros_like, params)
-        square = jax.tree.map(lambda p: jnp.full_like(p, rule.square_start), params)
+        square = jax.tree.map(lambda p: jnp.full_like(p, rule.square_keep * rule.square_start), params)
         return RuleState(jnp.zeros((), jnp.int32), moment, square)
 
     def update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
         del params
         steps = state.steps + 1
-        moment = jax.tree.map(lambda g, m: rule.take * g + rule.keep * m, grads, state.moment)
-        square = jax.tree.map(lambda g, v: rule.square_take * (g * g) + rule.square_keep * v, grads, state.square)
+        moment = jax.tree.map(lambda g, kept: rule.take * g + kept, grads, state.moment)
+        square = jax.tree.map(lambda g, kept: rule.square_take * (g * g) + kept, grads, state.square)
         debias, adaptive = jnp.asarray(rule.debias) > 0, jnp.asarray(rule.adaptive) > 0
         # Factors, one a lane, because dividing every number by them costs more than the rest of the rule.
         moment_scale = jnp.where(debias, 1 / (1 - rule.keep ** steps.astype(jnp.float32)), 1.0)
         square_scale = jnp.where(debias, 1 / (1 - rule.square_keep ** steps.astype(jnp.float32)), 1.0)
 
         def step(g: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
-            ahead = jnp.where(jnp.asarray(rule.lookahead) > 0, rule.take * g + rule.keep * m, m)
+            ahead = jnp.where(jnp.asarray(rule.lookahead) > 0, g + rule.keep * m, m)
             root = jnp.sqrt(v * square_scale + rule.inner_eps) + rule.eps
             return ahead * moment_scale / jnp.where(adaptive, root, 1.0)
 
-        return jax.tree.map(step, grads, moment, square), RuleState(steps, moment, square)
+        updates = jax.tree.map(step, grads, moment, square)
+        kept = [
+            jax.tree.map(lambda x, keep=keep: keep * x, tree)
+            for tree, keep in ((moment, rule.keep), (square, rule.square_keep))
+        ]
+        return updates, RuleState(steps, *kept)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]  (optax types its states loosely)
 
@@ -229,6 +240,17 @@ def matrices(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim >= 2, params)
 
 
+def clip_by_global_norm(norm: ArrayLike) -> optax.GradientTransformation:
+    """optax's link of this name, which at 0 hands on what it is given, even where that has an infinite norm."""
+    link = optax.clip_by_global_norm(norm)
+
+    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        clipped, state = link.update(grads, state, params)
+        return jax.tree.map(lambda g, c: jnp.where(jnp.asarray(norm) > 0, c, g), grads, clipped), state
+
+    return optax.GradientTransformation(link.init, update)  # pyright: ignore[reportArgumentType]  (as above)
+
+
 def transformation(optimizer: Optimizer, step: jax.Array) -> optax.GradientTransformation:
     """The optax chain of one step: clipping, the rule, decayed weights, the learning rate of that step."""
     if not isinstance(optimizer, Optimizer):
@@ -236,8 +258,7 @@ def transformation(optimizer: Optimizer, step: jax.Array) -> optax.GradientTrans
     rate = jnp.asarray(optimizer.learning_rate)[step]
     links = []
     if optimizer.clip_norm is not None:
-        off = jnp.asarray(optimizer.clip_norm) <= 0
-        links.append(optax.clip_by_global_norm(jnp.where(off, jnp.inf, optimizer.clip_norm)))
+        links.append(clip_by_global_norm(optimizer.clip_norm))
     if optimizer.chain is not None:
         chain = optimizer.chain
         links.append(chain if isinstance(chain, optax.GradientTransformation) else chain(rate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgen.cache import keep_programs, private_folder
-from jaxgen.config import Config, override
-from jaxgen.corpus import Corpus, load_corpus
+from jaxgen.config import Config, RegularizerConfig, override
+from jaxgen.corpus import Corpus, Windows, load_corpus
+from jaxgen.objective import next_character
 from jaxgen.runs import load_results
 
 jax.config.update("jax_num_cpu_devices", 2)
@@ -60,6 +63,33 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def small() -> Config:
     """A config that trains in no time."""
     return override(Config(), SMALL)
+
+
+V, B = 11, 24  # vocabulary and batch of `network`
+
+
+def network(seed: int = 0, away: float = 1.0, **values: Any) -> tuple[Config, Any, Any, Windows]:
+    """A small network of these options (`model.KEY`) with a batch: its config, parameters, statistics, windows."""
+    small = {"embedding": 5, "hidden": 13, "depth": 2, **values}
+    config = override(Config(), {f"model.{key}": value for key, value in small.items()} | {"seed": seed})
+    params, stats = next_character(V).init(config, jax.random.key(seed))
+    source = np.random.default_rng(seed)
+    # `away` from the start, where scales are 1, biases 0 and running statistics 0 and 1: those would hide mistakes.
+    params = jax.tree.map(lambda p: p + away * 0.3 * source.normal(size=p.shape).astype(np.float32), params)
+    stats = jax.tree.map(lambda s: jnp.abs(s + away * 0.5 * source.normal(size=s.shape).astype(np.float32)) + away * 0.1, stats)
+    ids = source.integers(0, V, (B, config.model.context)).astype(np.int32)
+    return config, params, stats, Windows(ids, source.integers(0, V, B).astype(np.int32))
+
+
+def float64(tree: Any) -> Any:
+    """A tree for NumPy to compute with."""
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+
+
+def only(config: Config, **strengths: Any) -> Config:
+    """`config` with these regularizers, and no other in the program."""
+    parts: dict[str, Any] = {part.name: strengths.get(part.name) for part in dataclasses.fields(RegularizerConfig)}
+    return dataclasses.replace(config, regularizer=RegularizerConfig(**parts))
 
 
 def same_bits(a: Any, b: Any) -> bool:

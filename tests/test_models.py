@@ -8,37 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from conftest import V, float64, network, only, same_bits
 
 from jaxgen import models
 from jaxgen.config import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS, Config, ModelConfig, override
 from jaxgen.corpus import Windows
 from jaxgen.models.layers import drop
 from jaxgen.objective import next_character
-
-V, B = 11, 24
-
-
-def make(seed: int = 0, **values: Any) -> tuple[Config, Any, Any, Windows]:
-    small = {"embedding": 5, "hidden": 13, "depth": 2, **values}
-    config = override(Config(), {f"model.{key}": value for key, value in small.items()} | {"seed": seed})
-    params, stats = next_character(V).init(config, jax.random.key(seed))
-    source = np.random.default_rng(seed)
-    # Away from the start, where scales are 1, biases 0 and running statistics 0 and 1: those would hide mistakes.
-    params = jax.tree.map(lambda p: p + 0.3 * source.normal(size=p.shape).astype(np.float32), params)
-    stats = jax.tree.map(lambda s: jnp.abs(s + 0.5 * source.normal(size=s.shape).astype(np.float32)) + 0.1, stats)
-    ids = source.integers(0, V, (B, config.model.context)).astype(np.int32)
-    return config, params, stats, Windows(ids, source.integers(0, V, B).astype(np.int32))
-
-
-def float64(tree: Any) -> Any:
-    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
-
-
-def without_noise(config: Config) -> Config:
-    import dataclasses
-
-    regularizer: Any = dataclasses.replace(config.regularizer, dropout=None, l2=None)  # pyright: ignore[reportArgumentType]
-    return dataclasses.replace(config, regularizer=regularizer)
+from jaxgen.optimizers import lower
+from jaxgen.sweep import grid
 
 
 @pytest.mark.parametrize(("vocabulary", "count"), [(88, 53_856), (27, 47_024)])
@@ -47,43 +25,38 @@ def test_parameters_of_the_course_network(vocabulary: int, count: int) -> None:
     assert sum(p.size for p in jax.tree.leaves(params)) == count
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("kind", NORMALIZATIONS)
-def test_forward_agrees_with_numpy(name: str, kind: str) -> None:
-    config, params, stats, batch = make(activation=name, normalization=kind)
-    config, task = without_noise(config), next_character(V)
+PLAIN = [(kind, name, {}) for kind in NORMALIZATIONS for name in ACTIVATIONS]
+NARROW, EVEN = {"residual": True}, {"residual": True, "depth": 3, "hidden": 15}  # 15: as wide as what goes in
+CASES = [*PLAIN, *((kind, "tanh", shape) for kind in NORMALIZATIONS for shape in (NARROW, EVEN))]
+
+
+@pytest.mark.parametrize(("kind", "name", "shape"), CASES, ids=str)
+def test_forward_agrees_with_numpy(kind: str, name: str, shape: dict[str, Any]) -> None:
+    config, params, stats, batch = network(activation=name, normalization=kind, batch_momentum=0.7, **shape)
+    config, task, residual = only(config), next_character(V), config.model.residual
     loss, new = task.loss(config, params, stats, batch, jax.random.key(0))
-    logits, seen = reference.forward(float64(params), float64(stats), batch.ids, name, kind, train=True)
-    np.testing.assert_allclose(loss, reference.cross_entropy(logits, batch.targets).mean(), rtol=2e-6)
-    for layer, batch_stats in seen.items():
-        for which, value in batch_stats.items():  # running = 0.9 running + 0.1 batch
-            wanted = 0.9 * float64(stats)[layer]["norm"][which] + 0.1 * value
+    out = reference.forward(float64(params), float64(stats), batch.ids, name, kind, train=True, residual=residual)
+    np.testing.assert_allclose(loss, reference.cross_entropy(out.logits, batch.targets).mean(), rtol=2e-6)
+    for layer, batch_stats in out.seen.items():
+        for which, value in batch_stats.items():  # running = 0.7 running + 0.3 batch
+            wanted = 0.7 * float64(stats)[layer]["norm"][which] + 0.3 * value
             np.testing.assert_allclose(new[layer]["norm"][which], wanted, rtol=1e-5, atol=1e-6)
     losses = task.losses(config, params, stats, batch)
-    logits, _ = reference.forward(float64(params), float64(stats), batch.ids, name, kind, train=False)
-    np.testing.assert_allclose(losses, reference.cross_entropy(logits, batch.targets), rtol=1e-5, atol=1e-5)
+    out = reference.forward(float64(params), float64(stats), batch.ids, name, kind, train=False, residual=residual)
+    np.testing.assert_allclose(losses, reference.cross_entropy(out.logits, batch.targets), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("kind", NORMALIZATIONS)
-def test_gradients_agree_with_finite_differences_in_float64(name: str, kind: str) -> None:
-    config, params, stats, batch = make(activation=name, normalization=kind)
-    config, task = without_noise(config), next_character(V)
-    grads: Any = jax.grad(lambda p: task.loss(config, p, stats, batch, jax.random.key(0))[0])(params)
-    exact, source, step = float64(params), np.random.default_rng(1), 1e-6
+@pytest.mark.parametrize(("kind", "name", "shape"), CASES, ids=str)
+def test_gradients_agree_with_finite_differences_in_float64(kind: str, name: str, shape: dict[str, Any]) -> None:
+    config, params, stats, batch = network(activation=name, normalization=kind, **shape)
+    task, residual = next_character(V), config.model.residual
+    grads: Any = jax.grad(lambda p: task.loss(only(config), p, stats, batch, jax.random.key(0))[0])(params)
 
     def loss(tree: Any) -> float:
-        logits, _ = reference.forward(tree, float64(stats), batch.ids, name, kind, train=True)
-        return float(reference.cross_entropy(logits, batch.targets).mean())
+        out = reference.forward(tree, float64(stats), batch.ids, name, kind, train=True, residual=residual)
+        return float(reference.cross_entropy(out.logits, batch.targets).mean())
 
-    # Central differences along random directions in every leaf; relu's corner is 1e-6 wide and is not met here.
-    leaves, tree = jax.tree.flatten(exact)
-    for i, leaf in enumerate(leaves):
-        direction = source.normal(size=leaf.shape)
-        ends = [loss(jax.tree.unflatten(tree, [*leaves[:i], leaf + s * step * direction, *leaves[i + 1 :]])) for s in (1, -1)]
-        wanted = (ends[0] - ends[1]) / (2 * step)
-        found = float((np.asarray(jax.tree.leaves(grads)[i], np.float64) * direction).sum())
-        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-6)
+    reference.assert_gradient(loss, float64(params), grads, rtol=2e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -97,7 +70,7 @@ def test_loss_at_the_start_is_near_that_of_a_guess(name: str, kind: str, init: s
     params, stats = task.init(config, jax.random.key(3))
     source = np.random.default_rng(0)
     batch = Windows(source.integers(0, 27, (256, 3)).astype(np.int32), source.integers(0, 27, 256).astype(np.int32))
-    loss, _ = task.loss(without_noise(config), params, stats, batch, jax.random.key(0))
+    loss, _ = task.loss(only(config), params, stats, batch, jax.random.key(0))
     assert abs(float(loss) - math.log(27)) < 0.05
 
 
@@ -120,7 +93,7 @@ def test_dropout_keeps_the_mean_and_the_rate() -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    config, params, stats, batch = make()
+    config, params, stats, batch = network()
     task = next_character(V)
     losses = [
         float(task.loss(override(config, {"regularizer.dropout": p}), params, stats, batch, jax.random.key(0))[0])
@@ -129,3 +102,33 @@ def test_dropout_acts_in_training_only() -> None:
     assert losses[0] != losses[1]
     evaluated = [task.losses(override(config, {"regularizer.dropout": p}), params, stats, batch) for p in (0.0, 0.5)]
     np.testing.assert_array_equal(evaluated[0], evaluated[1])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.99])
+def test_running_statistics_are_an_average_that_forgets(momentum: float) -> None:
+    """Over several steps, whose batches differ; at 0 they are the last batch's, to the bit."""
+    config, params, stats, batch = network(batch_momentum=momentum, depth=1)
+    task, wanted = next_character(V), float64(stats)["hidden_0"]["norm"]
+    for step in range(4):
+        ids = np.roll(batch.ids, step, axis=1)
+        _, stats = task.loss(only(config), params, stats, batch._replace(ids=ids), jax.random.key(0))
+        out = reference.forward(float64(params), None, ids, "tanh", "batchnorm", train=True)
+        wanted = {which: momentum * wanted[which] + (1 - momentum) * value for which, value in out.seen["hidden_0"].items()}
+    for which, value in wanted.items():
+        np.testing.assert_allclose(stats["hidden_0"]["norm"][which], value, rtol=2e-6, atol=1e-6)
+
+
+def test_init_scale_multiplies_the_weights_of_the_hidden_layers() -> None:
+    params = [network(normalization="none", init_scale=scale, away=0.0)[1] for scale in (1.0, 0.3)]
+    for name in ("hidden_0", "hidden_1"):
+        kernels = [p[name]["linear"].pop("kernel") for p in params]
+        np.testing.assert_array_equal(kernels[1], np.float32(0.3) * kernels[0])
+    assert same_bits(*params)
+
+
+def test_options_that_are_numbers_share_a_program(small: Config) -> None:
+    axes = {"model.init_scale": [0.5, 2.0], "model.batch_momentum": [0.5, 0.9], "optimizer.name": ["adam"]}
+    configs = [lower(config, 100) for config in grid(small, axes | {"optimizer.debias": [0.0, 1.0]})]
+    configs += [lower(override(small, {"optimizer.name": "adagrad", "optimizer.accumulator": 0.5}), 100)]
+    assert len({jax.tree.structure(config) for config in configs}) == 1
+    assert jax.tree.structure(lower(override(small, {"model.residual": True}), 100)) != jax.tree.structure(configs[0])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 from flax import linen as nn
 
 from jaxgen.config import RegularizerConfig
 from jaxgen.models.layers import ACTIVATIONS, BEFORE, LOGIT_SCALE, Linear, drop, jitter, rate
+
+# Where chance comes in. Each place draws on its own, so that no draw depends on what else is part of the program.
+NOISE, INPUT, HIDDEN = 0, 1, 2  # HIDDEN: the first hidden layer
 
 
 class MLP(nn.Module):
@@ -38,12 +43,13 @@ class MLP(nn.Module):
           (B, V) float32.
         """
         train = training is not None
+        key: Any = self.make_rng("noise") if train else None
         embed = nn.Embed(self.vocabulary, self.embedding, embedding_init=nn.initializers.normal(1.0), name="embedding")
         x = embed(ids).reshape(ids.shape[0], -1)  # (B, T E)
         if training is not None and training.noise is not None:
-            x = jitter(x, training.noise, self.make_rng("noise"))
+            x = jitter(x, training.noise, jax.random.fold_in(key, NOISE))
         if training is not None and training.dropout_input is not None:
-            x = drop(x, training.dropout_input, self.make_rng("noise"))
+            x = drop(x, training.dropout_input, jax.random.fold_in(key, INPUT))
         shared = (self.normalization, self.initialization, self.batch_momentum)
         for layer in range(self.depth):
             name = f"hidden_{layer}"
@@ -53,5 +59,5 @@ class MLP(nn.Module):
             x = x + y if self.residual and x.shape == y.shape else y
             dropout = rate(training, layer, self.depth)
             if dropout is not None:
-                x = drop(x, dropout, self.make_rng("noise"))
+                x = drop(x, dropout, jax.random.fold_in(key, HIDDEN + layer))
         return Linear(self.vocabulary, *shared, scale=LOGIT_SCALE, name="output")(x, train)
