@@ -118,7 +118,9 @@ def constrain(config: Config, params: Any) -> Any:
     def shorten(path: Any, p: jax.Array) -> jax.Array:
         if getattr(path[-1], "key", None) != "kernel":
             return p
-        length = jnp.sqrt(jnp.sum(p * p, axis=0, keepdims=True))
+        # A choice between product and sum keeps the compiler from rounding them together, here and not there.
+        squares = jnp.where(jnp.asarray(most) > 0, p * p, 0.0)
+        length = jnp.sqrt(jnp.sum(squares, axis=0, keepdims=True))
         return jnp.where((most > 0) & (length > most), p * (most / jnp.where(length > 0, length, 1.0)), p)
 
     return jax.tree_util.tree_map_with_path(shorten, params)

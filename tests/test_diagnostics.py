@@ -17,108 +17,135 @@ import reference
 from conftest import V, float64, network, only, same_bits
 
 import jaxgen
-from jaxgen import folder, trial
+from jaxgen import engine, folder, trial
 from jaxgen.config import ACTIVATIONS, NORMALIZATIONS, Config, UserError, override
 from jaxgen.corpus import Corpus, Windows, split
 from jaxgen.diagnostics import FLAT, MEASURES, diagnose
+<<<<<<< HEAD
 from jaxgen.engine import SegmentDone
 from jaxgen.logs import DIAGNOSTICS
 from jaxgen.objective import layers, next_character
+=======
+from jaxgen.engine import Looked, SegmentDone
+from jaxgen.logs import DIAGNOSTICS
+from jaxgen.objective import Task, next_character
+>>>>>>> features
 from jaxgen.optimizers import lower
-from jaxgen.programs import begin
+from jaxgen.plan import Plan, compiler_options
+from jaxgen.programs import begin, prepare
 from jaxgen.results import Diagnostic
 from jaxgen.runs import Interrupted
-from jaxgen.sweep import Sweep
+from jaxgen.sweep import Sweep, groups
 
-RATE, DECAY = 0.2, 0.1  # learning rate and L2 of the networks looked at
-look = jax.jit(diagnose, static_argnums=0)
+RATE, DECAY, EPS = 0.2, 0.1, 1e-3  # learning rate, L2 and Adam's eps of the networks looked at
+STEPS = {"sgd": lambda g: RATE * g, "adam": lambda g: RATE * g / (np.abs(g) + EPS)}  # from a gradient, Adam's first one
+look = jax.jit(diagnose, static_argnums=0, compiler_options=compiler_options(rare=True))
 
 
-def exact_gradient(name: str, kind: str, params: Any, stats: Any, batch: Windows) -> Any:
-    """Of the objective, by central differences in float64 for each number."""
+def matrix(layer: Any) -> Any:
+    """The weights of a layer, from its parameters."""
+    (found,) = (x for x in jax.tree.leaves(layer) if x.ndim >= 2)
+    return found
 
-    def loss(tree: Any) -> float:
-        out = reference.forward(tree, stats, batch.ids, name, kind, train=True)
-        l2 = DECAY / 2 * sum((w**2).sum() for w in jax.tree.leaves(tree) if w.ndim >= 2)
+
+def exact_gradient(name: str, kind: str, params: Any, stats: Any, batch: Windows) -> dict[str, reference.Array]:
+    """Layer -> the objective's gradient with respect to its weights, by central differences in float64 for each of them."""
+
+    def loss() -> float:
+        out = reference.forward(params, stats, batch.ids, name, kind, train=True)
+        l2 = DECAY / 2 * sum((matrix(params[layer]) ** 2).sum() for layer in params)
         return float(reference.cross_entropy(out.logits, batch.targets).mean() + l2)
 
-    def of(leaf: reference.Array) -> reference.Array:
-        slopes, step = np.zeros_like(leaf), 1e-6
-        for place in np.ndindex(leaf.shape):
-            held, ends = leaf[place], []
-            for leaf[place] in (held + step, held - step):
-                ends.append(loss(params))
-            leaf[place] = held
+    def of(weights: reference.Array) -> reference.Array:
+        slopes, step = np.zeros_like(weights), 1e-6
+        for place in np.ndindex(weights.shape):
+            held, ends = weights[place], []
+            for moved in (held + step, held - step):
+                weights[place] = moved
+                ends.append(loss())
+            weights[place] = held
             slopes[place] = (ends[0] - ends[1]) / (2 * step)
         return slopes
 
-    return {layer: of(next(x for x in jax.tree.leaves(params[layer]) if x.ndim >= 2)) for layer in params}
+    return {layer: of(matrix(params[layer])) for layer in params}
 
 
 def length(x: Any) -> float:
     return float(np.sqrt((np.asarray(x, np.float64) ** 2).sum()))
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [(name, NORMALIZATIONS[i % len(NORMALIZATIONS)]) for i, name in enumerate(ACTIVATIONS)]
-)
-def test_measures_are_their_formulas(name: str, kind: str) -> None:
-    task = next_character(V)
-    config, params, stats, batch = network(activation=name, normalization=kind, hidden=7, embedding=3)
-    for layer in ("hidden_0", "hidden_1"):  # wide enough to reach where the activation function is flat
+# Every activation function; one network is deeper.
+LOOKED_AT = [(name, NORMALIZATIONS[i % len(NORMALIZATIONS)], 1 + (i == 0)) for i, name in enumerate(ACTIVATIONS)]
+
+
+@pytest.mark.parametrize(("name", "kind", "depth"), LOOKED_AT)
+def test_measures_are_their_formulas(name: str, kind: str, depth: int) -> None:
+    task, hidden = next_character(V), [f"hidden_{layer}" for layer in range(depth)]
+    config, params, stats, batch = network(activation=name, normalization=kind, hidden=7, embedding=3, depth=depth)
+    for layer in hidden:  # wide enough to reach where the activation function is flat
         where, what = ("linear", "kernel") if kind == "none" else ("norm", "scale")
         params[layer][where][what] *= 2.5
-    exact, weights = (
-        float64(params),
-        {layer: jax.tree.leaves(params[layer]["linear"] if "linear" in params[layer] else params[layer]) for layer in params},
-    )
-    weights = {layer: next(x for x in found if x.ndim >= 2) for layer, found in weights.items()}
+    exact = float64(params)
     gradient = exact_gradient(name, kind, exact, float64(stats), batch)
-    out = reference.forward(exact, float64(stats), batch.ids, name, kind, train=True)
+    before = reference.forward(exact, float64(stats), batch.ids, name, kind, train=True).before
     steepest = np.abs(reference.slope(name, np.linspace(-9, 9, 100_001))).max()
-    for optimizer, step in (("sgd", lambda g: RATE * g), ("adam", lambda g: RATE * g / (np.abs(g) + 1e-3))):
-        values = {"optimizer.name": optimizer, "optimizer.learning_rate": RATE}
-        eps = {"optimizer.eps": 1e-3} if optimizer == "adam" else {}
-        lowered = only(lower(override(config, values | eps | {"train.steps": 3}), 100), l2=DECAY)
-        state = trial.init(task, lowered, jax.random.key(0))._replace(params=params, stats=stats)
-        found = look(task, lowered, state, batch)
-        assert set(found) == {"embedding", "hidden_0", "hidden_1", "output"}
+
+    def looked_at(optimizer: str, params: Any) -> Any:
+        values = {"optimizer.name": optimizer, "optimizer.learning_rate": RATE, "train.steps": 3}
+        values |= {"optimizer.eps": EPS} if optimizer == "adam" else {}
+        lowered = only(lower(override(config, values), 100), l2=DECAY)
+        state = trial.init(task, lowered, jax.random.key(0))
+        return look(task, lowered, state._replace(params=params, stats=stats), batch)
+
+    for optimizer, step in STEPS.items():
+        found = looked_at(optimizer, params)
+        assert set(found) == {"embedding", *hidden, "output"}
         for layer, measures in found.items():
             assert set(measures) == set(MEASURES)
             np.testing.assert_allclose(measures["gradient"], length(gradient[layer]), rtol=2e-5)
-            np.testing.assert_allclose(measures["update"], length(step(gradient[layer])) / length(weights[layer]), rtol=2e-5)
-            if layer not in out.before:
-                assert np.isnan(measures["activation"])
-                assert np.isnan(measures["saturation"])
-                continue
-            x = out.before[layer]
-            np.testing.assert_allclose(measures["activation"], reference.activation(name, x).std(), rtol=1e-5)
-            share = (np.abs(reference.slope(name, x)) < FLAT * steepest).mean()
-            assert 0 < share < 1
-            np.testing.assert_allclose(measures["saturation"], share, rtol=1e-6)  # a count
-    where = "linear" if kind == "none" else "norm"
-    params["hidden_1"][where]["bias"] = jnp.full(7, -60.0)  # all far to the left, where each of them is flat
-    found = look(task, lowered, state._replace(params=params), batch)
-    assert found["hidden_1"]["saturation"] == 1.0
-    assert found["hidden_1"]["activation"] < 1.0 if name == "leaky_relu" else found["hidden_1"]["activation"] == 0.0
-    assert 0 < found["hidden_0"]["saturation"] < 1
+            update = length(step(gradient[layer])) / length(matrix(exact[layer]))
+            np.testing.assert_allclose(measures["update"], update, rtol=2e-5)
+            if layer in hidden:
+                given = reference.activation(name, before[layer])
+                np.testing.assert_allclose(measures["activation"], given.std(), rtol=1e-5)
+                share = (np.abs(reference.slope(name, before[layer])) < FLAT * steepest).mean()
+                assert 0 < share < 1
+                np.testing.assert_allclose(measures["saturation"], share, rtol=1e-6)  # a count
+            else:
+                assert np.isnan([measures["activation"], measures["saturation"]]).all()
+    params[hidden[-1]]["linear" if kind == "none" else "norm"]["bias"] = jnp.full(7, -60.0)  # flat, wherever a unit is
+    assert looked_at("sgd", params)[hidden[-1]]["saturation"] == 1.0
+    assert all(looked_at("sgd", params)[layer]["saturation"] < 1 for layer in hidden[:-1])
 
 
 def test_layers_are_in_the_order_of_the_data() -> None:
-    config = override(Config(), {"model.depth": 12, "model.hidden": 2})
-    params, _ = jax.eval_shape(lambda: next_character(V).init(config, jax.random.key(0)))
-    assert layers(params) == ["embedding", *(f"hidden_{i}" for i in range(12)), "output"]
+    names = ["embedding", "hidden_2", "hidden_10", "output"]
+
+    def loss(config: Config, params: Any, *_: Any) -> tuple[jax.Array, Any]:
+        return sum((jnp.sum(w) for w in jax.tree.leaves(params)), jnp.zeros(())), {}
+
+    task = Task(
+        lambda config, key: ({name: {"kernel": jnp.ones((1, 1))} for name in reversed(names)}, {}),
+        loss,
+        lambda config, params, stats, rows: jnp.ones(len(rows)),
+    )
+    config = override(Config(), {"train.steps": 1, "train.diagnostics": True})
+    (group,) = groups([config], lambda config: lower(config, 10))
+    rows = np.zeros(20, np.float32)
+    events = engine.train(task, prepare(rows, rows, rows), group, Plan(1, 1, 1))
+    assert [list(event.layers) for event in events if isinstance(event, Looked)] == [names]
 
 
 @pytest.fixture(scope="module")
 def sweep(small: Config) -> Sweep:
-    """Three groups: one that is not looked at, the same looked at, and a deeper network."""
-    base = override(small, {"model.hidden": 8, "model.depth": 1, "optimizer.name": "sgd", "optimizer.learning_rate": 0.1})
-    groups = [{"train.diagnostics": False}, {"train.diagnostics": True}, {"train.diagnostics": True, "model.depth": 2}]
-    return Sweep(base, tuple({**group, "seed": seed} for group in groups for seed in range(3)))
+    """Three groups: one that is not looked at, the same looked at, and one of another depth; more trials than lanes."""
+    base = override(small, {"model.depth": 1, "optimizer.name": "sgd", "optimizer.learning_rate": 0.1})
+    values = [{"train.diagnostics": False}, {"train.diagnostics": True}, {"train.diagnostics": True, "model.depth": 0}]
+    return Sweep(base, tuple({**group, "seed": seed} for group in values for seed in range(SEEDS)))
 
 
-LANES: Any = {"width": 2, "chunk": 1}
+SEEDS = 5
+LANES: Any = {"width": 4, "chunk": 2}
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +158,11 @@ def done(sweep: Sweep, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory)
 def test_looking_changes_nothing(done: Path) -> None:
     results = jaxgen.load_results(done)
     rows = {row.trial: row for row in results.rows}
-    for seed in range(3):
-        unseen, seen = results.trained(seed), results.trained(3 + seed)
+    for seed in range(SEEDS):
+        unseen, seen = (results.trained(number) for number in (seed, SEEDS + seed))
         assert same_bits((unseen.params, unseen.stats), (seen.params, seen.stats))
-        assert [rows[seed].val_loss, rows[seed].test_loss] == [rows[3 + seed].val_loss, rows[3 + seed].test_loss]
+        losses = [(row.train_loss, row.val_loss, row.test_loss) for row in (rows[seed], rows[SEEDS + seed])]
+        assert losses[0] == losses[1]
 
 
 def test_a_row_is_a_layer_of_a_trial_as_a_segment_begins(done: Path, sweep: Sweep, corpus: Corpus) -> None:
@@ -151,12 +179,13 @@ def test_a_row_is_a_layer_of_a_trial_as_a_segment_begins(done: Path, sweep: Swee
     for row in rows:
         found.setdefault((int(row["trial"]), int(row["step"])), []).append(row["layer"])
     assert found == wanted
+    number = 2 * SEEDS - 1  # it took a lane that was free again
     splits, task = split(corpus, "rows", 42, 3), next_character(len(corpus.vocabulary))
-    config = lower(list(sweep)[8], len(splits.train.targets))  # the last trial, which took a lane that was free again
+    config = lower(list(sweep)[number], len(splits.train.targets))
     batch = Windows(*(x[: config.train.batch_size] for x in splits.train))
     measures = look(task, config, begin(task, config), batch)
     for row in rows:
-        if (row["trial"], row["step"]) == ("8", "0"):
+        if (row["trial"], row["step"]) == (str(number), "0"):
             for name in MEASURES:
                 np.testing.assert_allclose(float(row[name]), measures[row["layer"]][name], rtol=1e-4)
 
@@ -193,7 +222,7 @@ def test_interrupted_at_every_segment_it_comes_to_the_same_bytes(
     while not go(sweep, corpus, out, 1):
         began.append((out / DIAGNOSTICS).exists())
         with open(out / DIAGNOSTICS, "a") as file:
-            file.write("3,0,embedding,nan,n")
+            file.write("5,0,embedding,nan,n")
     assert not began[0]
     assert began[-1]
     for name in (DIAGNOSTICS, "metrics.csv", "results.csv"):
@@ -213,7 +242,7 @@ def test_damage_is_refused_by_name(harm: str, done: Path, sweep: Sweep, corpus: 
 
 
 def test_where_nobody_looks_there_is_no_table(done: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
-    unseen = Sweep(sweep.base, sweep.points[:3])
+    unseen = Sweep(sweep.base, sweep.points[:SEEDS])
     jaxgen.run(unseen, corpus, tmp_path / "run", **LANES)
     assert not (tmp_path / "run" / DIAGNOSTICS).exists()
     assert jaxgen.load_results(tmp_path / "run").diagnostics == []
