@@ -21,15 +21,9 @@ from jaxgen import engine, folder, trial
 from jaxgen.config import ACTIVATIONS, NORMALIZATIONS, Config, UserError, override
 from jaxgen.corpus import Corpus, Windows, split
 from jaxgen.diagnostics import FLAT, MEASURES, diagnose
-<<<<<<< HEAD
-from jaxgen.engine import SegmentDone
-from jaxgen.logs import DIAGNOSTICS
-from jaxgen.objective import layers, next_character
-=======
 from jaxgen.engine import Looked, SegmentDone
 from jaxgen.logs import DIAGNOSTICS
 from jaxgen.objective import Task, next_character
->>>>>>> features
 from jaxgen.optimizers import lower
 from jaxgen.plan import Plan, compiler_options
 from jaxgen.programs import begin, prepare
