@@ -6,6 +6,7 @@ installed; it is no dependency.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -20,13 +21,17 @@ import numpy as np
 import optax
 
 from jaxgen import models
-from jaxgen.config import Config
+from jaxgen.config import Config, RegularizerConfig
 from jaxgen.corpus import Windows
 from jaxgen.trial import Stream, stream
 
 RATE = 3e-3  # Adam's, of every peer
 EPS = 1e-5  # BatchNorm's
 KEEP = 0.9  # the share of BatchNorm's running statistics that a step keeps
+
+
+# Training mode without anything that acts in training alone.
+NOTHING: Any = RegularizerConfig(**dict.fromkeys((part.name for part in dataclasses.fields(RegularizerConfig)), None))  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ def jax_step(config: Config, vocabulary: int) -> Callable[[Any, Any], tuple[Any,
 
     def loss_of(params: Any, stats: Any, batch: Any) -> tuple[jax.Array, Any]:
         variables = {"params": params, "batch_stats": stats}
-        logits, changed = module.apply(variables, batch.ids, train=True, mutable=["batch_stats"])
+        logits, changed = module.apply(
+            variables, batch.ids, NOTHING, rngs={"noise": jax.random.key(0)}, mutable=["batch_stats"]
+        )
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets).mean(), changed["batch_stats"]
 
     def step(state: Any, batch: Any) -> tuple[Any, jax.Array]:

@@ -131,10 +131,13 @@ def layers(params: Any) -> list[str]:
     return sorted(params, key=lambda name: (name == "output", name != "embedding", len(name), name))
 
 
-def hold(config: Config, step: jax.Array, updates: Any) -> Any:
-    """A step's updates without those of the first train.freeze layers, once pretraining is over."""
+def hold(config: Config, step: jax.Array, old: Any, new: Any) -> Any:
+    """Parameters after a step, the first train.freeze layers as they were before it, once pretraining is over.
+
+    They are chosen after the sum, not their updates before it, which would round otherwise than in a program without this.
+    """
     if config.train.freeze is None:
-        return updates
+        return new
     begun = 0 if config.train.pretrain is None else config.train.pretrain
-    frozen = {name: (step >= begun) & (place < config.train.freeze) for place, name in enumerate(layers(updates))}
-    return {name: jax.tree.map(lambda u, off=frozen[name]: jnp.where(off, 0.0, u), tree) for name, tree in updates.items()}
+    frozen = {name: (step >= begun) & (place < config.train.freeze) for place, name in enumerate(layers(new))}
+    return {name: jax.tree.map(lambda a, b, off=frozen[name]: jnp.where(off, a, b), old[name], new[name]) for name in new}

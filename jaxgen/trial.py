@@ -139,7 +139,8 @@ def advance(task: Task, config: Config, state: TrialState, batch: Any) -> tuple[
     (total, (loss, stats)), grads = gradient(state.params)
     chain = transformation(config.optimizer, state.step)  # pyright: ignore[reportArgumentType]  (lowered)
     updates, opened = chain.update(grads, state.optimizer, state.params)
-    params = constrain(config, optax.apply_updates(state.params, hold(config, state.step, updates)))
+    params = constrain(config, optax.apply_updates(state.params, updates))
+    params = hold(config, state.step, state.params, params)
 
     going = (state.status == Status.RUNNING) & (state.step < config.train.steps)
     old = (state.params, state.stats, state.optimizer)

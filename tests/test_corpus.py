@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen.config import UserError
-from jaxgen.corpus import Corpus, Vocabulary, cut, load_corpus, split, windows
+from jaxgen.corpus import Corpus, Vocabulary, cut, hold_out, load_corpus, split, windows
 
 NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12), min_size=1, max_size=30)
 
@@ -69,6 +69,20 @@ def test_names_split_has_no_name_in_two_parts(names: list[str], seed: int) -> No
 
 def test_names_split_is_rows_split_where_no_name_repeats(corpus: Corpus) -> None:
     assert cut(corpus, "names", 42) == cut(corpus, "rows", 42)
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnop"), min_size=10, max_size=60), st.integers(0, 5))
+def test_order_split_cuts_the_file_as_it_stands(names: list[str], seed: int) -> None:
+    parts, first, second = cut(corpus_of(names), "order", seed), int(0.8 * len(names)), int(0.9 * len(names))
+    wanted = (names[:first], names[first:second], names[second:])
+    assert [sorted(part) for part in parts] == [sorted(part) for part in wanted]
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=3), max_size=30), st.integers(0, 90))
+def test_what_is_held_out_is_not_trained_on(names: list[str], percent: int) -> None:
+    train, held = hold_out(tuple(names), percent)
+    assert (*train, *held) == tuple(names)
+    assert len(held) == len(names) * percent // 100
 
 
 def test_split_has_the_windows_of_its_names(corpus: Corpus) -> None:

@@ -17,8 +17,8 @@ QUESTION = Question(
     "Which of the seven classic optimizers wins, each at learning rates that suit it?",
     arms=("optimizer.name",),
 )
-SETTINGS = {}
-SEEDS = 3
+SETTINGS = {"train.steps": 2000}
+SEEDS = 6
 LEARNING_RATES = {
     "sgd": (0.1, 0.3, 1.0),
     "momentum": (0.01, 0.03, 0.1),

@@ -1,0 +1,95 @@
+"""Pretraining on other names, frozen layers, and names held out of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from conftest import same_bits
+
+import jaxgen
+from jaxgen import trial
+from jaxgen.config import Config, UserError, override
+from jaxgen.corpus import Corpus, cut, hold_out, load_corpus, windows
+from jaxgen.objective import layers, next_character
+from jaxgen.runs import _prepare
+from jaxgen.sweep import Sweep
+
+SOURCE = ["zoe", "zelda", "quentin", "xerxes", "ωmega"] * 4
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    path = tmp_path_factory.mktemp("source") / "others.txt"
+    path.write_text("\n".join(SOURCE), encoding="utf-8")
+    return load_corpus(path)
+
+
+def final(results: jaxgen.Results, trial: int) -> tuple[Any, Any]:
+    trained = results.trained(trial)
+    return trained.params, trained.stats
+
+
+def test_early_batches_are_of_the_source_and_later_ones_are_not(small: Config) -> None:
+    config = override(small, {"train.pretrain": 7})
+    for step in range(14):
+        rows = np.asarray(trial.rows(config, 1000, jax.numpy.asarray(step), 50))
+        assert ((rows >= 1000) & (rows < 1050)).all() if step < 7 else ((rows >= 0) & (rows < 1000)).all()
+
+
+def test_what_is_trained_on_first_are_the_names_that_the_vocabulary_can_write(
+    small: Config, corpus: Corpus, source: Corpus
+) -> None:
+    config = override(small, {"train.pretrain": 7})
+    groups, data = _prepare(Sweep(config), corpus, source)
+    wanted = windows(tuple(name for name in source.names if "ω" not in name), corpus.vocabulary, config.model.context)
+    found = data(groups[0].static).source
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    np.testing.assert_array_equal(found.targets, wanted.targets)
+
+
+def test_zero_is_as_good_as_absent_and_pretraining_acts(small: Config, corpus: Corpus, source: Corpus) -> None:
+    """Trials beside others that train on other names first, or whose layers are frozen."""
+    points = ({"seed": 0}, {"seed": 1})
+    more = ({"seed": 0, "train.pretrain": 10}, {"seed": 1, "train.freeze": 2})
+    alone = jaxgen.run(Sweep(small, points), corpus, width=4, chunk=2)
+    beside = jaxgen.run(Sweep(small, (*points, *more)), corpus, source=source, width=4, chunk=2)
+    for number in range(2):
+        assert same_bits(final(alone, number), final(beside, number))
+        assert not same_bits(final(beside, number)[0], final(beside, number + 2)[0])
+
+
+@pytest.mark.parametrize("freeze", [1, 3])
+def test_frozen_layers_stay_and_the_others_learn(freeze: int, small: Config, corpus: Corpus) -> None:
+    """What is frozen is after many steps as after one."""
+    config = override(small, {"train.freeze": freeze, "optimizer.name": "adamw"})
+    results = jaxgen.run(Sweep(config, ({"train.steps": 1}, {"train.steps": 40})), corpus, width=2, chunk=2)
+    (begun, _), (params, _) = final(results, 0), final(results, 1)
+    names = layers(params)
+    assert names == ["embedding", "hidden_0", "hidden_1", "output"]
+    assert [same_bits(params[name], begun[name]) for name in names] == [place < freeze for place in range(4)]
+
+
+def test_held_out_names_have_a_loss_of_their_own(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    config = override(small, {"data.dev": 20})
+    results = jaxgen.run(Sweep(config), corpus, tmp_path / "run", width=1, chunk=1)
+    (row,) = results.rows
+    train, held = hold_out(cut(corpus, "rows", 42)[0], 20)
+    part = windows(held, corpus.vocabulary, config.model.context)
+    wanted = next_character(len(corpus.vocabulary)).losses(config, *final(results, 0), part).mean()
+    assert row.dev_loss is not None
+    np.testing.assert_allclose(row.dev_loss, wanted, rtol=1e-5)
+    head, line = (tmp_path / "run" / "results.csv").read_text().splitlines()
+    assert head.endswith("test_loss,dev_loss")
+    assert float(line.rpartition(",")[2]) == row.dev_loss
+    assert jaxgen.load_results(tmp_path / "run").rows == results.rows
+    assert len(train) + len(held) == len(cut(corpus, "rows", 42)[0])
+
+
+def test_pretraining_without_names_to_train_on_is_refused(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--data\.source"):
+        jaxgen.run(Sweep(override(small, {"train.pretrain": 5})), corpus, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
