@@ -244,11 +244,11 @@ def clip_by_global_norm(norm: ArrayLike) -> optax.GradientTransformation:
     """optax's link of this name, which at 0 hands on what it is given, even where that has an infinite norm."""
     link = optax.clip_by_global_norm(norm)
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        clipped, state = link.update(grads, state, params)
-        return jax.tree.map(lambda g, c: jnp.where(jnp.asarray(norm) > 0, c, g), grads, clipped), state
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        clipped, state = link.update(updates, state, params)
+        return jax.tree.map(lambda u, c: jnp.where(jnp.asarray(norm) > 0, c, u), updates, clipped), state
 
-    return optax.GradientTransformation(link.init, update)  # pyright: ignore[reportArgumentType]  (as above)
+    return optax.GradientTransformation(link.init, update)
 
 
 def transformation(optimizer: Optimizer, step: jax.Array) -> optax.GradientTransformation:

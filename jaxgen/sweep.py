@@ -159,7 +159,7 @@ def read_uniform(text: str) -> tuple[str, Uniform]:
     uniform = Uniform(parse(key, low), parse(key, high), scale == "log")
     ends = (uniform.low, uniform.high)
     if (
-        not all(isinstance(end, int | float) and math.isfinite(end) for end in ends)
+        not all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
         or not uniform.low <= uniform.high
         or (uniform.log and uniform.low <= 0)
     ):

@@ -37,6 +37,19 @@ def test_parse_reads_what_repr_writes(number: float, whole: int) -> None:
     assert parse("optimizer.learning_rate", "None") is None
 
 
+@pytest.mark.parametrize("key", [key for key, _, kind in configs.items(Config()) if kind == "bool"])
+def test_yes_or_no(key: str) -> None:
+    assert [parse(key, text) for text in ("True", "False")] == [True, False]
+    for value in (True, False):
+        assert flatten(validate(override(Config(), {key: value})))[key] is value
+    for wrong in ("true", "yes", "1", ""):
+        with pytest.raises(UserError, match="expected True or False"):
+            parse(key, wrong)
+    for other in (1, 0.0, "True", None):
+        with pytest.raises(UserError, match="expected bool"):
+            override(Config(), {key: other})
+
+
 @pytest.mark.parametrize(
     ("key", "text", "says"),
     [

@@ -15,7 +15,7 @@ import reference
 from conftest import V, float64, network, only, same_bits
 
 from jaxgen import models, trial
-from jaxgen.config import ACTIVATIONS, NORMALIZATIONS, Config, RegularizerConfig, override, resolve
+from jaxgen.config import NORMALIZATIONS, Config, RegularizerConfig, override, resolve
 from jaxgen.corpus import Windows
 from jaxgen.models.layers import jitter
 from jaxgen.objective import constrain, cross_entropy, next_character, noised, penalty
@@ -60,7 +60,7 @@ def objective(config: Config, params: Any, stats: Any, batch: Windows) -> jax.Ar
 
 
 @pytest.mark.parametrize("name", TERMS)
-@pytest.mark.parametrize(("kind", "activation"), list(zip(itertools.cycle(NORMALIZATIONS), ACTIVATIONS, strict=False)))
+@pytest.mark.parametrize(("kind", "activation"), list(zip(NORMALIZATIONS, ["tanh", "relu", "gelu"], strict=True)))
 def test_a_term_is_its_formula(name: str, kind: str, activation: str) -> None:
     """Its value, and its gradient by central differences in float64."""
     config, params, stats, batch = network(normalization=kind, activation=activation)

@@ -12,7 +12,7 @@ import pytest
 from jaxgen.config import OPTIMIZERS, SCHEDULES, Config, UserError, override, resolve
 from jaxgen.corpus import Corpus, Splits, split
 from jaxgen.objective import next_character
-from jaxgen.optimizers import lower, matrices, schedule, transformation
+from jaxgen.optimizers import clip_by_global_norm, lower, matrices, schedule, transformation
 from jaxgen.trial import Stream, draw, init, stream, update
 
 STEPS = 1000
@@ -115,11 +115,53 @@ def test_clipping_is_by_the_global_norm(clip: float, factor: float) -> None:
     jax.tree.map(lambda s, g: np.testing.assert_allclose(s, -factor * g, rtol=1e-6), step, GRADS)
 
 
+def test_no_clipping_hands_on_even_what_has_an_infinite_norm() -> None:
+    grads = jax.tree.map(lambda g: 1e30 * g, GRADS)
+    link = clip_by_global_norm(0.0)
+    jax.tree.map(np.testing.assert_array_equal, link.update(grads, link.init(PARAMS), PARAMS)[0], grads)
+
+
 def test_decoupled_weight_decay_pulls_on_matrices_alone() -> None:
     step = one_step(adam_config(name="sgd", learning_rate=0.5, weight_decay=0.1))
     np.testing.assert_allclose(step["kernel"], -0.5 * (GRADS["kernel"] + 0.1 * PARAMS["kernel"]), rtol=1e-6)
     np.testing.assert_allclose(step["scale"], -0.5 * GRADS["scale"], rtol=1e-6)
     assert matrices(PARAMS) == {"kernel": True, "scale": False}
+
+
+def several_steps(config: Config) -> list[Any]:
+    """The steps of a chain whose gradient grows, (1, 2, 3) times GRADS."""
+    optimizer: Any = lower(config, 100).optimizer
+    chain = transformation(optimizer, jnp.zeros((), jnp.int32))
+    state, steps = chain.init(PARAMS), []
+    for times in (1.0, 2.0, 3.0):
+        step, state = chain.update(jax.tree.map(lambda g, times=times: times * g, GRADS), state, PARAMS)
+        steps.append(step)
+    return steps
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("debias", [0.0, 1.0])
+def test_moments_start_at_zero_and_are_corrected_for_it_or_not(name: str, debias: float) -> None:
+    """Adam by its formulas (Kingma and Ba 2015, algorithm 1), with and without its lines 9 and 10."""
+    values = {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "eps": 1e-3, "debias": debias, "weight_decay": 0.0}
+    found = several_steps(adam_config(name=name, **values))
+    for leaf, gradient in GRADS.items():
+        m = v = np.zeros(gradient.shape)
+        for t, step in enumerate(found, 1):
+            g = t * np.asarray(gradient, np.float64)
+            m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+            first, second = (m / (1 - 0.8**t), v / (1 - 0.9**t)) if debias else (m, v)
+            np.testing.assert_allclose(step[leaf], -0.1 * first / (np.sqrt(second) + 1e-3), rtol=2e-6)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1, 5.0])
+def test_the_sum_of_squares_starts_where_it_is_told(start: float) -> None:
+    theirs = optax.adagrad(0.1, initial_accumulator_value=start)
+    state = theirs.init(PARAMS)
+    ours = several_steps(adam_config(name="adagrad", learning_rate=0.1, accumulator=start))
+    for times, found in zip((1.0, 2.0, 3.0), ours, strict=True):
+        wanted, state = theirs.update(jax.tree.map(lambda g, times=times: times * g, GRADS), state, PARAMS)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-6), found, wanted)
 
 
 def test_any_optax_optimizer_by_name_and_as_an_object() -> None:

@@ -76,6 +76,7 @@ def test_a_key_is_varied_once() -> None:
         ("model.hidden=50,100", ("model.hidden", [50, 100])),
         ("optimizer.name=sgd,optax.lion", ("optimizer.name", ["sgd", "optax.lion"])),
         ("optimizer.learning_rate=1e-3,None", ("optimizer.learning_rate", [1e-3, None])),
+        ("model.residual=True,False", ("model.residual", [True, False])),
     ],
 )
 def test_read_axis(text: str, wanted: object) -> None:
@@ -83,7 +84,17 @@ def test_read_axis(text: str, wanted: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["model.hidden", "model.hidden=", "=3", "hidden=3", "model.hidden=3,x", "model.hidden=3,,4", "seed=1,1"]
+    "text",
+    [
+        "model.hidden",
+        "model.hidden=",
+        "=3",
+        "hidden=3",
+        "model.hidden=3,x",
+        "model.hidden=3,,4",
+        "seed=1,1",
+        "model.residual=1",
+    ],
 )
 def test_read_axis_refuses(text: str) -> None:
     with pytest.raises(UserError):
@@ -99,6 +110,11 @@ def test_read_uniform() -> None:
 def test_read_uniform_refuses(rest: str) -> None:
     with pytest.raises(UserError):
         read_uniform(f"optimizer.learning_rate={rest}")
+
+
+def test_a_range_between_yes_and_no_is_refused() -> None:
+    with pytest.raises(UserError, match="no range"):
+        read_uniform("model.residual=False:True")
 
 
 def test_values_are_checked_when_the_sweep_is_read() -> None:
