@@ -18,7 +18,7 @@ from jaxgen.sweep import Sweep, groups
 
 TINY = SMALL | {"model.hidden": 8, "model.depth": 1, "train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
 MOST = 6  # trials of a program
-FIRST = {ablation.QUESTION.verdict: name for name, ablation in reversed(ABLATIONS.items())}  # of each kind of verdict
+FIRST = {ablation.QUESTION.verdict: name for name, ablation in reversed(list(ABLATIONS.items()))}  # of each kind of verdict
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
