@@ -103,7 +103,7 @@ def test_list_shows_the_ablations() -> None:
     assert out.split()[:4] == ["ablation", "question", "trials", "steps"]
     (line,) = (line for line in out.splitlines() if line.split()[:1] == ["optimizers"])
     assert "Which of the seven classic optimizers" in line
-    assert line.split()[-2:] == ["63", "4,000"]
+    assert line.split()[-2:] == ["126", "2,000"]  # seven optimizers, three rates, six seeds
 
 
 WRONG = [

@@ -1,0 +1,112 @@
+"""What comparing arms does not answer, on results with a known answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from test_verdict import results
+
+import jaxgen
+from jaxgen.answers import BUDGET, SEARCHES, answer, gradient_ratios, loss_table
+from jaxgen.config import Config
+from jaxgen.corpus import Corpus, cut, windows
+from jaxgen.ensemble import mixed, mixtures, surprise
+from jaxgen.results import Diagnostic, Results
+from jaxgen.sweep import Question
+
+
+def asked(found: Results, verdict: str, **rows: list[Any]) -> Results:
+    """Results of another question, with other values in their rows."""
+    question = dataclasses.replace(found.question, verdict=verdict)
+    changed = [dataclasses.replace(row, **{name: values[row.trial] for name, values in rows.items()}) for row in found.rows]
+    return dataclasses.replace(found, question=question, rows=changed)
+
+
+def test_early_stopping_says_what_patience_saves_and_costs() -> None:
+    found = results({(0,): [2.0, 2.2], (3,): [2.01, 2.23]}, keys=("train.patience",), arms=())
+    said = answer(asked(found, "early_stopping", steps=[100, 100, 30, 50])).sentences[-1]
+    assert said == "Beside the whole budget, patience 3 takes 40% of the steps and loses 0.020 nats."
+
+
+def test_gradient_ratios_are_those_of_the_first_hidden_layer_to_the_last() -> None:
+    found = results({("none",): [2.5, 2.5], ("batchnorm",): [2.0, 2.0]}, keys=("model.normalization",), arms=())
+    norms = {0: (1e-4, 1e-1), 1: (1e-6, 1e-1), 2: (0.5, 1.0), 3: (2.0, 1.0)}
+    for trial, (first, last) in norms.items():
+        for step in (0, 10):  # the later ones do not count
+            for layer, spread, norm in (
+                ("embedding", math.nan, 9.0),
+                ("hidden_0", 1.0, first if step == 0 else 7.0),
+                ("hidden_1", 1.0, last),
+                ("output", math.nan, 9.0),
+            ):
+                found.diagnostics.append(Diagnostic(trial, step, layer, spread, 0.0, norm, 0.001))
+    ratios = gradient_ratios(found)
+    np.testing.assert_allclose([ratios["no normalization"], ratios["batchnorm"]], [1e-4, 1.0])
+    said = answer(asked(found, "gradients")).sentences[0]
+    assert "gradients vanish with no normalization:" in said
+    assert "0.0001 times the last one's with no normalization, and 1 times with batchnorm" in said
+
+
+def test_overfitting_names_bias_variance_and_other_data() -> None:
+    found = results({("rows", 5): [2.5, 2.5], ("rows", 80): [2.1, 2.3]}, keys=("data.split", "model.hidden"), arms=())
+    losses = {"params": [50, 50, 900, 900], "train_loss": [2.4, 2.4, 1.8, 2.0], "dev_loss": [2.45, 2.45, 2.1, 2.1]}
+    said = answer(asked(found, "overfitting", **losses)).sentences[0]
+    assert said == (
+        "Split by rows: from 50 to 900 parameters the training loss goes from 2.400 to 1.900 (bias), the gap to names held out "
+        "of training from 0.050 to 0.200 (variance), that from these to validation from 0.050 to 0.100 (other data); validation "
+        "is best at 900 parameters, with 2.200."
+    )
+
+
+@pytest.fixture(scope="module")
+def table() -> Results:
+    """A loss with one valley, in the first key alone."""
+    cells = {(rate, l2): [2.0 + 0.1 * abs(rate - 11)] for rate in range(16) for l2 in range(6)}
+    return results(cells, keys=("optimizer.learning_rate", "regularizer.l2"), arms=())
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_finds_what_is_there_within_its_budget(name: str, table: Results) -> None:
+    losses, axes = loss_table(table)
+    assert losses.shape == (16, 6)
+    assert losses[11, 3] == 2.0
+    assert list(axes) == ["optimizer.learning_rate", "regularizer.l2"]
+    # Every cell has a loss of its own, so that what a search has seen can be told from the best it found.
+    own = np.random.default_rng(1).permutation(losses.size).reshape(losses.shape).astype(float)
+    found = [SEARCHES[name](own, np.random.default_rng(seed)) for seed in range(300)]
+    assert min(found) < 3
+    assert np.mean(found) > 96 / (BUDGET + 1) / 4  # by chance 16 of 96 have their least at 96 / 17 - 1 = 4.7 on average
+
+
+def test_where_one_key_matters_chance_beats_the_grid_and_the_fine_search_chance(table: Results) -> None:
+    """A grid of 4 by 4 tries 4 values of the key that matters; chance tries most (Bergstra and Bengio 2012)."""
+    said = answer(asked(table, "search")).sentences
+    assert said[0].startswith("coarse-to-fine search finds the better setting than random search")
+    assert said[1].index("random") < said[1].index("grid")
+    assert "the best of all 96 settings has 2.0000" in said[1]
+
+
+def test_a_mixture_is_the_mean_of_probabilities() -> None:
+    p = np.random.default_rng(0).uniform(0.01, 1, (5, 40))
+    np.testing.assert_allclose(mixed(-np.log(p)), -np.log(p.mean(0)))
+
+
+def test_mixtures_of_a_run(small: Config, corpus: Corpus) -> None:
+    found = jaxgen.run(jaxgen.seeds(small, 4), corpus, width=4, chunk=2, question=Question(verdict="ensembles"))
+    trained = [found.trained(row.trial) for row in found.rows]
+    _, validation, test = (windows(part, corpus.vocabulary, 3) for part in cut(corpus, "rows", 42))
+    losses = surprise(trained, validation)
+    by_trial = {row.trial: row.val_loss for row in found.rows}
+    np.testing.assert_allclose(losses.mean(1), [by_trial[t.trial] for t in trained], rtol=1e-5)
+    mixture = mixtures(trained, corpus)
+    np.testing.assert_allclose(mixture.by_size[1], losses.mean(), rtol=0.01)  # 100 draws of one of four
+    np.testing.assert_allclose(mixture.by_size[4], -np.log(np.exp(-losses).mean(0)).mean())
+    np.testing.assert_allclose(mixture.difference, losses.mean(1).min() - mixture.by_size[4])
+    assert mixture.low <= mixture.difference <= mixture.high
+    np.testing.assert_allclose(mixture.test, -np.log(np.exp(-surprise(trained, test)).mean(0)).mean())
+    assert any("the mixture of 4 trials" in line for line in answer(found, corpus).sentences)
+    assert "the corpus has moved" in answer(found).sentences[0]
