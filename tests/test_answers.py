@@ -57,8 +57,8 @@ def test_overfitting_names_bias_variance_and_other_data() -> None:
     said = answer(asked(found, "overfitting", **losses)).sentences[0]
     assert said == (
         "Split by rows: from 50 to 900 parameters the training loss goes from 2.400 to 1.900 (bias), the gap to names held out "
-        "of training from 0.050 to 0.200 (variance), that from these to validation from 0.050 to 0.100 (other data); validation "
-        "is best at 900 parameters, with 2.200."
+        "of training from 0.050 to 0.200 (variance), that from these to validation from 0.050 to 0.100 (other data); "
+        "validation is best at 900 parameters, with 2.200."
     )
 
 
