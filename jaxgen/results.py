@@ -65,7 +65,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One layer of a trial at an evaluation, on a fixed batch of training windows, in training mode."""
+    """One layer of a trial as a segment begins, on a fixed batch of training windows, in training mode."""
 
     trial: int
     step: int
