@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from jaxgen.corpus import Corpus
 from jaxgen.ensemble import mixtures
 from jaxgen.results import Arm, Diagnostic, Results, label
+from jaxgen.sweep import Sweep
 from jaxgen.verdict import Verdict, arms
 
 
@@ -112,25 +113,49 @@ def ensembles(results: Results, corpus: Corpus | None) -> Verdict:
 
 
 def overfitting(results: Results, corpus: Corpus | None) -> Verdict:
-    """Bias, variance and data mismatch by the losses on what was trained on, on names held out of it, and on validation."""
-    verdict = arms(results)
-    said = []
-    for split in dict.fromkeys(arm.values.get("data.split") for arm in results.leaderboard()):
-        found = [arm for arm in results.leaderboard() if arm.values.get("data.split") == split and arm.sound]
-        found = sorted((arm for arm in found if all(row.dev_loss is not None for row in arm.sound)), key=_capacity)
-        if len(found) < 2:
-            continue
-        small, large = found[0], found[-1]
-        best = min(found, key=lambda arm: arm.mean("val_loss"))
-        train, dev, val = ([arm.mean(f"{part}_loss") for arm in (small, large)] for part in ("train", "dev", "val"))
-        said.append(
-            f"{f'Split by {split}: ' if split else ''}from {_capacity(small):,} to {_capacity(large):,} parameters the "
-            f"training loss goes from {train[0]:.3f} to {train[1]:.3f} (bias), the gap to names held out of training from "
-            f"{dev[0] - train[0]:.3f} to {dev[1] - train[1]:.3f} (variance), that from these to validation from "
-            f"{val[0] - dev[0]:.3f} to {val[1] - dev[1]:.3f} (other data); validation is best at {_capacity(best):,} "
-            f"parameters, with {best.mean('val_loss'):.3f}."
-        )
-    return replace(verdict, sentences=(*said, *verdict.sentences))
+    """Bias, variance and data mismatch by the losses on what was trained on, on names held out of it, and on validation.
+
+    Where the split varies, arms are compared within each: another split has other validation names.
+    """
+    split = "data.split"
+    kinds = list(dict.fromkeys(arm.values.get(split) for arm in results.leaderboard()))
+    if len(kinds) < 2:
+        verdict = arms(results)
+        return replace(verdict, sentences=(*_errors(results), *verdict.sentences))
+    found = [(f"split by {kind}", _only(results, split, kind)) for kind in kinds]
+    said = [f"{name}: {sentence}" for name, part in found for sentence in (*_errors(part), *arms(part).sentences)]
+    return Verdict(tuple(said))
+
+
+def _only(results: Results, key: str, value: Any) -> Results:
+    """Of the trials those with this value, which then is nothing that arms differ in."""
+    kept = [point for trial, point in enumerate(results.sweep.points) if results.values(trial)[key] == value]
+    points = tuple({name: v for name, v in point.items() if name != key} for point in kept)
+    compared = [name for name in results.question.arms or results.keys if name != key]
+    return replace(
+        results,
+        sweep=Sweep(results.sweep.base, points),
+        rows=[row for row in results.rows if row.values.get(key) == value],
+        question=replace(results.question, arms=tuple(compared)),
+    )
+
+
+def _errors(results: Results) -> list[str]:
+    """From the smallest network to the largest: what each part of the error goes from and to."""
+    found = [arm for arm in results.leaderboard() if arm.sound and all(row.dev_loss is not None for row in arm.sound)]
+    found.sort(key=_capacity)
+    if len(found) < 2:
+        return []
+    small, large = found[0], found[-1]
+    best = min(found, key=lambda arm: arm.mean("val_loss"))
+    train, dev, val = ([arm.mean(f"{part}_loss") for arm in (small, large)] for part in ("train", "dev", "val"))
+    return [
+        f"from {_capacity(small):,} to {_capacity(large):,} parameters the training loss goes from {train[0]:.3f} to "
+        f"{train[1]:.3f} (bias), the gap to names held out of training from {dev[0] - train[0]:.3f} to "
+        f"{dev[1] - train[1]:.3f} (variance), that from these to validation from {val[0] - dev[0]:.3f} to "
+        f"{val[1] - dev[1]:.3f} (other data); validation is best at {_capacity(best):,} parameters, "
+        f"with {best.mean('val_loss'):.3f}"
+    ]
 
 
 def _capacity(arm: Arm) -> int:

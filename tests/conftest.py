@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from processes import Commands, built
 
+from jaxgen import plan
 from jaxgen.cache import keep_programs, private_folder
 from jaxgen.config import Config, RegularizerConfig, override
 from jaxgen.corpus import Corpus, Windows, load_corpus
 from jaxgen.objective import next_character
+from jaxgen.programs import programs
 from jaxgen.runs import load_results
 
 jax.config.update("jax_num_cpu_devices", 2)
+# What the tests compute beside the package compiles fast and runs slowly; the package's programs say for themselves.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -63,6 +69,40 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def small() -> Config:
     """A config that trains in no time."""
     return override(Config(), SMALL)
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """`faults.c`, compiled, where that can be."""
+    return built(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="session")
+def commands(library: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """With the session's cache of programs. One for all: multiprocessing has one server to fork from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_NUM_CPU_DEVICES", "2")
+        patch.setenv("COLUMNS", "100")
+        if library is not None:
+            patch.setenv("LD_PRELOAD", str(library))  # of the server that commands are forked from
+        found = Commands(tmp_path_factory.mktemp("commands"))
+        assert found.call("sweep", "--help")[0] == 0  # starts the server
+        yield found
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly() -> Iterator[None]:
+    """Programs that run so briefly that compiling them is what takes time; not for tests of last bits."""
+
+    def forget() -> None:
+        plan.compiler_options.cache_clear()
+        programs.cache_clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "CPU_OPTIONS", plan.RARE)
+        forget()
+        yield
+    forget()
 
 
 V, B = 11, 24  # vocabulary and batch of `network`

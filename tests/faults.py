@@ -1,10 +1,11 @@
-"""What `test_faults.py` runs in processes of its own: a command, forked from a process that has everything imported; and a
-run whose writes fail one after the other, where `faults.c` is loaded by LD_PRELOAD."""
+"""What runs in processes of its own: a command, which `processes.py` starts; and for `test_faults.py` a run whose writes fail
+one after the other, where `faults.c` is loaded by LD_PRELOAD."""
 
 from __future__ import annotations
 
 import collections
 import ctypes
+import importlib
 import json
 import os
 import random
@@ -13,23 +14,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
+
 
 def arm(folder: str, at: int = 0, error: int = 0) -> None:
     """Makes the `at`-th write below a folder fail from now on; 0: counts the writes."""
     ctypes.CDLL(None).fault_arm(folder.encode(), at, error)
 
 
-def command(args: Sequence[str], log: str, folder: str = "", at: int = 0, error: int = 0) -> None:
-    """The sweep command. stdout and stderr go to `log`; where `folder` is given, a write below it fails."""
-    held = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    os.dup2(held, 1)
-    os.dup2(held, 2)
-    sys.argv = ["sweep", *args]
-    from experiments import cli, sweep
+def command(name: str, args: Sequence[str], out: str, err: str, folder: str = "", at: int = 0, error: int = 0) -> None:
+    """A command. What it says goes to the files `out` and `err`; where `folder` is given, a write below it fails."""
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
+    os.chdir(ROOT)
+    sys.argv = [name, *args]
+    from experiments import cli
 
+    module = importlib.import_module(f"experiments.{name}")
     if folder:
         arm(folder, at, error)
-    cli.main(sweep.command)
+    cli.main(module.command)
 
 
 def disk(tmp: Path, names: Path, code: int, few: int) -> None:

@@ -36,6 +36,7 @@ def test_it_is_a_question_and_a_sweep_of_allowed_values(name: str) -> None:
     assert len(set(points)) == len(points)
 
 
+@pytest.mark.usefixtures("compiled_quickly")
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Short: some trials of the first program, and a report for each kind of verdict. `--long`: all of all."""

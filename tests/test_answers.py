@@ -52,14 +52,30 @@ def test_gradient_ratios_are_those_of_the_first_hidden_layer_to_the_last() -> No
 
 
 def test_overfitting_names_bias_variance_and_other_data() -> None:
-    found = results({("rows", 5): [2.5, 2.5], ("rows", 80): [2.1, 2.3]}, keys=("data.split", "model.hidden"), arms=())
+    found = results({(5,): [2.5, 2.5], (80,): [2.1, 2.3]}, keys=("model.hidden",), arms=())
     losses = {"params": [50, 50, 900, 900], "train_loss": [2.4, 2.4, 1.8, 2.0], "dev_loss": [2.45, 2.45, 2.1, 2.1]}
     said = answer(asked(found, "overfitting", **losses)).sentences[0]
     assert said == (
-        "Split by rows: from 50 to 900 parameters the training loss goes from 2.400 to 1.900 (bias), the gap to names held out "
-        "of training from 0.050 to 0.200 (variance), that from these to validation from 0.050 to 0.100 (other data); "
-        "validation is best at 900 parameters, with 2.200."
+        "from 50 to 900 parameters the training loss goes from 2.400 to 1.900 (bias), the gap to names held out of training "
+        "from 0.050 to 0.200 (variance), that from these to validation from 0.050 to 0.100 (other data); "
+        "validation is best at 900 parameters, with 2.200"
     )
+
+
+def test_overfitting_compares_networks_within_a_split() -> None:
+    """Validation on other names is easier or harder, and says nothing of the networks."""
+    losses = {("rows", 5): [2.5, 2.6], ("rows", 80): [2.1, 2.2], ("order", 5): [3.0, 3.1], ("order", 80): [3.2, 3.4]}
+    found = results(losses, keys=("data.split", "model.hidden"), arms=())
+    said = answer(asked(found, "overfitting", params=[50, 50, 900, 900] * 2, dev_loss=[2.0] * 8)).sentences
+    rows, order = (
+        [line.partition(": ")[2] for line in said if line.startswith(f"split by {kind}")] for kind in ("rows", "order")
+    )
+    assert len(rows) + len(order) == len(said)
+    assert rows[0].startswith("from 50 to 900 parameters")
+    assert rows[1].startswith("hidden 80 beats hidden 5 by 0.400")
+    assert rows[2].startswith("Selected: hidden 80, validation 2.1500")
+    assert "hidden 5 leads hidden 80 by 0.250 nats" in order[1]
+    assert order[2].startswith("Selected: hidden 5, validation 3.0500")
 
 
 @pytest.fixture(scope="module")

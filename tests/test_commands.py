@@ -13,23 +13,18 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, SMALL
+from processes import Commands
 
 from jaxgen.corpus import Corpus
 
 FLAGS = [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
 
 
-def start(command: str, *args: str | Path) -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", f"experiments.{command}", *map(str, args)]
-    return subprocess.Popen(
-        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "100"}
-    )
-
-
 def call(command: str, *args: str | Path) -> tuple[int, str, str]:
-    process = start(command, *args)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    """The command as a shell starts it; elsewhere `commands` forks it from a process that has everything imported."""
+    line = [sys.executable, "-m", f"experiments.{command}", *map(str, args)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "100"})
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +58,16 @@ def test_sweep_leaves_the_runs_folder(run: Path) -> None:
     }
 
 
-def test_sample_prints_names_and_nothing_else(run: Path) -> None:
-    code, out, err = call(
-        "sample", run, "--count", "7", "--prefix", "ma", "--temperature", "0.7", "--top-k", "9", "--top_p", "0.9"
-    )
+def test_sample_prints_names_and_nothing_else(run: Path, commands: Commands) -> None:
+    how = ("--count", "7", "--prefix", "ma", "--temperature", "0.7", "--top-k", "9", "--top_p", "0.9")
+    code, out, err = call("sample", run, *how)
     assert code == 0, err
     names = out.splitlines()
     assert len(names) == 7
     assert all(name.startswith("ma") for name in names)
     assert re.fullmatch(r"7 names: \d new, \d repeated, \d in the corpus\n", err)
-    again = call("sample", run, "--count", "7", "--prefix", "ma", "--temperature", "0.7", "--top-k", "9", "--top_p", "0.9")
-    assert again[1] == out
-    assert call("sample", run, "--trial", "3", "--count", "2")[0] == 0
+    assert commands.call("sample", run, *how)[1] == out
+    assert commands.call("sample", run, "--trial", "3", "--count", "2")[0] == 0
 
 
 def test_report_is_written_again_from_the_run(run: Path) -> None:
@@ -97,8 +90,8 @@ def test_help(command: str) -> None:
     assert f"python -m experiments.{command}" in out
 
 
-def test_list_shows_the_ablations() -> None:
-    code, out, _ = call("sweep", "--list")
+def test_list_shows_the_ablations(commands: Commands) -> None:
+    code, out, _ = commands.call("sweep", "--list")
     assert code == 0
     assert out.split()[:4] == ["ablation", "question", "trials", "steps"]
     (line,) = (line for line in out.splitlines() if line.split()[:1] == ["optimizers"])
@@ -141,7 +134,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("args", "says"), WRONG, ids=[" ".join(args) for args, _ in WRONG])
-def test_wrong_input_is_one_helpful_line(args: list[str], says: str, tmp_path: Path) -> None:
+def test_wrong_input_is_one_helpful_line(args: list[str], says: str, commands: Commands, tmp_path: Path) -> None:
     files = {"EMPTY": b"", "LATIN1": "anna\njosé\n".encode("latin-1"), "TINY": b"anna\nbob\n", "FILE": b"x"}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
@@ -150,7 +143,7 @@ def test_wrong_input_is_one_helpful_line(args: list[str], says: str, tmp_path: P
     args = [str(places.get(arg, arg)) for arg in args]
     if args[0] in ("sweep", "train") and "--out" not in args:
         args += ["--out", str(tmp_path / "out")]
-    code, _, err = call(args[0], *args[1:])
+    code, _, err = commands.call(args[0], *args[1:])
     assert code == 2, err
     assert says in err
     assert err.startswith("error: ")
@@ -159,22 +152,22 @@ def test_wrong_input_is_one_helpful_line(args: list[str], says: str, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_in_the_way_is_refused_and_kept(run: Path) -> None:
+def test_a_run_in_the_way_is_refused_and_kept(run: Path, commands: Commands) -> None:
     before = (run / "results.csv").read_bytes()
-    code, _, err = call("train", "--out", run)
+    code, _, err = commands.call("train", "--out", run)
     assert code == 2
     assert "--overwrite" in err
     assert (run / "results.csv").read_bytes() == before
 
 
-def test_strange_prefix_and_trial(run: Path) -> None:
+def test_strange_prefix_and_trial(run: Path, commands: Commands) -> None:
     for args, says in (
         (("--prefix", "ma€"), "€"),
         (("--trial", "99"), "trial 99"),
         (("--trial", "x"), "best"),
         (("--top-k", "0"), "top_k"),
     ):
-        code, out, err = call("sample", run, *args)
+        code, out, err = commands.call("sample", run, *args)
         assert code == 2
         assert not out
         assert says in err
@@ -182,46 +175,39 @@ def test_strange_prefix_and_trial(run: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, tmp_path: Path) -> None:
+def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, commands: Commands, tmp_path: Path) -> None:
     flags = [*FLAGS, "--train.steps", "200000", "--train.eval_every", "500", "--seed", "3"]
-    names = run.parent / "names.txt"
-    process = start("train", "--data", names, "--out", tmp_path / "run", *flags)
+    line = ("train", "--data", run.parent / "names.txt", "--out", tmp_path / "run", *flags)
     metrics = tmp_path / "run" / "metrics.csv"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") > 1):
-        time.sleep(0.2)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    assert "--resume" in out
+    running = commands.start(*line)
+    running.until(lambda: metrics.exists() and metrics.read_text().count("\n") > 1)
+    running.send(number)
+    assert running.wait(60) == code, running.err
+    assert "--resume" in running.out
     newest = max((tmp_path / "run" / "checkpoints").glob("save-*.json"))
     manifest = json.loads(newest.read_text().splitlines()[1])
     rows = metrics.read_text().count("\n")
     assert int(manifest["logs"]["metrics.csv"].split()[0]) == metrics.stat().st_size
-    process = start("train", "--data", names, "--out", tmp_path / "run", "--resume", *flags)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and metrics.read_text().count("\n") <= rows:
-        time.sleep(0.2)
-    process.kill()
-    process.communicate()
+    running = commands.start(*line, "--resume")
+    running.until(lambda: metrics.read_text().count("\n") > rows)
+    running.send(signal.SIGKILL)
+    running.wait()
     steps = [int(line.split(",")[1]) for line in metrics.read_text().splitlines()[1:]]
     assert steps == [500 * (i + 1) for i in range(len(steps))]
     assert len(steps) >= rows
 
 
 @pytest.mark.parametrize(("signals", "within"), [(1, 10.0), (2, 3.0)])
-def test_a_signal_in_a_segment_without_end(signals: int, within: float, run: Path, tmp_path: Path) -> None:
+def test_a_signal_in_a_segment_without_end(signals: int, within: float, run: Path, commands: Commands, tmp_path: Path) -> None:
     """One signal waits for a segment's end, but not for long; a second one does not wait."""
     flags = [*FLAGS, "--train.steps", "10000000", "--train.eval_every", "10000000"]
-    process = start("train", "--data", run.parent / "names.txt", "--out", tmp_path / "run", *flags)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert any("lanes on" in line for line in process.stdout)  # reads no further
+    running = commands.start("train", "--data", run.parent / "names.txt", "--out", tmp_path / "run", *flags)
+    running.until(lambda: "lanes on" in running.out)
     time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    assert "again to stop at once" in process.stderr.readline()
+    running.send(signal.SIGTERM)
+    running.until(lambda: "again to stop at once" in running.err)
     sent = time.monotonic()
     if signals == 2:
-        process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+        running.send(signal.SIGTERM)
+    assert running.wait(60) == 143
     assert time.monotonic() - sent < within

@@ -72,7 +72,7 @@ def test_the_same_plan_gives_the_same_bits(sweep: Sweep, corpus: Corpus, togethe
         assert same_bits((end.params, end.stats, end.losses), (again[number].params, again[number].stats, again[number].losses))
 
 
-@pytest.mark.parametrize("plan", [Plan(1, 1, 1), Plan(1, 2, 2), Plan(2, 4, 2), Plan(1, 5, 5), Plan(2, 16, 4)], ids=str)
+@pytest.mark.parametrize("plan", [Plan(1, 1, 1), Plan(1, 5, 5), Plan(2, 16, 4)], ids=str)
 def test_width_and_devices_change_nothing_but_rounding(
     plan: Plan, sweep: Sweep, corpus: Corpus, together: dict[int, Ended]
 ) -> None:
@@ -80,7 +80,7 @@ def test_width_and_devices_change_nothing_but_rounding(
         assert_close(end, together[number])
 
 
-@pytest.mark.parametrize("plan", [Plan(1, 3, 3), Plan(2, 6, 3), Plan(2, 18, 3)], ids=str)
+@pytest.mark.parametrize("plan", [Plan(1, 3, 3), Plan(2, 18, 3)], ids=str)
 def test_plans_of_one_chunk_give_the_same_bits(plan: Plan, sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
     """Other widths and devices, the same lanes at once: on a CPU what a chunk computes is bit by bit the same."""
     for number, end in trained(sweep, corpus, plan)[0].items():
@@ -201,6 +201,7 @@ def test_the_seven_optimizers_compile_one_training_program(small: Config, corpus
     """Counts how often the loss is traced for training, over three learning rates, two seeds, and all schedules."""
     traces = []
     task = next_character(len(corpus.vocabulary))
+    small = override(small, {"train.steps": 4, "train.eval_every": 2})
 
     def counted(*arguments: Any) -> Any:
         traces.append(arguments)

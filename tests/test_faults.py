@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import errno
-import multiprocessing
 import os
 import random
 import shutil
@@ -15,13 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import faults
 import pytest
 from conftest import ROOT, bytes_of, same, same_bits
+from processes import Commands, Running
 
 import jaxgen
 from jaxgen import folder
@@ -42,99 +40,74 @@ def long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long"))
 
 
-class Commands:
-    """Starts the sweep command in processes forked from one that has everything imported."""
+class Sweeps:
+    """The sweep command on one corpus, again and again."""
 
-    def __init__(self, tmp: Path) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["faults", "experiments.launch", "experiments.sweep"])
-        self._log, self._data = tmp / "log", tmp / "names.txt"
+    def __init__(self, commands: Commands, tmp: Path) -> None:
+        self._commands, self._data = commands, tmp / "names.txt"
         names = (ROOT / "data" / "names.txt").read_text(encoding="utf-8").splitlines()[:300]
         self._data.write_text("\n".join(names) + "\n", encoding="utf-8")
 
-    def start(self, out: Path, *flags: str, fault: tuple[str, int, int] = ("", 0, 0)) -> Any:
-        args = (*FLAGS, *flags, "--data", str(self._data), "--out", str(out))
-        process = self._context.Process(target=faults.command, args=(args, str(self._log), *fault))
-        process.start()
-        return process
+    def start(self, out: Path, *flags: str, fault: tuple[str, int, int] = ("", 0, 0)) -> Running:
+        return self._commands.start("sweep", *FLAGS, *flags, "--data", self._data, "--out", out, fault=fault)
 
-    def finish(self, out: Path, *flags: str, fault: tuple[str, int, int] = ("", 0, 0)) -> int:
-        process = self.start(out, *flags, fault=fault)
-        process.join(300)
-        return process.exitcode
+    def finish(self, out: Path, *flags: str) -> None:
+        running = self.start(out, *flags)
+        assert running.wait() == 0, running.err
 
-    def said(self) -> str:
-        return self._log.read_text(encoding="utf-8")
 
-    def phase(self, out: Path) -> str:
-        """What a command is doing, from what it has said and written."""
-        said, metrics = self.said() if self._log.exists() else "", out / "metrics.csv"
-        if "names from trial" in said:
-            return "report"
-        if "lanes on" not in said:
-            return "start"
-        return "training" if metrics.exists() and metrics.read_text().count("\n") > 1 else "compiling"
+def phase(running: Running, out: Path) -> str:
+    """What a command is doing, from what it has said and written."""
+    said, metrics = running.out, out / "metrics.csv"
+    if "names from trial" in said:
+        return "report"
+    if "lanes on" not in said:
+        return "start"
+    return "training" if metrics.exists() and metrics.read_text().count("\n") > 1 else "compiling"
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-    """`faults.c`, compiled, where that can be."""
-    compiler = shutil.which("cc") if os.uname().sysname == "Linux" else None
-    if compiler is None:
-        return None
-    built = tmp_path_factory.mktemp("library") / "faults.so"
-    source = str(Path(__file__).with_name("faults.c"))
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(built), source, "-ldl"], check=True)
-    return built
-
-
-@pytest.fixture(scope="module")
-def commands(library: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+def sweeps(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Sweeps:
     """With the session's cache, which holds the program of all their runs."""
     tmp = tmp_path_factory.mktemp("faults")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_NUM_CPU_DEVICES", "2")
-        if library is not None:
-            patch.setenv("LD_PRELOAD", str(library))  # of the server that children are forked from
-        found = Commands(tmp)
-        assert found.finish(tmp / "warm") == 0, found.said()  # starts the server, fills the cache
-        yield found
+    found = Sweeps(commands, tmp)
+    found.finish(tmp / "warm")  # fills the cache
+    return found
 
 
 @pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 3, 200), (signal.SIGTERM, 3, 100)])
 def test_ended_by_a_signal_at_any_moment(
-    number: signal.Signals, short: int, most: int, commands: Commands, long: bool, tmp_path: Path
+    number: signal.Signals, short: int, most: int, sweeps: Sweeps, long: bool, tmp_path: Path
 ) -> None:
     """Runs that get a signal at a random moment, again and again, until one comes through: its bytes are the reference's."""
     chance = random.Random(0)
     takes: dict[str, float] = {}  # s
     for flags in ((), ("--no-cache",)) if long else ((),):
         began = time.monotonic()
-        assert commands.finish(tmp_path / f"reference{len(takes)}", *flags) == 0, commands.said()
+        sweeps.finish(tmp_path / f"reference{len(takes)}", *flags)
         takes[" ".join(flags)] = time.monotonic() - began
     reference = bytes_of(tmp_path / "reference0")
     phases: collections.Counter[str] = collections.Counter()
     finished, slowest, out = 0, 0.0, tmp_path / "run"
     while sum(phases.values()) < (most if long else short):
         flags = chance.choice(list(takes))  # the long form compiles every other time
-        process = commands.start(out, *flags.split())
-        process.join(chance.uniform(0.02, takes[flags]))
-        if process.is_alive():
-            phase, sent = commands.phase(out), time.monotonic()
-            os.kill(process.pid, number)
-            process.join(60)
+        running = sweeps.start(out, *flags.split())
+        if running.wait(chance.uniform(0.02, takes[flags])) is None:
+            doing, sent = phase(running, out), time.monotonic()
+            running.send(number)
+            code = running.wait(60)
             slowest = max(slowest, time.monotonic() - sent)
-            if process.exitcode == 0:  # it came through in that very moment
+            if code == 0:  # it came through in that very moment
                 continue
             expected = (-number,) if number == signal.SIGKILL else (128 + number, -number)  # -: before Python has its handler
-            assert process.exitcode in expected, commands.said()
-            phases[phase] += 1
+            assert code in expected, running.err
+            phases[doing] += 1
         else:
-            assert process.exitcode == 0, commands.said()
+            assert running.wait() == 0, running.err
             assert same(bytes_of(out), reference)
             finished += 1
             shutil.rmtree(out)
-    assert commands.finish(out) == 0, commands.said()
+    sweeps.finish(out)
     assert same(bytes_of(out), reference)
     finished += 1
     assert number == signal.SIGKILL or slowest < EXIT_WITHIN
@@ -208,20 +181,20 @@ def test_a_disk_that_fails_at_a_write(code: int, library: Path | None, corpus: C
     """Every call that writes below the run's folder fails once, in the C library: it is refused, and the run goes on."""
     if library is None:
         pytest.skip("needs Linux and a C compiler")
-    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, str(code), "0" if long else "4"]
+    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, str(code), "0" if long else "3"]
     child = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": str(library)}, cwd=ROOT)
     assert child.returncode == 0, child.stderr
     print(f"\n{errno.errorcode[code]}: {child.stdout.strip()}")
 
 
-def test_a_full_disk_is_one_line(commands: Commands, library: Path | None, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line(sweeps: Sweeps, library: Path | None, tmp_path: Path) -> None:
     """The checkpoint's library says much when a write of its fails; the command says one line."""
     if library is None:
         pytest.skip("needs Linux and a C compiler")
     out = tmp_path / "run"
-    assert commands.finish(out, fault=(str(out), 60, errno.ENOSPC)) == 2
-    *_, last = said = commands.said().splitlines()
-    assert last.startswith(f"error: cannot write '{out}/checkpoints")
-    assert "No space left on device" in last
-    assert "--resume" in last
-    assert not any("Traceback" in line or "ERROR" in line for line in said)
+    running = sweeps.start(out, fault=(str(out), 60, errno.ENOSPC))
+    assert running.wait() == 2, running.err
+    (said,) = running.err.splitlines()
+    assert said.startswith(f"error: cannot write '{out}/checkpoints")
+    assert "No space left on device" in said
+    assert "--resume" in said

@@ -172,6 +172,8 @@ def test_the_cache_remembers_what_was_measured_and_survives_damage(tmp_path: Pat
 EIGHT = """
 import sys
 import jaxgen, jax
+from jaxgen import plan
+plan.CPU_OPTIONS = plan.RARE  # most of the time is compiling
 assert jax.local_device_count() == 8
 base = jaxgen.override(jaxgen.Config(), eval(sys.argv[2]))
 sweep = jaxgen.seeds(jaxgen.grid(base, {"optimizer.name": ["sgd", "adam"]}), 8)

@@ -19,8 +19,8 @@ SEEDS = 6
 
 
 def sweep(base: Config) -> Sweep:
-    """Depths 2, 6 and 20, as they are, with residual connections, with BatchNorm, and with clipped gradients."""
+    """Depths 1, 6 and 20, as they are, with residual connections, with BatchNorm, and with clipped gradients."""
     kinds = [("none", False, 0.0), ("none", False, 1.0), ("none", True, 0.0), ("batchnorm", False, 0.0)]
     normalization, residual, clip = zip(*kinds, strict=True)
     axes = {"model.normalization": normalization, "model.residual": residual, "optimizer.clip_norm": clip}
-    return zipped(grid(base, {"model.depth": [2, 6, 20]}), axes)
+    return zipped(grid(base, {"model.depth": [1, 6, 20]}), axes)
