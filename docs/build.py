@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.ablations import ABLATIONS
@@ -29,6 +29,13 @@ settings. Losses are mean cross-entropy in nats a character. This page and its p
 """
 
 
+def command(flags: Sequence[str]) -> str:
+    """The command with which a run was started, without where it was to lie and whether it went on."""
+    where = {place for i, flag in enumerate(flags) if flag == "--out" for place in (i, i + 1)}
+    kept = [flag for i, flag in enumerate(flags) if i not in where and flag not in ("--resume", "--overwrite")]
+    return f"python -m experiments.sweep {shlex.join(kept)}"
+
+
 def section(name: str, folders: Mapping[str, Path]) -> str:
     """One ablation: its question, and by corpus the command and what it answered."""
     found = {title: folder / name for title, folder in folders.items() if (folder / name / "config.json").exists()}
@@ -37,8 +44,9 @@ def section(name: str, folders: Mapping[str, Path]) -> str:
     parts = [f"## {name}\n\n{ABLATIONS[name].QUESTION.text}\n"]
     for title, run in found.items():
         facts, sentences = read_config(run), answer(load_results(run), run_corpus(run)).sentences
-        command = f"python -m experiments.sweep {shlex.join(facts['flags'])}"
-        parts.append(f"**{title}**\n\n```bash\n{command}\n```\n\n" + "\n".join(f"- {line}" for line in sentences) + "\n")
+        parts.append(
+            f"**{title}**\n\n```bash\n{command(facts['flags'])}\n```\n\n" + "\n".join(f"- {line}" for line in sentences) + "\n"
+        )
     plots = next(iter(found.values())) / "plots"
     picture = next((plots / kind for kind in PICTURES if (plots / kind).exists()), None)
     if picture is not None:

@@ -25,7 +25,7 @@ from jaxgen.programs import programs
 from jaxgen.runs import load_results
 
 jax.config.update("jax_num_cpu_devices", 2)
-# What the tests compute beside the package compiles fast and runs slowly; the package's programs say for themselves.
+# What the tests compute beside the package compiles fast so, and runs slowly; the package's programs say for themselves.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 
 ROOT = Path(__file__).parent.parent

@@ -18,6 +18,8 @@ from jaxgen.ensemble import mixed, mixtures, surprise
 from jaxgen.results import Diagnostic, Results
 from jaxgen.sweep import Question
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 def asked(found: Results, verdict: str, **rows: list[Any]) -> Results:
     """Results of another question, with other values in their rows."""

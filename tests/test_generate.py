@@ -17,6 +17,8 @@ from jaxgen.generate import choose, labels, novelty
 from jaxgen.objective import next_character
 from jaxgen.results import Results, Trained
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.fixture(scope="module")
 def results(small: Config, corpus: Corpus) -> Results:

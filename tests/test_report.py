@@ -29,6 +29,8 @@ from jaxgen.report.terminal import Watch, leaderboard
 from jaxgen.results import Results
 from jaxgen.verdict import Verdict
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_watch_shows_the_standing_and_its_end(terminal: bool, small: Config, corpus: Corpus) -> None:

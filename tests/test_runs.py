@@ -20,6 +20,8 @@ from jaxgen.engine import SegmentDone
 from jaxgen.runs import Interrupted
 from jaxgen.sweep import Sweep
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.fixture(scope="module")
 def sweep(small: Config) -> Sweep:

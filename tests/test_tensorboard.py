@@ -28,6 +28,8 @@ from jaxgen.report.tensorboard import TensorBoard, column
 from jaxgen.results import Curve, Results, Row
 from jaxgen.runs import Notice, load_results
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 Points = dict[tuple[int, int], tuple[float, ...]]
 
 

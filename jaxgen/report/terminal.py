@@ -18,7 +18,7 @@ from rich.text import Text
 
 from jaxgen.engine import Ended, Evaluated, Event, SegmentDone
 from jaxgen.plan import Planned
-from jaxgen.results import Arm, Curve, Results
+from jaxgen.results import Arm, Curve, Results, label
 from jaxgen.runs import Notice
 
 ROWS = 20  # of the leaderboard while it runs, at most
@@ -86,11 +86,7 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
 def setting(results: Results, trial: int) -> str:
     """A trial by its number and its values of the varied keys: names as they are, numbers with what they are."""
     values = results.values(trial) | ({"seed": results.seed(trial)} if "seed" in results.sweep.keys else {})
-    words = (
-        value if isinstance(value, str) else f"{key.rpartition('.')[2].replace('_', ' ')} {cell(value)}"
-        for key, value in values.items()
-    )
-    return visible(": ".join(filter(None, [f"trial {trial}", ", ".join(words)])))
+    return visible(f"trial {trial}: {label(values)}" if values else f"trial {trial}")
 
 
 def duration(seconds: float) -> str:
