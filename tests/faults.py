@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import errno
 import importlib
 import json
 import os
@@ -36,10 +37,11 @@ def command(name: str, args: Sequence[str], out: str, err: str, folder: str = ""
     cli.main(module.command)
 
 
-def disk(tmp: Path, names: Path, code: int, few: int) -> None:
+def disk(tmp: Path, names: Path, few: int, codes: Sequence[int]) -> None:
     """A run and its report, of which each write in turn fails (`few`: as many by chance; 0: all); then it goes on.
 
-    Prints counts as JSON, and raises where a run does not go on to the bytes of one in which nothing failed.
+    Prints counts as JSON, a line for each error code, and raises where a run does not go on to the bytes of one in which
+    nothing failed.
     """
     import jax
 
@@ -64,25 +66,26 @@ def disk(tmp: Path, names: Path, code: int, few: int) -> None:
     arm(str(out))
     go(out)
     total = int(ctypes.CDLL(None).fault_count())
-    places = range(1, total + 1)
-    counts: collections.Counter[str] = collections.Counter(writes=total)
-    for place in sorted(random.Random(code).sample(places, few)) if few else places:
-        shutil.rmtree(out)
-        arm(str(out), place, code)
-        try:
+    for code in codes:
+        counts: collections.Counter[str] = collections.Counter(writes=total)
+        places = range(1, total + 1)
+        for place in sorted(random.Random(code).sample(places, few)) if few else places:
+            shutil.rmtree(out)
+            arm(str(out), place, code)
+            try:
+                go(out)
+                counts["done without"] += 1  # such as removing what is not needed any more
+            except jaxgen.UserError as error:
+                if "cannot write" not in str(error):
+                    raise
+                counts["refused"] += 1
+            arm("")
             go(out)
-            counts["done without"] += 1  # such as removing what is not needed any more
-        except jaxgen.UserError as error:
-            if "cannot write" not in str(error):
-                raise
-            counts["refused"] += 1
-        arm("")
-        go(out)
-        if not same(bytes_of(out), reference):
-            raise AssertionError(f"write {place} of {total} failed, and the run went on to other bytes")
-        counts["went on to the same bytes"] += 1
-    print(json.dumps(counts))
+            if not same(bytes_of(out), reference):
+                raise AssertionError(f"write {place} of {total} failed, and the run went on to other bytes")
+            counts["went on to the same bytes"] += 1
+        print(errno.errorcode[code], json.dumps(counts))
 
 
 if __name__ == "__main__":
-    disk(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    disk(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), [int(code) for code in sys.argv[4:]])

@@ -176,15 +176,15 @@ def test_damage_is_noticed(small: Config, corpus: Corpus, long: bool, tmp_path: 
     print(f"\ndamage: {dict(counts)}, 0 silently wrong")
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
-def test_a_disk_that_fails_at_a_write(code: int, library: Path | None, corpus: Corpus, long: bool, tmp_path: Path) -> None:
+def test_a_disk_that_fails_at_a_write(library: Path | None, corpus: Corpus, long: bool, tmp_path: Path) -> None:
     """Every call that writes below the run's folder fails once, in the C library: it is refused, and the run goes on."""
     if library is None:
         pytest.skip("needs Linux and a C compiler")
-    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, str(code), "0" if long else "3"]
+    codes = [str(code) for code in (errno.ENOSPC, errno.EIO)]
+    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, "0" if long else "3", *codes]
     child = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": str(library)}, cwd=ROOT)
     assert child.returncode == 0, child.stderr
-    print(f"\n{errno.errorcode[code]}: {child.stdout.strip()}")
+    print(f"\n{child.stdout.strip()}")
 
 
 def test_a_full_disk_is_one_line(sweeps: Sweeps, library: Path | None, tmp_path: Path) -> None:

@@ -16,4 +16,4 @@ SEEDS = 6
 
 def sweep(base: Config) -> Sweep:
     """Five strengths, each at two learning rates."""
-    return grid(base, {"regularizer.activity": [0.0, 1e-3, 1e-2, 0.1, 1.0], "optimizer.learning_rate": [1e-3, 3e-3]})
+    return grid(base, {"regularizer.activity": [0.0, 1e-3, 1e-2, 0.1, 1.0], "optimizer.learning_rate": [3e-3, 1e-2]})

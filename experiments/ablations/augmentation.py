@@ -18,4 +18,4 @@ SEEDS = 6
 
 def sweep(base: Config) -> Sweep:
     """Five probabilities, each at two learning rates."""
-    return grid(base, {"regularizer.augmentation": [0.0, 0.02, 0.05, 0.1, 0.2], "optimizer.learning_rate": [1e-3, 3e-3]})
+    return grid(base, {"regularizer.augmentation": [0.0, 0.02, 0.05, 0.1, 0.2], "optimizer.learning_rate": [3e-3, 1e-2]})

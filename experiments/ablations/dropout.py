@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from experiments.ablations.settings import LEARNT_BY_HEART
 from jaxgen.config import Config
-from jaxgen.sweep import Question, Sweep, zipped
+from jaxgen.sweep import Question, Sweep, grid, zipped
 
 QUESTION = Question(
     "dropout",
@@ -19,7 +19,8 @@ SEEDS = 6
 
 
 def sweep(base: Config) -> Sweep:
-    """None; two rates in all hidden layers; falling and rising from the first to the last; two rates in the embeddings."""
+    """None; two rates in all hidden layers; falling and rising from the first to the last; two rates in the embeddings; each
+    at two learning rates."""
     arms = [
         (0.0, 0.0, 0.0),
         (0.1, 0.1, 0.0),
@@ -31,4 +32,4 @@ def sweep(base: Config) -> Sweep:
     ]
     first, last, embeddings = zip(*arms, strict=True)
     axes = {"regularizer.dropout": first, "regularizer.dropout_last": last, "regularizer.dropout_input": embeddings}
-    return zipped(base, axes)
+    return grid(zipped(base, axes), {"optimizer.learning_rate": [3e-3, 1e-2]})

@@ -15,7 +15,7 @@ QUESTION = Question(
     arms=("train.patience",),
     verdict="early_stopping",
 )
-SETTINGS = LEARNT_BY_HEART | {"train.eval_every": 250, "optimizer.schedule": "constant", "train.steps": 10000}
+SETTINGS = LEARNT_BY_HEART | {"train.eval_every": 250, "optimizer.schedule": "constant", "train.steps": 8000}
 SEEDS = 8
 
 

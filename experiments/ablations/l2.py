@@ -16,4 +16,4 @@ SEEDS = 6
 
 def sweep(base: Config) -> Sweep:
     """Six strengths, each at two learning rates."""
-    return grid(base, {"regularizer.l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2], "optimizer.learning_rate": [1e-3, 3e-3]})
+    return grid(base, {"regularizer.l2": [0.0, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2], "optimizer.learning_rate": [3e-3, 1e-2]})

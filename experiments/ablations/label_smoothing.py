@@ -16,4 +16,4 @@ SEEDS = 6
 
 def sweep(base: Config) -> Sweep:
     """Five shares, each at two learning rates."""
-    return grid(base, {"regularizer.label_smoothing": [0.0, 0.01, 0.03, 0.1, 0.2], "optimizer.learning_rate": [1e-3, 3e-3]})
+    return grid(base, {"regularizer.label_smoothing": [0.0, 0.01, 0.03, 0.1, 0.2], "optimizer.learning_rate": [3e-3, 1e-2]})

@@ -16,4 +16,4 @@ SEEDS = 6
 
 def sweep(base: Config) -> Sweep:
     """Five standard deviations (those of the embeddings begin at 1), each at two learning rates."""
-    return grid(base, {"regularizer.noise": [0.0, 0.1, 0.2, 0.4, 0.8], "optimizer.learning_rate": [1e-3, 3e-3]})
+    return grid(base, {"regularizer.noise": [0.0, 0.1, 0.2, 0.4, 0.8], "optimizer.learning_rate": [3e-3, 1e-2]})

@@ -17,7 +17,7 @@ SEEDS = 6
 def sweep(base: Config) -> Sweep:
     """AdamW's decay and Adam's L2, each at five strengths and two learning rates."""
     decays = [("adamw", 0.0, decay) for decay in (0.0, 0.01, 0.1, 0.3, 1.0)]
-    penalties = [("adam", l2, 0.0) for l2 in (0.0, 1e-5, 1e-4, 1e-3, 1e-2)]
+    penalties = [("adam", l2, 0.0) for l2 in (0.0, 1e-4, 1e-3, 3e-3, 1e-2)]
     names, l2, decay = zip(*decays, *penalties, strict=True)
     arms = zipped(base, {"optimizer.name": names, "regularizer.l2": l2, "optimizer.weight_decay": decay})
-    return grid(arms, {"optimizer.learning_rate": [1e-3, 3e-3]})
+    return grid(arms, {"optimizer.learning_rate": [3e-3, 1e-2]})
