@@ -49,8 +49,8 @@ class DataConfig:
     column: str | None = None
     """The column of a CSV file that holds the names."""
     split: str = "rows"
-    """rows: shuffle and cut 80/10/10; names: the same over different names, so that none is in two parts; order: cut the names
-    as they stand in the file, so that what comes late is what is validated."""
+    """rows: shuffle and cut 80/10/10; names: the same over the different names, each once, so that none is in two parts; order:
+    cut the names as they stand in the file, so that what comes late is what is validated."""
     split_seed: int = 42
     """Shuffles the names before they are cut; the same for every trial of a sweep unless varied."""
     dev: int = 0

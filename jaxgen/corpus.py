@@ -138,8 +138,8 @@ def _column(text: str, column: str | None, path: str) -> list[str]:
 def cut(corpus: Corpus, split: str, seed: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The names for training, validation and test: shuffled by `random.Random(seed)` and cut 80/10/10.
 
-    `rows` cuts the names as they come; `names` cuts the different names, and every row goes where its name went; `order` cuts
-    the names before they are shuffled, each part for itself.
+    `rows` cuts the names as they come; `names` cuts the different names, each of which counts once, so that none is in two
+    parts; `order` cuts the names before they are shuffled, each part for itself.
 
     Raises:
       UserError: if a part would be empty.
@@ -156,13 +156,7 @@ def cut(corpus: Corpus, split: str, seed: int) -> tuple[tuple[str, ...], tuple[s
     if split == "order":
         for part in parts:
             source.shuffle(part)
-    if split != "names":
-        train, validation, test = map(tuple, parts)
-    else:
-        copies: dict[str, int] = {}
-        for name in corpus.names:
-            copies[name] = copies.get(name, 0) + 1
-        train, validation, test = (tuple(name for name in part for _ in range(copies[name])) for part in parts)
+    train, validation, test = map(tuple, parts)
     return train, validation, test
 
 

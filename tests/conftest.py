@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import settings
 from processes import Commands, built
 
 from jaxgen import plan
@@ -46,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """A cache of compiled programs for this session, its workers and the commands that they start: nothing that an earlier
     session left, and none of the user's. Most of the suite's time would be compiling the same few programs."""
+    settings.register_profile("shared", deadline=None)  # speed is asserted nowhere
+    settings.load_profile("shared")
     if not hasattr(config, "workerinput"):
         home = tempfile.mkdtemp(prefix="jaxgen-tests-")
         os.environ["XDG_CACHE_HOME"] = home

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-# A quarter of the training names, 1,033, and 6 characters of context: in 3,000 steps the course's network sees each window 13 times
-# and learns them by heart, so that what is done against that can show.
+# A quarter of the training names, 1,033, and 6 characters of context: in 3,000 steps the course's network sees each window
+# 13 times and learns them by heart, so that what is done against that can show.
 LEARNT_BY_HEART: dict[str, Any] = {
     "data.path": "data/first_names.txt",
     "data.dev": 75,
