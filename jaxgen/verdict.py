@@ -209,4 +209,4 @@ def _gaps(entries: Sequence[Entry], missing: int, trials: int) -> list[str]:
 
 def _list(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    return ("; " if any("," in name for name in names) else ", ").join(names[:NAMED]) + more

@@ -460,6 +460,17 @@ def test_arms_that_read_alike_are_told_apart() -> None:
     assert found.comparisons[0].better == "data.path 'a, b', data.column 'c'"
 
 
+def test_arms_of_several_keys_are_told_apart_in_a_list() -> None:
+    """The first two cannot be told from each other, and both beat the others."""
+    noise = [0.0, 0.01, -0.01, 0.02, -0.02, 0.0]
+    losses = {
+        (l2, depth): [2.0 + far + n for n in noise[start:] + noise[:start]]
+        for l2, depth, far, start in ((0.0, 1, 0.0, 0), (0.0, 2, 0.0, 1), (0.1, 1, 1.0, 2), (0.1, 2, 1.0, 3))
+    }
+    found = answer(results(losses, ("regularizer.l2", "model.depth"), ()))
+    assert found.sentences[1].startswith("l2 0, depth 1 does beat l2 0.1, depth 1; l2 0.1, depth 2 (by 1 nats")
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
