@@ -48,6 +48,8 @@ class Comparison:
         lead = f"{self.better} leads {self.worse} by {difference} nats"
         if self.difference == 0:
             lead = f"{self.better} and {self.worse} come to the same loss"
+        if self.seeds > 1 and self.low == self.high == 0:
+            return f"not resolved: {lead} at each of {self.seeds} seeds"
         if self.seeds == 1:
             return f"not resolved: {lead}, but one seed cannot tell"
         # The interval is of this comparison alone; where it excludes zero, the number of comparisons is what speaks against.
