@@ -1,6 +1,9 @@
 """Does it help to keep activations small?
 
-python -m experiments.sweep activity
+    python -m experiments.sweep activity
+
+60 trials in one program, 1 min 12 s on 2 cores of a shared machine. Not resolved: 0.1 has the lowest loss, 2.222, and none at
+all comes to 2.237; it does beat 1, which is too much, by 0.065.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """What should AdaGrad's sum of squared gradients start at?
 
-python -m experiments.sweep adagrad
+    python -m experiments.sweep adagrad
+
+72 trials in one program, 54 s on 2 cores of a shared machine. Not resolved between 0.1 and 1 (2.364, 2.365); 0.1 does beat a
+start at 0 (2.386).
 """
 
 from __future__ import annotations

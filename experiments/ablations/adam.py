@@ -1,6 +1,9 @@
 """Which of Adam's coefficients matter, and does it need its bias correction?
 
-python -m experiments.sweep adam
+    python -m experiments.sweep adam
+
+108 trials in one program, 1 min 14 s on 2 cores of a shared machine. Not resolved: Adam's own coefficients come to 2.368, no
+momentum to 2.366, and every other choice to 2.377 or less. Without bias correction a third of the learning rate is best.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """How large a batch, at the same number of windows seen?
 
-python -m experiments.sweep batch_size
+    python -m experiments.sweep batch_size
+
+54 trials in 3 programs, 1 min 23 s on 2 cores of a shared machine. Not resolved between 32 and 128 (both 2.368); 128 does
+beat 8 by 0.073, whose BatchNorm has 8 windows to take a mean of.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """How many characters should the network see?
 
-python -m experiments.sweep context
+    python -m experiments.sweep context
+
+72 trials in 6 programs, 2 min 28 s on 2 cores of a shared machine. Not resolved between 6 and 8 characters (2.342, 2.346); 6
+does beat 4 (2.353), 3 (2.368), 2 (2.400) and 1 (2.578).
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """How patient should early stopping be, and what does it cost?
 
-python -m experiments.sweep early_stopping
+    python -m experiments.sweep early_stopping
+
+32 trials in one program, 58 s on 2 cores of a shared machine. Patience 4 comes to the whole budget's loss in 31% of its
+steps; 2 and 1 take 24% and 20% and lose 0.002 and 0.004 nats, which is not resolved.
 """
 
 from __future__ import annotations

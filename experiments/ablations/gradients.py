@@ -1,6 +1,11 @@
 """Where do gradients vanish or explode: over depth, with and without BatchNorm, residual connections, clipping?
 
-python -m experiments.sweep gradients
+    python -m experiments.sweep gradients
+
+72 trials in 9 programs, 3 min 1 s on 2 cores of a shared machine. Sigmoids without help: at 6 layers gradients have vanished
+before the first step, and at 20 the first layer's is 3.5e-10 times the last one's. With BatchNorm or residual connections
+they reach it, and 20 layers learn (2.728, 2.623, and 2.951 with neither); clipping, against gradients that explode, changes
+nothing here.
 """
 
 from __future__ import annotations
@@ -14,7 +19,14 @@ QUESTION = Question(
     arms=("model.depth", "model.normalization", "model.residual", "optimizer.clip_norm"),
     verdict="gradients",
 )
-SETTINGS = {"train.diagnostics": True, "train.steps": 400, "train.eval_every": 50, "model.hidden": 50}
+# Sigmoids, whose slope is a quarter at most, are what gradients vanished in first.
+SETTINGS = {
+    "train.diagnostics": True,
+    "model.activation": "sigmoid",
+    "train.steps": 400,
+    "train.eval_every": 50,
+    "model.hidden": 50,
+}
 SEEDS = 6
 
 

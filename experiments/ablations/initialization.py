@@ -1,6 +1,10 @@
 """Which initialization, where nothing normalizes?
 
-python -m experiments.sweep initialization
+    python -m experiments.sweep initialization
+
+84 trials in 4 programs, 1 min 23 s on 2 cores of a shared machine. He's beats every other by 0.028 nats or more (95% CI 0.022
+to 0.033): N(0, 0.01) comes to 2.372, Xavier's to 2.379, N(0, 1) to 2.632, and zeros learn how frequent each character is and
+no more (2.946).
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """How large a learning rate, and which schedule?
 
-python -m experiments.sweep learning_rate
+    python -m experiments.sweep learning_rate
+
+144 trials in one program, 1 min 41 s on 2 cores of a shared machine. Not resolved between inverse time (2.361) and cosine
+with a warm-up; inverse time does beat a constant rate (2.368) and steps (2.421), each at its own best rate.
 """
 
 from __future__ import annotations

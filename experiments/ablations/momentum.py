@@ -1,6 +1,9 @@
 """How much momentum, and is Nesterov's better?
 
-python -m experiments.sweep momentum
+    python -m experiments.sweep momentum
+
+126 trials in one program, 1 min 33 s on 2 cores of a shared machine. Not resolved: 0.9 and 0.5, Polyak's and Nesterov's, and
+none at all come to 2.366 to 2.369, each at its own best rate, and 0.99 to 2.382 and 2.385.
 """
 
 from __future__ import annotations

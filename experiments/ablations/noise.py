@@ -1,6 +1,9 @@
 """Does noise on the embeddings help?
 
-python -m experiments.sweep noise
+    python -m experiments.sweep noise
+
+60 trials in one program, 1 min 24 s on 2 cores of a shared machine. Not resolved between standard deviations of 0.4 (2.200)
+and 0.2 (2.209); 0.4 does beat 0.1, 0.8 and none at all (2.237).
 """
 
 from __future__ import annotations

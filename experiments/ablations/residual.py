@@ -1,6 +1,9 @@
 """Do residual connections help, and from what depth on?
 
-python -m experiments.sweep residual
+    python -m experiments.sweep residual
+
+72 trials in 6 programs, 2 min 3 s on 2 cores of a shared machine. Not resolved at depths 3 and 6 (with and without: 2.409 and
+2.411; 2.400 and 2.416); at depth 12 it is 2.428 and 2.488.
 """
 
 from __future__ import annotations

