@@ -367,3 +367,11 @@ def lab(colour: str, sight: Any) -> np.ndarray:
 def test_colours_are_told_apart(palette: tuple[str, ...], paper: str, sight: str) -> None:
     for a, b in itertools.combinations((*palette, paper), 2):
         assert np.linalg.norm(lab(a, SIGHT[sight]) - lab(b, SIGHT[sight])) > 14
+
+
+@pytest.mark.parametrize(("count", "most"), [(3, 6), (6, 6), (7, 6), (12, 6), (100, 2)])
+def test_of_many_the_first_the_last_and_some_between_are_shown(count: int, most: int) -> None:
+    found = insides.spread(range(count), most)
+    assert found == sorted(set(found))
+    assert len(found) == min(count, most)
+    assert (found[0], found[-1]) == (0, count - 1)

@@ -17,6 +17,7 @@ from jaxgen.verdict import Comparison, Verdict
 
 MOST = 15  # differences in one picture
 FEW = 6  # settings whose spreads are bars and not a band
+NARROW = 42  # characters that fit below axes beside long names
 
 
 def behind(verdict: Verdict) -> tuple[str, list[Comparison]]:
@@ -52,7 +53,7 @@ def differences(verdict: Verdict) -> Figure | None:
     axes.set_yticks(range(len(shown)), names)
     air = 0.04 * (right - left)
     ends = {"xlim": (left - air, right + air), "ylim": (len(shown) - 0.5, -0.5)}
-    axes.set(xlabel=f"nats a character behind\n{short(winner)}", **ends)
+    axes.set(xlabel=f"nats a character behind\n{short(winner, NARROW)}", **ends)
     axes.grid(axis="y", visible=False)
     kinds = {"resolved": "C0" if any(one.resolved for one in shown) else ""}
     kinds["could be chance"] = "C1" if not all(one.resolved for one in shown) else ""

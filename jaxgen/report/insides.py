@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ from jaxgen.report.style import BEST, below, contenders, line, logarithmic, subp
 from jaxgen.report.text import drawable, plain, short
 from jaxgen.results import Diagnostic, Results, Trained
 
+T = TypeVar("T")
 PROFILES = 6  # arms whose layers one picture can tell apart
 NAMES = 12  # layers with a name
 LABELS = 300  # characters with a label; the others are dots
@@ -32,7 +33,7 @@ def layers(results: Results) -> Figure | None:
     """
     taken = {one.trial for one in results.diagnostics}
     arms = [(name, {row.trial for row in arm.sound or arm.rows}) for name, arm in contenders(results)]
-    arms = [(name, trials) for name, trials in arms if taken & trials][:PROFILES]
+    arms = spread([(name, trials) for name, trials in arms if taken & trials], PROFILES)
     if not arms:
         return None
     names = layer_names(results.diagnostics, set[int]().union(*(trials for _, trials in arms)))
@@ -58,6 +59,13 @@ def layers(results: Results) -> Figure | None:
         axes.set_xticks(range(0, len(names), every), texts, rotation=60, ha="right", rotation_mode="anchor")
     below(figure, grid[0, 0])
     return figure
+
+
+def spread(ordered: Sequence[T], most: int) -> list[T]:
+    """At most so many of some things, the first and the last among them and the others evenly between."""
+    if len(ordered) <= most:
+        return list(ordered)
+    return [ordered[round(place * (len(ordered) - 1) / (most - 1))] for place in range(most)]
 
 
 def layer_names(diagnostics: Sequence[Diagnostic], trials: set[int]) -> list[str]:

@@ -79,7 +79,8 @@ PICTURES: Mapping[str, Picture] = {
     ),
     "layers": Picture(
         "Layer by layer",
-        "Mean over seeds when first and when last evaluated, of what is compared (the best six, each at its best setting).",
+        "Mean over seeds when first and when last evaluated, of what is compared, each at its best setting; of more than six "
+        "the best, the worst and four between.",
         lambda found: insides.layers(found.results),
     ),
     "embeddings": Picture(

@@ -12,7 +12,7 @@ from matplotlib.font_manager import findfont, get_font
 from jaxgen.results import Scalar, label
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that pictures are alike everywhere
-SHORT = 42  # characters of a label
+SHORT = 56  # characters of a label
 
 
 @functools.lru_cache(maxsize=100_000)
