@@ -172,7 +172,9 @@ def test_the_cache_remembers_what_was_measured_and_survives_damage(tmp_path: Pat
 EIGHT = """
 import sys
 import jaxgen, jax
+from jaxgen import plan
 assert jax.local_device_count() == 8
+plan.CPU_OPTIONS = plan.RARE  # as `compiled_quickly` has it
 base = jaxgen.override(jaxgen.Config(), eval(sys.argv[2]))
 sweep = jaxgen.seeds(jaxgen.grid(base, {"optimizer.name": ["sgd", "adam"]}), 8)
 for devices in (1, 2, 8):
