@@ -68,6 +68,13 @@ def test_a_flag_wins_over_an_ablations_setting() -> None:
     assert sweep.base.optimizer.schedule == "cosine"
 
 
+@pytest.mark.parametrize(("split", "splits"), [("rows", "rows order"), ("names", "names order"), ("order", "order")])
+def test_overfitting_compares_the_order_with_the_split_that_is_asked_for(split: str, splits: str) -> None:
+    config = override(Config(), {"data.split": split})
+    _, sweep = sweep_of(Flags(ablation="overfitting", config=config), {"data.split"})
+    assert list(dict.fromkeys(c.data.split for c in sweep)) == splits.split()
+
+
 @pytest.mark.parametrize("args", [["optimizers", "--optimizer.name", "adam"], ["l2", "--regularizer.l2=0.0"]])
 def test_a_flag_that_the_sweep_varies_is_refused_even_at_its_default(args: list[str]) -> None:
     with pytest.raises(jaxgen.UserError, match="drop the flag"):
