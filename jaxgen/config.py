@@ -20,7 +20,7 @@ class UserError(ValueError):
     """A mistake of the user's: the message says what was given, what was expected and what to do."""
 
 
-FAMILIES = ("mlp",)
+FAMILIES = ("bigram", "mlp", "bow", "rnn", "gru", "lstm", "wavenet", "dilated", "transformer")
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "sigmoid", "gelu")
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 INITIALIZATIONS = ("zero", "normal", "xavier", "he")
@@ -62,19 +62,22 @@ class DataConfig:
 @dataclass(frozen=True)
 class ModelConfig:
     family: str = "mlp"
-    """The model's family: mlp."""
+    """The model's family: mlp (Bengio et al. 2003), bigram, bow (bag of words), rnn, gru, lstm, wavenet (the hierarchical one of
+    DL-101 and makemore; its context is a power of two), dilated (van den Oord et al. 2016) or transformer."""
     context: int = 3
     """Characters that the model sees (T)."""
     embedding: int = 10
-    """Width of a character's embedding (E)."""
+    """Width of a character's embedding (E); a transformer's is hidden."""
     hidden: int = 100
-    """Width of a hidden layer (H)."""
+    """Width of a hidden layer, a recurrent state, a channel or a transformer (H)."""
     depth: int = 5
-    """Hidden layers."""
+    """Hidden layers (mlp) or blocks (dilated, transformer); the other families have as many as they need."""
+    heads: int = 4
+    """Attention heads (transformer), into which hidden is divided."""
     activation: str = "tanh"
     """tanh, relu, leaky_relu, sigmoid or gelu."""
     normalization: str = "batchnorm"
-    """batchnorm, layernorm or none, after every linear layer; with none the layers have biases."""
+    """batchnorm, layernorm or none, after every linear layer (mlp, wavenet); with none the layers have biases."""
     init: str = "he"
     """Initialization of the linear layers: zero, normal, xavier or he."""
     init_scale: float = 1.0
@@ -188,6 +191,7 @@ BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
     "model.embedding": (1, 65536, True, True),
     "model.hidden": (1, 65536, True, True),
     "model.depth": (0, 1000, True, True),
+    "model.heads": (1, 1024, True, True),
     "model.init_scale": (0.0, 3e38, True, True),
     "model.batch_momentum": _UNIT,
     "optimizer.learning_rate": (0.0, 3e38, True, True),
@@ -325,6 +329,11 @@ def validate(config: Config) -> Config:
             if not inside or math.isnan(value):
                 left, right = "[" if with_low else "(", "]" if with_high else ")"
                 raise UserError(f"{key} is {value!r}, expected a value in {left}{low:g}, {high:g}{right}")
+    model = config.model
+    if model.family == "wavenet" and (model.context < 2 or model.context & (model.context - 1)):
+        raise UserError(f"model.context is {model.context}, expected a power of two, 2 or more, which wavenet can halve")
+    if model.family == "transformer" and model.hidden % model.heads:
+        raise UserError(f"model.hidden is {model.hidden}, expected a multiple of model.heads ({model.heads})")
     resolve(config)
     return config
 

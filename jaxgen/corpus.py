@@ -184,6 +184,29 @@ def windows(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Win
     return Windows(ids, stream[first + context])
 
 
+def sequences(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Windows:
+    """Windows of the names such that each character, and the boundary that ends a name, is the target at one place of one window.
+
+    A name that a window holds has one. Of a longer one, the first window holds the first `context` ids, and the others
+    move on by half of that: their first half only says what came before.
+
+    Returns:
+      ids (N, context), in front of which boundaries fill up what a name is short; and targets (N, context), the id that comes
+      after each, or -1 where nothing is to be learnt.
+    """
+    ids, targets = [], []
+    for name in names:
+        stream = [BOUNDARY, *vocabulary.encode(name), BOUNDARY]
+        done, end = 0, min(context, len(stream) - 1)
+        while done < len(stream) - 1:
+            begin = max(end - context, 0)
+            padding = context - (end - begin)
+            ids.append([BOUNDARY] * padding + stream[begin:end])
+            targets.append([-1] * (padding + done - begin) + stream[done + 1 : end + 1])
+            done, end = end, min(end + max(context // 2, 1), len(stream) - 1)
+    return Windows(np.array(ids, np.int32), np.array(targets, np.int32))
+
+
 def split(corpus: Corpus, how: str, seed: int, context: int) -> Splits:
     """The windows of the three parts (`cut`), at a context of `context` ids."""
     train, validation, test = (windows(part, corpus.vocabulary, context) for part in cut(corpus, how, seed))

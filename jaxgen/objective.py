@@ -12,6 +12,7 @@ import optax
 
 from jaxgen import models
 from jaxgen.config import Config
+from jaxgen.corpus import BOUNDARY
 from jaxgen.models.layers import ACTIVATIONS, BEFORE
 from jaxgen.optimizers import matrices
 
@@ -33,25 +34,36 @@ class Task(NamedTuple):
 
 @functools.cache
 def next_character(vocabulary: int) -> Task:
-    """Learn the next id from the T before it: cross-entropy in nats a character, over a vocabulary of `vocabulary` ids."""
+    """Learn the next id from the T before it: cross-entropy in nats a character, over a vocabulary of `vocabulary` ids.
+
+    Rows are `corpus.Windows`: of one target each, or, to learn from, of one at each place (`corpus.sequences`), of which a batch's
+    loss is the mean over all its targets.
+    """
 
     def init(config: Config, key: jax.Array) -> tuple[Any, Any]:
         ids = jnp.zeros((1, config.model.context), jnp.int32)
         variables = models.build(config.model, vocabulary).init(key, ids)
         return variables["params"], variables.get("batch_stats", {})
 
-    def train(config: Config, params: Any, stats: Any, ids: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+    def train(config: Config, params: Any, stats: Any, ids: jax.Array, key: jax.Array, every: bool) -> tuple[jax.Array, Any]:
+        family, how = models.FAMILIES[config.model.family], {}
         if config.regularizer.augmentation is not None:
-            ids = noised(ids, config.regularizer.augmentation, jax.random.fold_in(key, 1))
+            other = noised(ids, config.regularizer.augmentation, jax.random.fold_in(key, 1))
+            # Where a name begins says to a family of sequences how much of a window is there.
+            ids = jnp.where((ids == BOUNDARY) | (other == BOUNDARY), ids, other) if family.sequences else other
+        if family.sequences:
+            how = {"every": every}
         variables = {"params": params, "batch_stats": stats}
-        module = models.build(config.model, vocabulary)
+        module = family.build(config.model, vocabulary)
         mutable = ["batch_stats", "intermediates"]
-        return module.apply(variables, ids, config.regularizer, rngs={"noise": key}, mutable=mutable)  # pyright: ignore[reportReturnType]
+        return module.apply(variables, ids, config.regularizer, **how, rngs={"noise": key}, mutable=mutable)
 
     def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         regularizer = config.regularizer
-        logits, changed = train(config, params, stats, batch.ids, key)
-        value = cross_entropy(logits, batch.targets, regularizer.label_smoothing).mean()
+        every = batch.targets.ndim > 1
+        logits, changed = train(config, params, stats, batch.ids, key, every)
+        found = cross_entropy(logits, jnp.maximum(batch.targets, 0), regularizer.label_smoothing)
+        value = jnp.where(batch.targets >= 0, found, 0.0).sum() / (batch.targets >= 0).sum() if every else found.mean()
         if regularizer.activity is not None:
             given = [ACTIVATIONS[config.model.activation](x) for x in _before(changed).values()]
             value += charged(regularizer.activity, sum(jnp.mean(x * x) for x in given))
@@ -62,7 +74,7 @@ def next_character(vocabulary: int) -> Task:
         return cross_entropy(logits, rows.targets, None)  # pyright: ignore[reportArgumentType]
 
     def before(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
-        _, changed = train(config, params, stats, batch.ids, key)
+        _, changed = train(config, params, stats, batch.ids, key, batch.targets.ndim > 1)
         return _before(changed)
 
     return Task(init, loss, losses, before)

@@ -31,7 +31,7 @@ LAYERS, BEGAN = "layers", "began"  # what a segment adds to its metrics where la
 class Data(NamedTuple):
     """What the lanes of a group read: a task's splits, each a pytree of arrays that share their first axis."""
 
-    train: Any
+    train: Any  # what batches are drawn from
     validation: Any
     test: Any
     train_part: Any  # as large as the validation split, for the train loss of the results
@@ -40,8 +40,15 @@ class Data(NamedTuple):
     source: Any = None  # what the first steps train on
 
 
-def prepare(train: Any, validation: Any, test: Any, curve: int = 2048, *, dev: Any = None, source: Any = None) -> Data:
-    """The data of a group. `curve`: rows of the parts that curves come from (the first ones: splits come shuffled)."""
+def prepare(
+    train: Any, validation: Any, test: Any, curve: int = 2048, *, batches: Any = None, dev: Any = None, source: Any = None
+) -> Data:
+    """The data of a group.
+
+    Args:
+      curve: rows of the parts that curves come from (the first ones: splits come shuffled).
+      batches: the training part in other rows, where these are what batches are drawn from.
+    """
 
     def head(split: Any, rows: int) -> Any:
         return jax.tree.map(lambda x: x[:rows], split)
@@ -49,7 +56,8 @@ def prepare(train: Any, validation: Any, test: Any, curve: int = 2048, *, dev: A
     size = len(jax.tree.leaves(validation)[0])
     rows = min(curve, size, len(jax.tree.leaves(train)[0]))
     curves = jax.tree.map(lambda a, b: np.stack([a[:rows], b[:rows]]), train, validation)
-    data = Data(train, validation, test, head(train, size), curves, dev, source)
+    learnt = train if batches is None else batches
+    data = Data(learnt, validation, test, head(train, size), curves, dev, source)
     return jax.tree.map(jnp.asarray, data)
 
 

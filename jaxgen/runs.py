@@ -16,13 +16,14 @@ from jaxgen import engine, plan, timing
 from jaxgen import trial as trials
 from jaxgen.cache import known, learn
 from jaxgen.checkpoint import Store
-from jaxgen.config import Config, UserError, flatten, override, validate
-from jaxgen.corpus import Corpus, Vocabulary, cut, hold_out, load_corpus, windows
+from jaxgen.config import Config, DataConfig, UserError, flatten, override, validate
+from jaxgen.corpus import Corpus, Vocabulary, cut, hold_out, load_corpus, sequences, windows
 from jaxgen.engine import Ended, Evaluated, Event, Looked, Position, SegmentDone
 from jaxgen.facts import describe, read_config
 from jaxgen.files import CannotWrite
 from jaxgen.folder import CHECKPOINTS, Folder, Memory, check_trials
 from jaxgen.logs import all_counting, take_up
+from jaxgen.models import FAMILIES
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned
@@ -225,21 +226,36 @@ def _prepare(sweep: Sweep, corpus: Corpus, source: Corpus | None) -> tuple[list[
             raise UserError("train.pretrain wants names to train on first; give --data.source FILE, in the corpus's characters")
 
     @functools.cache
-    def count(how: str, seed: int, dev: int) -> int:
-        train, _ = hold_out(cut(corpus, how, seed)[0], dev)
-        return sum(map(len, train)) + len(train)
+    def learnt(how: str, seed: int, dev: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return hold_out(cut(corpus, how, seed)[0], dev)
 
     @functools.lru_cache(maxsize=1)  # groups come one after the other
-    def prepared(how: str, seed: int, dev: int, context: int) -> Data:
-        train, validation, test = cut(corpus, how, seed)
-        train, held = hold_out(train, dev)
-        parts = [windows(names, vocabulary, context) if names else None for names in (train, validation, test, held, other)]
-        return prepare(parts[0], parts[1], parts[2], dev=parts[3], source=parts[4])
+    def prepared(data: DataConfig, context: int, whole: bool) -> Data:
+        train, held = learnt(data.split, data.split_seed, data.dev)
+        _, validation, test = cut(corpus, data.split, data.split_seed)
+        parts = [windows(names, vocabulary, context) if names else None for names in (train, validation, test, held)]
+        batches = sequences(train, vocabulary, context) if whole else None
+        first = (sequences if whole else windows)(other, vocabulary, context) if other else None
+        return prepare(parts[0], parts[1], parts[2], dev=parts[3], batches=batches, source=first)
+
+    @functools.cache
+    def count(data: DataConfig, context: int | None) -> int:
+        """Rows that batches are drawn from; `context`: of a family of sequences."""
+        train, _ = learnt(data.split, data.split_seed, data.dev)
+        if context is not None:
+            return len(sequences(train, vocabulary, context).targets)
+        return sum(map(len, train)) + len(train)
+
+    def whole(config: Config) -> bool:
+        return FAMILIES[config.model.family].sequences
+
+    def lowered(config: Config) -> Config:
+        return lower(config, count(config.data, config.model.context if whole(config) else None))
 
     def data(config: Config) -> Data:
-        return prepared(config.data.split, config.data.split_seed, config.data.dev, config.model.context)
+        return prepared(config.data, config.model.context, whole(config))
 
-    group_list = groups(sweep, lambda c: lower(c, count(c.data.split, c.data.split_seed, c.data.dev)))
+    group_list = groups(sweep, lowered)
     return group_list, data
 
 

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
-from flax import linen as nn
+from dataclasses import dataclass
+from typing import Any
 
 from jaxgen.config import ModelConfig
+from jaxgen.models.bigram import Bigram
+from jaxgen.models.bow import Bow
+from jaxgen.models.dilated import Dilated
+from jaxgen.models.gru import GRU
+from jaxgen.models.lstm import LSTM
 from jaxgen.models.mlp import MLP
+from jaxgen.models.recurrent import Recurrent
+from jaxgen.models.rnn import RNN
+from jaxgen.models.transformer import Transformer
+from jaxgen.models.wavenet import WaveNet
 
-MODELS: Mapping[str, Callable[[ModelConfig, int], nn.Module]] = {
-    "mlp": lambda config, vocabulary: MLP(
-        vocabulary=vocabulary,
-        embedding=config.embedding,
-        hidden=config.hidden,
-        depth=config.depth,
-        activation=config.activation,
-        normalization=config.normalization,
-        initialization=config.init,
-        init_scale=config.init_scale,
-        batch_momentum=config.batch_momentum,
-        residual=config.residual,
-    ),
+
+@dataclass(frozen=True)
+class Family:
+    """How a family's module is made from a config, and whether it is one of sequences.
+
+    `module(ids, training)` gives the logits (B, V) of the id that comes after each row of ids (B, T). A family of sequences
+    also gives, with `every=True`, the logits (B, T, V) after each place, by which it learns from all of them; and with
+    `cache=` from `module.empty(B)` the logits (B, 1, V) after one more id (B, 1), with the new cache. `training` is as in `MLP`.
+    """
+
+    build: Callable[[ModelConfig, int], Any]
+    sequences: bool
+
+
+def _of(module: Callable[..., Any], *keys: str, **others: Any) -> Callable[[ModelConfig, int], Any]:
+    """Makes a module from these of a config's values; `init` is what modules have as `initialization`."""
+    names = {key: "initialization" if key == "init" else key for key in keys}
+    return lambda config, vocabulary: module(
+        vocabulary=vocabulary, **{name: getattr(config, key) for key, name in names.items()}, **others
+    )
+
+
+_MADE = ("activation", "init", "init_scale")
+_NORMALIZED = (*_MADE, "normalization", "batch_momentum")
+_RECURRENT = ("embedding", "hidden", *_MADE)
+
+FAMILIES: Mapping[str, Family] = {
+    "bigram": Family(_of(Bigram), True),
+    "mlp": Family(_of(MLP, "embedding", "hidden", "depth", "residual", *_NORMALIZED), False),
+    "bow": Family(_of(Bow, "context", "embedding", "hidden", *_MADE), True),
+    "rnn": Family(_of(Recurrent, *_RECURRENT, cell=RNN), True),
+    "gru": Family(_of(Recurrent, *_RECURRENT, cell=GRU), True),
+    "lstm": Family(_of(Recurrent, *_RECURRENT, cell=LSTM), True),
+    "wavenet": Family(_of(WaveNet, "embedding", "hidden", *_NORMALIZED), False),
+    "dilated": Family(_of(Dilated, "context", "embedding", "hidden", "depth", "init", "init_scale"), True),
+    "transformer": Family(_of(Transformer, "context", "hidden", "depth", "heads", *_MADE), True),
 }
 
 
-def build(config: ModelConfig, vocabulary: int) -> nn.Module:
+def build(config: ModelConfig, vocabulary: int) -> Any:
     """The module of a config's family for a vocabulary of `vocabulary` ids, the boundary included."""
-    return MODELS[config.family](config, vocabulary)
+    return FAMILIES[config.family].build(config, vocabulary)

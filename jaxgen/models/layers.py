@@ -98,7 +98,10 @@ normalize.defvjp(_normalize, _normalize_gradient)
 
 
 class BatchNorm(nn.Module):
-    """flax's BatchNorm for a batch (B, F), with its names, and `normalize` for its arithmetic; it never mixes trials."""
+    """flax's BatchNorm for a batch (..., F), over all axes but the last, with its names, and `normalize` for its arithmetic.
+
+    It never mixes trials.
+    """
 
     scale_init: initializers.Initializer
     momentum: float  # the share of the old running mean that a step keeps (PyTorch's is the share of the new)
@@ -110,13 +113,18 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         variance = self.variable("batch_stats", "var", jnp.ones, shape)
         if not train:
-            return (x - mean.value[None]) * (jax.lax.rsqrt(variance.value + EPSILON) * scale)[None] + bias[None]
-        x, batch_mean, batch_variance = normalize(x, scale, bias)
+            return (x - over(mean.value, x)) * over(jax.lax.rsqrt(variance.value + EPSILON) * scale, x) + over(bias, x)
+        rows, batch_mean, batch_variance = normalize(x.reshape(-1, x.shape[-1]), scale, bias)
         if not self.is_initializing():
             # In one product each, for the compiler rounds one of two as it pleases (`optimizers.RuleState`).
             mean.value = batch_mean + self.momentum * (mean.value - batch_mean)
             variance.value = batch_variance + self.momentum * (variance.value - batch_variance)
-        return x
+        return rows.reshape(x.shape)
+
+
+def over(features: jax.Array, x: jax.Array) -> jax.Array:
+    """A value for each feature (F,), with the axes of `x` (..., F)."""
+    return features.reshape((1,) * (x.ndim - 1) + features.shape)
 
 
 class Linear(nn.Module):
@@ -145,6 +153,38 @@ class Linear(nn.Module):
         elif self.normalization == "layernorm":
             x = nn.LayerNorm(epsilon=EPSILON, scale_init=scale, use_fast_variance=False, name="norm")(x)
         return x
+
+
+def dense(features: int, initialization: str, init_scale: float, name: str | None = None) -> nn.Dense:
+    """A linear layer with a bias and no normalization."""
+    return nn.Dense(features, kernel_init=scaled(INITIALIZATIONS[initialization], init_scale), name=name)
+
+
+class Head(nn.Module):
+    """The layer of the logits, of a network without normalization there."""
+
+    vocabulary: int
+    initialization: str
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = scaled(INITIALIZATIONS[self.initialization], LOGIT_SCALE)
+        return nn.Dense(self.vocabulary, use_bias=self.use_bias, kernel_init=kernel, name="linear")(x)
+
+
+# Where chance comes in. Each place draws on its own, so that no draw depends on what else is part of the program.
+NOISE, INPUT, HIDDEN = 0, 1, 2  # HIDDEN: the first hidden layer
+
+
+def embedded(ids: jax.Array, vocabulary: int, width: int, training: RegularizerConfig | None, key: Any) -> jax.Array:
+    """Embeddings (B, T, width) of ids (B, T), in a module of the caller's, with what noise and dropout do to them."""
+    x = nn.Embed(vocabulary, width, embedding_init=nn.initializers.normal(1.0), name="embedding")(ids)
+    if training is not None and training.noise is not None:
+        x = jitter(x, training.noise, jax.random.fold_in(key, NOISE))
+    if training is not None and training.dropout_input is not None:
+        x = drop(x, training.dropout_input, jax.random.fold_in(key, INPUT))
+    return x
 
 
 def drop(x: jax.Array, rate: jax.Array | float, key: jax.Array) -> jax.Array:

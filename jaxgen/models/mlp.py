@@ -8,10 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxgen.config import RegularizerConfig
-from jaxgen.models.layers import ACTIVATIONS, BEFORE, LOGIT_SCALE, Linear, drop, jitter, rate
-
-# Where chance comes in. Each place draws on its own, so that no draw depends on what else is part of the program.
-NOISE, INPUT, HIDDEN = 0, 1, 2  # HIDDEN: the first hidden layer
+from jaxgen.models.layers import ACTIVATIONS, BEFORE, HIDDEN, LOGIT_SCALE, Linear, drop, embedded, rate
 
 
 class MLP(nn.Module):
@@ -44,12 +41,7 @@ class MLP(nn.Module):
         """
         train = training is not None
         key: Any = self.make_rng("noise") if train else None
-        embed = nn.Embed(self.vocabulary, self.embedding, embedding_init=nn.initializers.normal(1.0), name="embedding")
-        x = embed(ids).reshape(ids.shape[0], -1)  # (B, T E)
-        if training is not None and training.noise is not None:
-            x = jitter(x, training.noise, jax.random.fold_in(key, NOISE))
-        if training is not None and training.dropout_input is not None:
-            x = drop(x, training.dropout_input, jax.random.fold_in(key, INPUT))
+        x = embedded(ids, self.vocabulary, self.embedding, training, key).reshape(ids.shape[0], -1)  # (B, T E)
         shared = (self.normalization, self.initialization, self.batch_momentum)
         for layer in range(self.depth):
             name = f"hidden_{layer}"
