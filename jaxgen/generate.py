@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ MOST = 1_000_000  # names of a call: they grow side by side in memory
 
 
 def sample(
-    trained: Trained,
+    trained: Trained | Sequence[Trained],
     count: int = 20,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -30,7 +31,7 @@ def sample(
     """`count` names, drawn character by character until the boundary. The same seed gives the same names.
 
     Args:
-      trained: from `Results.best()` or `load`.
+      trained: from `Results.best()` or `load`; several of one vocabulary are their mixture, the mean of their probabilities.
       temperature: divides the logits; 0 takes the likeliest character every time.
       top_k: keeps the k likeliest characters.
       top_p: keeps the fewest likeliest characters whose probabilities reach p (Holtzman et al. 2020), after top_k.
@@ -47,26 +48,27 @@ def sample(
     _check("top_p", top_p, top_p is None or 0 < top_p <= 1, "a share in (0, 1]")
     _check("seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
     _check("max_length", max_length, max_length is None or max_length >= 1, "1 or more")
-    start = trained.vocabulary.encode(prefix)
-    length = max_length if max_length is not None else len(prefix) + 2 * trained.longest
+    members = [trained] if isinstance(trained, Trained) else list(trained)
+    vocabulary = members[0].vocabulary
+    if any(member.vocabulary != vocabulary for member in members):
+        raise UserError("trials of different vocabularies cannot be mixed; give trials of one corpus")
+    start = vocabulary.encode(prefix)
+    length = max_length if max_length is not None else len(prefix) + 2 * members[0].longest
     if count == 0 or length <= len(prefix):
         return [prefix] * count
-    context = trained.config.model.context
-    window = ([BOUNDARY] * context + start)[-context:]
     ids = _grow(
-        trained.config.model,
-        len(trained.vocabulary),
+        tuple(member.config.model for member in members),
+        len(vocabulary),
         count,
         length - len(prefix),
-        min(top_k or len(trained.vocabulary), len(trained.vocabulary)),
-        {"params": trained.params, "batch_stats": trained.stats},
-        jnp.asarray(window, jnp.int32),
+        min(top_k or len(vocabulary), len(vocabulary)),
+        [{"params": member.params, "batch_stats": member.stats} for member in members],
+        jnp.asarray([BOUNDARY, *start], jnp.int32),
         jnp.asarray(temperature, jnp.float32),
         jnp.asarray(1.0 if top_p is None else top_p, jnp.float32),
-        jnp.asarray(not start),
         jax.random.key(seed),
     )
-    return [prefix + trained.vocabulary.decode(row) for row in jax.device_get(ids).tolist()]
+    return [prefix + vocabulary.decode(row) for row in jax.device_get(ids).tolist()]
 
 
 def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
@@ -74,43 +76,91 @@ def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
         raise UserError(f"{name} is {value!r}, expected {wanted}")
 
 
+class Grown(NamedTuple):
+    """What a network has been told of some names, (N, ...)."""
+
+    windows: jax.Array  # (N, T): the last ids
+    cache: Any  # of a family of sequences
+
+
+def opened(model: ModelConfig, vocabulary: int, count: int) -> Grown:
+    """`count` names of which nothing is known."""
+    family = models.FAMILIES[model.family]
+    cache = family.build(model, vocabulary).empty(count) if family.sequences else ()
+    return Grown(jnp.full((count, model.context), BOUNDARY, jnp.int32), cache)
+
+
+def told(
+    model: ModelConfig, vocabulary: int, variables: Any, state: Grown, ids: jax.Array, place: jax.Array
+) -> tuple[Grown, jax.Array]:
+    """One more id (N,) for each name, the `place`-th: the new state, and the logits (N, V) of the next one.
+
+    A family of sequences remembers what it has computed, until a name is longer than its context: from there on what it sees
+    begins with another character each time, so that all of it is computed again.
+    """
+    family = models.FAMILIES[model.family]
+    module = family.build(model, vocabulary)
+    windows = jnp.concatenate([state.windows[:, 1:], ids[:, None]], axis=1)
+    if not family.sequences:
+        return Grown(windows, ()), module.apply(variables, windows)
+
+    def one() -> tuple[Any, jax.Array]:
+        logits, cache = module.apply(variables, ids[:, None], cache=state.cache)
+        return cache, logits
+
+    def whole() -> tuple[Any, jax.Array]:
+        return state.cache, module.apply(variables, windows)
+
+    cache, logits = jax.lax.cond(place < model.context, one, whole)
+    return Grown(windows, cache), logits
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _grow(
-    model: ModelConfig,
+    members: tuple[ModelConfig, ...],
     vocabulary: int,
     count: int,
     length: int,
     top_k: int,
-    variables: Any,
-    window: jax.Array,  # (T,)
+    variables: Sequence[Any],
+    start: jax.Array,  # the boundary and the prefix
     temperature: jax.Array,
     top_p: jax.Array,
-    bare: jax.Array,  # whether names start with nothing: then the boundary may not come first, for no name is empty
     key: jax.Array,
 ) -> jax.Array:
-    """Ids after the window, (count, length), boundaries behind each name's end."""
-    module = models.build(model, vocabulary)
+    """Ids after the start, (count, length), boundaries behind each name's end."""
 
-    def running(carry: tuple[jax.Array, ...]) -> jax.Array:
-        place, _, _, done = carry
+    def tell(states: list[Grown], ids: jax.Array, place: jax.Array) -> tuple[list[Grown], jax.Array]:
+        found = [told(m, vocabulary, v, s, ids, place) for m, v, s in zip(members, variables, states, strict=True)]
+        if len(found) == 1:
+            return [found[0][0]], found[0][1]
+        mixed = jax.nn.logsumexp(jnp.stack([jax.nn.log_softmax(logits) for _, logits in found]), axis=0)
+        return [state for state, _ in found], mixed
+
+    def running(carry: tuple[Any, ...]) -> jax.Array:
+        place, _, _, _, done = carry
         return (place < length) & ~done.all()
 
-    def step(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        place, windows, out, done = carry
-        logits: Any = module.apply(variables, windows)
-        logits = jnp.where(bare & (place == 0), logits.at[:, BOUNDARY].set(-jnp.inf), logits)
+    def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        place, states, last, out, done = carry
+        states, logits = tell(states, last, len(start) - 1 + place)
+        bare = (len(start) == 1) & (place == 0)  # the boundary may not come first, for no name is empty
+        logits = jnp.where(bare, logits.at[:, BOUNDARY].set(-jnp.inf), logits)
         chosen = choose(logits, temperature, top_k, top_p, jax.random.fold_in(key, place))
         ids = jnp.where(done, BOUNDARY, chosen).astype(jnp.int32)
-        windows = jnp.concatenate([windows[:, 1:], ids[:, None]], axis=1)
-        return place + 1, windows, out.at[:, place].set(ids), done | (ids == BOUNDARY)
+        return place + 1, states, ids, out.at[:, place].set(ids), done | (ids == BOUNDARY)
 
-    start = (
+    states = [opened(m, vocabulary, 1) for m in members]  # all names begin alike
+    told_first = (start[:-1], jnp.arange(len(start) - 1))
+    states, _ = jax.lax.scan(lambda states, x: (tell(states, x[0][None], x[1])[0], None), states, told_first)
+    carry = (
         jnp.zeros((), jnp.int32),
-        jnp.tile(window, (count, 1)),
+        jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), states),
+        jnp.full(count, start[-1]),
         jnp.full((count, length), BOUNDARY, jnp.int32),
         jnp.zeros(count, bool),
     )
-    return jax.lax.while_loop(running, step, start)[2]
+    return jax.lax.while_loop(running, step, carry)[3]
 
 
 def choose(logits: jax.Array, temperature: jax.Array, top_k: int, top_p: jax.Array, key: jax.Array) -> jax.Array:

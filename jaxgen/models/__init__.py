@@ -25,7 +25,7 @@ class Family:
 
     `module(ids, training)` gives the logits (B, V) of the id that comes after each row of ids (B, T). A family of sequences
     also gives, with `every=True`, the logits (B, T, V) after each place, by which it learns from all of them; and with
-    `cache=` from `module.empty(B)` the logits (B, 1, V) after one more id (B, 1), with the new cache. `training` is as in `MLP`.
+    `cache=` from `module.empty(B)` the logits (B, V) after one more id (B, 1), with the new cache. `training` is as in `MLP`.
     """
 
     build: Callable[[ModelConfig, int], Any]

@@ -1,0 +1,171 @@
+"""Every family of models: parameter counts, formulas in float64, what it may see, and what it remembers."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import float64, only
+from families import REFERENCES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxgen import models
+from jaxgen.config import FAMILIES, NORMALIZATIONS, Config, ModelConfig, UserError, override, validate
+from jaxgen.corpus import BOUNDARY, Vocabulary, Windows, sequences, windows
+from jaxgen.objective import next_character
+
+SEQUENCES = [name for name, family in models.FAMILIES.items() if family.sequences]
+VOCABULARY = Vocabulary("abcdefg")
+V, T = len(VOCABULARY), 8
+SHORT = ("abc", "gfedcba", "a", "cabbage")  # fit a window
+LONG = ("abcdefgfedcba", *SHORT)  # do not
+
+
+@functools.cache
+def network(family: str, **values: Any) -> tuple[ModelConfig, Any, Any]:
+    """A small network away from its start, where all is random; its config, parameters and statistics."""
+    small = {"family": family, "context": T, "embedding": 6, "hidden": 12, "depth": 4, "heads": 3, **values}
+    config = override(Config(), {f"model.{key}": value for key, value in small.items()})
+    params, stats = next_character(V).init(config, jax.random.key(1))
+    source = np.random.default_rng(0)
+    params = jax.tree.map(lambda p: p + 0.3 * source.normal(size=p.shape).astype(np.float32), params)
+    return config.model, params, jax.tree.map(lambda s: s + 0.5 * source.random(s.shape).astype(np.float32), stats)
+
+
+def apply(config: ModelConfig, params: Any, stats: Any) -> Any:
+    """The module on ids (B, T), with the options of a family of sequences."""
+    module = models.build(config, V)
+    return lambda ids, **how: module.apply({"params": params, "batch_stats": stats}, jnp.asarray(ids), **how)
+
+
+def size(vocabulary: int, **values: Any) -> int:
+    config = override(Config(), {f"model.{key}": value for key, value in values.items()})
+    params, _ = jax.eval_shape(lambda: next_character(vocabulary).init(config, jax.random.key(0)))
+    return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(params))
+
+
+MAKEMORE = {"context": 16, "embedding": 64, "hidden": 64, "depth": 4, "heads": 4}
+LECTURES = {"context": 8, "embedding": 24, "hidden": 128}
+
+
+@pytest.mark.parametrize(
+    ("family", "count", "sizes"),
+    [
+        ("bigram", 729, MAKEMORE),
+        ("rnn", 11_803, MAKEMORE),
+        ("gru", 28_315, MAKEMORE),
+        ("lstm", 2 * 64 + 27 * 64 + 4 * (128 * 64 + 64) + 64 * 27 + 27, MAKEMORE),
+        ("bow", 12_827, MAKEMORE),
+        ("transformer", 204_544, MAKEMORE),
+        ("wavenet", 76_579, LECTURES),
+    ],
+)
+def test_parameters_are_those_of_makemore_and_the_lectures(family: str, count: int, sizes: dict[str, int]) -> None:
+    assert size(27, family=family, **sizes) == count
+
+
+def test_every_family_is_known_and_has_a_reference() -> None:
+    assert tuple(models.FAMILIES) == FAMILIES
+    assert {*REFERENCES, "mlp"} == set(FAMILIES)  # of mlp test_models.py has one
+
+
+CASES = [(family, {}) for family in REFERENCES]
+CASES += [("wavenet", {"normalization": kind}) for kind in NORMALIZATIONS]
+CASES += [(family, {"activation": "gelu"}) for family in ("transformer", "bow", "rnn")]
+
+
+@pytest.mark.parametrize(("family", "values"), CASES, ids=str)
+def test_logits_are_those_of_the_formulas(family: str, values: dict[str, Any]) -> None:
+    config, params, stats = network(family, **values)
+    found = jax.jit(apply(config, params, stats))(windows(SHORT, VOCABULARY, T).ids)
+    streams = [[BOUNDARY, *VOCABULARY.encode(name)[:length]] for name in SHORT for length in range(len(name) + 1)]
+    if family == "wavenet":
+        streams = [[BOUNDARY] * (T - len(ids)) + ids for ids in streams]
+    exact = float64(params), float64(stats)
+    wanted = [REFERENCES[family](*exact, config, ids) for ids in streams]
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_no_place_sees_what_comes_after_it(family: str) -> None:
+    """Each character of the row is another one, so that its embedding's gradient is that of its place."""
+    config, params, stats = network(family)
+    ids = jnp.asarray([[BOUNDARY, *range(1, T)]])
+    table = "output" if family == "bigram" else "embedding"
+
+    def logits(embeddings: jax.Array) -> jax.Array:
+        changed = {**params, table: {**params[table], "embedding": embeddings}}
+        return apply(config, changed, stats)(ids, every=True)[0].sum(-1)  # (T,)
+
+    slopes = jax.jacobian(logits)(params[table]["embedding"])[:, ids[0]]  # (T, T, E)
+    seen = np.abs(slopes).sum(-1) > 0
+    assert not np.triu(seen, 1).any()
+    reach = np.eye(T, dtype=bool) if family == "bigram" else np.tri(T, dtype=bool)
+    np.testing.assert_array_equal(seen, reach)
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_every_place_of_a_window_says_what_a_window_that_ends_there_says(family: str) -> None:
+    model = apply(*network(family))
+    whole, single = sequences(SHORT, VOCABULARY, T), windows(SHORT, VOCABULARY, T)
+    found = jax.jit(lambda ids: model(ids, every=True))(whole.ids)[whole.targets >= 0]
+    np.testing.assert_array_equal(whole.targets[whole.targets >= 0], single.targets)
+    np.testing.assert_allclose(found, model(single.ids), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_one_id_after_the_other_is_all_of_them_at_once(family: str) -> None:
+    """With the cache of a name that came before, and of another in the batch."""
+    config, params, stats = network(family)
+    model = apply(config, params, stats)
+    step, cache = jax.jit(lambda ids, cache: model(ids, cache=cache)), models.build(config, V).empty(2)
+    for pair in itertools.pairwise([*SHORT, SHORT[0]]):
+        length = min(map(len, pair))
+        streams = np.array([[BOUNDARY, *VOCABULARY.encode(name)[:length]] for name in pair])
+        for place in range(length + 1):
+            logits, cache = step(streams[:, place : place + 1], cache)
+            padded = np.pad(streams[:, : place + 1], ((0, 0), (T - place - 1, 0)))
+            np.testing.assert_allclose(logits, model(padded), rtol=1e-4, atol=1e-5)
+
+
+@given(st.lists(st.text("abcdefg", max_size=30), min_size=1, max_size=5), st.integers(1, 12))
+def test_every_character_is_a_target_once(names: list[str], context: int) -> None:
+    found = sequences(tuple(names), VOCABULARY, context)
+    streams = [[BOUNDARY, *VOCABULARY.encode(name), BOUNDARY] for name in names]
+    assert sorted(found.targets[found.targets >= 0]) == sorted(i for stream in streams for i in stream[1:])
+    wanted = iter(stream[: place + 1] + [stream[place + 1]] for stream in streams for place in range(len(stream) - 1))
+    for ids, targets in zip(found.ids, found.targets, strict=True):
+        for place in np.flatnonzero(targets >= 0):
+            *before, target = next(wanted)
+            known = min(len(before), place + 1)
+            assert targets[place] == target
+            assert list(ids[place + 1 - known : place + 1]) == before[-known:]
+            assert len(before) <= place + 1 or place + 1 >= max(context // 2, 1)  # what came before, or half a window of it
+
+
+def test_the_loss_of_a_window_of_many_targets_is_their_mean() -> None:
+    config = only(override(Config(), {"model.family": "gru", "model.context": T, "model.hidden": 12, "model.embedding": 6}))
+    task, (_, params, stats) = next_character(V), network("gru")
+    whole, single = sequences(SHORT, VOCABULARY, T), windows(SHORT, VOCABULARY, T)
+    losses = task.losses(config, params, stats, single)
+    found, _ = task.loss(config, params, stats, Windows(*map(jnp.asarray, whole)), jax.random.key(0))
+    np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"model.family": "wavenet", "model.context": 6}, "power of two"),
+        ({"model.family": "wavenet", "model.context": 1}, "power of two"),
+        ({"model.family": "transformer", "model.hidden": 10, "model.heads": 4}, "multiple of model.heads"),
+    ],
+)
+def test_sizes_that_a_family_cannot_have_are_refused(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        validate(override(Config(), values))
