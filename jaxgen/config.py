@@ -62,8 +62,8 @@ class DataConfig:
 @dataclass(frozen=True)
 class ModelConfig:
     family: str = "mlp"
-    """The model's family: mlp (Bengio et al. 2003), bigram, bow (bag of words), rnn, gru, lstm, wavenet (the hierarchical one of
-    DL-101 and makemore; its context is a power of two), dilated (van den Oord et al. 2016) or transformer."""
+    """The model's family: mlp (Bengio et al. 2003), bigram, bow (bag of words), rnn, gru, lstm, wavenet (the hierarchical one
+    of DL-101 and makemore; its context is a power of two), dilated (van den Oord et al. 2016) or transformer."""
     context: int = 3
     """Characters that the model sees (T)."""
     embedding: int = 10

@@ -185,7 +185,7 @@ def windows(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Win
 
 
 def sequences(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Windows:
-    """Windows of the names such that each character, and the boundary that ends a name, is the target at one place of one window.
+    """Windows such that each character of the names, and each boundary that ends one, is the target at one place of one window.
 
     A name that a window holds has one. Of a longer one, the first window holds the first `context` ids, and the others
     move on by half of that: their first half only says what came before.

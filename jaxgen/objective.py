@@ -36,8 +36,8 @@ class Task(NamedTuple):
 def next_character(vocabulary: int) -> Task:
     """Learn the next id from the T before it: cross-entropy in nats a character, over a vocabulary of `vocabulary` ids.
 
-    Rows are `corpus.Windows`: of one target each, or, to learn from, of one at each place (`corpus.sequences`), of which a batch's
-    loss is the mean over all its targets.
+    Rows are `corpus.Windows`: of one target each, or, to learn from, of one at each place (`corpus.sequences`). A batch's loss
+    is the mean over its targets.
     """
 
     def init(config: Config, key: jax.Array) -> tuple[Any, Any]:

@@ -1,6 +1,6 @@
 """The families in NumPy float64, written from the formulas alone: the logits after the last of the ids of one name.
 
-`ids` begin with the boundary and go as far as the name is known; nothing stands before them (mlp, wavenet: a whole window does).
+`ids` begin with the boundary and go as far as the name is known, and nothing stands before them; wavenet has a whole window.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from jaxgen.models import layers
 
 
 def test_registries_hold_what_the_config_names() -> None:
-    assert tuple(models.MODELS) == configs.FAMILIES
+    assert tuple(models.FAMILIES) == configs.FAMILIES
     assert tuple(layers.ACTIVATIONS) == configs.ACTIVATIONS
     assert tuple(layers.INITIALIZATIONS) == configs.INITIALIZATIONS
     assert tuple(optimizers.SCHEDULES) == configs.SCHEDULES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from typing import Any
@@ -12,13 +13,15 @@ import numpy as np
 import pytest
 from conftest import float64, only
 from families import REFERENCES
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+import jaxgen
 from jaxgen import models
 from jaxgen.config import FAMILIES, NORMALIZATIONS, Config, ModelConfig, UserError, override, validate
 from jaxgen.corpus import BOUNDARY, Vocabulary, Windows, sequences, windows
 from jaxgen.objective import next_character
+from jaxgen.results import Trained
 
 SEQUENCES = [name for name, family in models.FAMILIES.items() if family.sequences]
 VOCABULARY = Vocabulary("abcdefg")
@@ -134,12 +137,47 @@ def test_one_id_after_the_other_is_all_of_them_at_once(family: str) -> None:
             np.testing.assert_allclose(logits, model(padded), rtol=1e-4, atol=1e-5)
 
 
+def likeliest(members: list[Trained], most: int) -> str:
+    """A name by a plain loop over windows, always the likeliest character of the mean of the members' probabilities."""
+    ids, name = [BOUNDARY] * T, ""
+    while len(name) < most:
+        chances = sum(jax.nn.softmax(apply(m.config.model, m.params, m.stats)(np.array([ids]))[0]) for m in members)
+        chosen = int(np.argmax(np.asarray(chances)[1 if not name else 0 :])) + (not name)  # no name is empty
+        if chosen == BOUNDARY:
+            break
+        name += VOCABULARY.characters[chosen - 1]
+        ids = [*ids[1:], chosen]
+    return name
+
+
+def trained(family: str) -> Trained:
+    model, params, stats = network(family)
+    return Trained(0, dataclasses.replace(Config(), model=model), VOCABULARY, 10, params, stats)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_names_grow_as_a_plain_loop_makes_them(family: str) -> None:
+    """Beyond the context too, and from a prefix."""
+    member = trained(family)
+    name = likeliest([member], 2 * T)
+    assert jaxgen.sample(member, 2, temperature=0.0, max_length=2 * T) == [name, name]
+    assert jaxgen.sample(member, 1, temperature=0.0, max_length=2 * T, prefix=name[:2]) == [name]
+
+
+def test_a_mixture_is_the_mean_of_probabilities() -> None:
+    members = [trained(family) for family in ("gru", "mlp", "transformer")]
+    assert jaxgen.sample(members, 1, temperature=0.0, max_length=T) == [likeliest(members, T)]
+    other = dataclasses.replace(members[0], vocabulary=Vocabulary("xyz"))
+    with pytest.raises(UserError, match="one corpus"):
+        jaxgen.sample([members[0], other])
+
+
 @given(st.lists(st.text("abcdefg", max_size=30), min_size=1, max_size=5), st.integers(1, 12))
 def test_every_character_is_a_target_once(names: list[str], context: int) -> None:
     found = sequences(tuple(names), VOCABULARY, context)
     streams = [[BOUNDARY, *VOCABULARY.encode(name), BOUNDARY] for name in names]
     assert sorted(found.targets[found.targets >= 0]) == sorted(i for stream in streams for i in stream[1:])
-    wanted = iter(stream[: place + 1] + [stream[place + 1]] for stream in streams for place in range(len(stream) - 1))
+    wanted = iter(stream[: place + 2] for stream in streams for place in range(len(stream) - 1))
     for ids, targets in zip(found.ids, found.targets, strict=True):
         for place in np.flatnonzero(targets >= 0):
             *before, target = next(wanted)

@@ -14,7 +14,7 @@ from jaxgen.corpus import BOUNDARY
 
 
 def begins(ids: jax.Array) -> jax.Array:
-    """The place (B,) at which the name in each row of ids (B, T) begins: the last of the boundaries that come first; 0 if none."""
+    """The place (B,) at which each row of ids (B, T) has its name begin: the last of the first boundaries; 0 if it has none."""
     leading = jnp.cumprod(ids == BOUNDARY, axis=1).sum(1)
     return jnp.maximum(leading - 1, 0)
 
