@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from jaxgen.corpus import load_corpus as load_corpus
     from jaxgen.generate import sample as sample
     from jaxgen.optimizers import lower as lower
+    from jaxgen.portable import export as export
     from jaxgen.results import Results as Results
     from jaxgen.runs import load as load
     from jaxgen.runs import load_results as load_results
     from jaxgen.runs import run as run
+    from jaxgen.scores import score as score
     from jaxgen.sweep import Question as Question
     from jaxgen.sweep import Sweep as Sweep
     from jaxgen.sweep import Uniform as Uniform
@@ -57,6 +59,8 @@ _PUBLIC = {
     "Verdict": "verdict",
     "answer": "answers",
     "sample": "generate",
+    "score": "scores",
+    "export": "portable",
 }
 
 

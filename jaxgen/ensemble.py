@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from jaxgen.config import Config, UserError
-from jaxgen.corpus import Corpus, Windows, cut, windows
-from jaxgen.objective import next_character
+from jaxgen.config import UserError
+from jaxgen.corpus import Corpus, cut, windows
 from jaxgen.results import Trained
+from jaxgen.scores import by_name, mixed, surprise
 
 DRAWS = 100  # of members, for the loss of a smaller mixture
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -35,19 +33,6 @@ class Mixtures:
     best_test: float
 
 
-def surprise(trained: Sequence[Trained], part: Windows) -> NDArray[np.float64]:
-    """Minus the log-probability of each window's target by each trial, (K, N), in nats."""
-    task = next_character(len(trained[0].vocabulary))
-    losses = jax.jit(lambda config, params, stats: task.losses(config, params, stats, part), static_argnums=0)
-    models = (replace(Config(), model=t.config.model) for t in trained)  # what is one model compiles once
-    return np.array([losses(m, t.params, t.stats) for m, t in zip(models, trained, strict=True)], np.float64)
-
-
-def mixed(surprises: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The surprise (N,) of the mixture of trials with surprises (K, N): its probabilities are the mean of theirs."""
-    return -np.logaddexp.reduce(-surprises, axis=0) + np.log(len(surprises))
-
-
 def mixtures(trained: Sequence[Trained], corpus: Corpus) -> Mixtures:
     """What trials of one split and one context come to together.
 
@@ -66,7 +51,7 @@ def mixtures(trained: Sequence[Trained], corpus: Corpus) -> Mixtures:
         for size in sorted({*(size for size in SIZES if size < len(found)), len(found)})
     }
     lengths = np.array([len(name) + 1 for name in validation])
-    leads = np.add.reduceat(found[best] - mixed(found), np.concatenate([[0], np.cumsum(lengths)[:-1]]))  # a name
+    leads = by_name(found[best] - mixed(found), validation)
     mean = lambda lead, length, axis: lead.sum(axis) / length.sum(axis)  # noqa: E731  (what scipy calls)
     interval = stats.bootstrap(
         (leads, lengths), mean, paired=True, vectorized=True, method="percentile", n_resamples=2000, batch=100, rng=source

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 
 from jaxgen import engine, plan, timing
-from jaxgen import trial as trials
 from jaxgen.cache import known, learn
 from jaxgen.checkpoint import Store
 from jaxgen.config import Config, DataConfig, UserError, flatten, override, validate
@@ -27,6 +26,7 @@ from jaxgen.models import FAMILIES
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Planned
+from jaxgen.portable import is_exported, load_exported, trained_of
 from jaxgen.programs import Data, prepare, state_shape
 from jaxgen.results import Curve, Diagnostic, Results, Row, Trained, row_of
 from jaxgen.sweep import Group, Question, Sweep, groups
@@ -278,14 +278,6 @@ def _trained(sweep: Sweep, corpus: Corpus, state: Callable[[int, Any], Any], tri
     return trained_of(trial, config, corpus.vocabulary, max(map(len, corpus.names)), functools.partial(state, trial))
 
 
-def trained_of(trial: int, config: Config, vocabulary: Vocabulary, longest: int, state: Callable[[Any], Any]) -> Trained:
-    """A trained trial whose state comes from `state(shape of params and stats)`."""
-    task: Task = next_character(len(vocabulary))
-    shape = jax.eval_shape(lambda: task.init(config, trials.stream(0, trials.Stream.START)))
-    params, stats = state(shape)
-    return Trained(trial, config, vocabulary, longest, params, stats)
-
-
 def load_results(path: str | Path) -> Results:
     """What a run's folder holds, without its corpus.
 
@@ -319,15 +311,20 @@ def load_results(path: str | Path) -> Results:
 
 
 def load(path: str | Path, trial: int | str = "best") -> Trained:
-    """A trained trial of a run's folder, ready for `sample`.
+    """A trained trial of a run's folder, or of one that `export` wrote, ready for `sample`.
 
     Args:
-      path: the run's folder.
+      path: the folder.
       trial: its number, or "best" for the lowest validation loss.
 
     Raises:
       UserError: if there is no such run or trial.
     """
+    if is_exported(Path(path)):
+        exported = load_exported(Path(path))
+        if str(trial) not in ("best", str(exported.trial)):
+            raise UserError(f"{str(path)!r} holds trial {exported.trial} alone, and not {trial}")
+        return exported
     results = load_results(path)
     if trial == "best":
         return results.best()

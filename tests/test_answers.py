@@ -14,8 +14,9 @@ import jaxgen
 from jaxgen.answers import BUDGET, SEARCHES, answer, gradient_ratios, loss_table
 from jaxgen.config import Config
 from jaxgen.corpus import Corpus, cut, windows
-from jaxgen.ensemble import mixed, mixtures, surprise
+from jaxgen.ensemble import mixtures
 from jaxgen.results import Diagnostic, Results
+from jaxgen.scores import mixed, surprise
 from jaxgen.sweep import Question
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")

@@ -1,0 +1,114 @@
+"""Scores of names, and trials taken elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import same_bits
+from test_families import VOCABULARY, T, apply, network, trained
+
+import jaxgen
+from jaxgen.config import FAMILIES, UserError
+from jaxgen.portable import FACTS, WEIGHTS
+from jaxgen.results import Trained
+
+NAMES = ["abc", "a", "gfedcbagfedcba", "cab", "a"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_score_is_the_sum_of_a_names_surprises(family: str) -> None:
+    """By a plain loop over windows; infinite where a character is unknown."""
+    member = trained(family)
+    found = jaxgen.score(member, [*NAMES, "xyz", "ax"])
+    assert np.isinf(found[-2:]).all()
+    model = apply(*network(family))
+    for name, nats in zip(NAMES, found, strict=False):
+        total, ids = 0.0, [0] * T
+        for target in [*VOCABULARY.encode(name), 0]:
+            logits = np.asarray(model(np.array([ids]))[0], np.float64)
+            total += np.log(np.exp(logits).sum()) - logits[target]
+            ids = [*ids[1:], target]
+        np.testing.assert_allclose(nats, total, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_probabilities_of_all_names_up_to_a_length_are_all_but_the_tail(family: str) -> None:
+    """P(names of up to n characters) + P(a name begins with n + 1 characters) = 1, whatever the network."""
+    member, most = trained(family), 3
+    names = ["".join(letters) for n in range(most + 1) for letters in itertools.product("abcdefg", repeat=n)]
+    ended = np.exp(-jaxgen.score(member, names)).sum()
+    # What the first n characters have, without the end: the surprise of a name less that of its end, times no end there.
+    model, tail = apply(*network(family)), 0.0
+    for letters in itertools.product("abcdefg", repeat=most):
+        chance, ids = 1.0, [0] * T
+        for target in [*VOCABULARY.encode("".join(letters)), None]:
+            logits = np.asarray(model(np.array([ids]))[0], np.float64)
+            shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+            chance *= 1 - shares[0] if target is None else shares[target]
+            ids = [*ids[1:], target or 0]
+        tail += chance
+    np.testing.assert_allclose(ended + tail, 1, rtol=1e-5)
+
+
+def test_a_mixture_scores_by_the_mean_of_probabilities() -> None:
+    members = [trained("gru"), trained("mlp")]
+    models = [apply(*network(family)) for family in ("gru", "mlp")]
+    total, ids = 0.0, [0] * T
+    for target in [*VOCABULARY.encode("abc"), 0]:
+        logits = [np.asarray(model(np.array([ids]))[0], np.float64) for model in models]
+        total -= math.log(np.mean([np.exp(x[target]) / np.exp(x).sum() for x in logits]))
+        ids = [*ids[1:], target]
+    np.testing.assert_allclose(jaxgen.score(members, ["abc"]), [total], rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_exported_trial_is_the_trial(family: str, tmp_path: Path) -> None:
+    member = trained(family)
+    folder = jaxgen.export(member, tmp_path / "a" / "trial")
+    again = jaxgen.load(folder)
+    assert same_bits((again.params, again.stats), (member.params, member.stats))
+    assert (again.config, again.vocabulary, again.longest) == (member.config, member.vocabulary, member.longest)
+    assert jaxgen.sample(again, 3, seed=1) == jaxgen.sample(member, 3, seed=1)
+    assert jaxgen.load(folder, member.trial).trial == member.trial
+    assert {path.name for path in folder.iterdir()} == {FACTS, WEIGHTS}
+    with pytest.raises(UserError, match="there already"):
+        jaxgen.export(member, folder)
+    with pytest.raises(UserError, match="trial 0 alone"):
+        jaxgen.load(folder, 7)
+
+
+def harmed(folder: Path, name: str, **values: Any) -> None:
+    facts = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(facts | values))
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda folder: harmed(folder, FACTS, format=9), "format 9"),
+        (lambda folder: harmed(folder, FACTS, characters=5), "no whole trial"),
+        (lambda folder: harmed(folder, FACTS, config={"model.hidden": "many"}), "model.hidden"),
+        (lambda folder: (folder / FACTS).write_text("{"), "no whole trial"),
+        (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1]), "no whole trial"),
+        (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS),
+        (lambda folder: harmed(folder, FACTS, characters="ab"), "does not fit its config at params"),
+    ],
+)
+def test_a_damaged_folder_is_refused(harm: Any, says: str, tmp_path: Path) -> None:
+    folder = jaxgen.export(trained("mlp"), tmp_path / "trial")
+    harm(folder)
+    with pytest.raises(UserError, match=says):
+        jaxgen.load(folder)
+
+
+def test_trials_of_other_vocabularies_are_not_mixed() -> None:
+    member = trained("mlp")
+    other = Trained(1, member.config, jaxgen.corpus.Vocabulary("xyz"), 3, member.params, member.stats)
+    with pytest.raises(UserError, match="one corpus"):
+        jaxgen.score([member, other], ["abc"])
