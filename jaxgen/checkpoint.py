@@ -69,6 +69,18 @@ def unnamed(shape: Any, arrays: Mapping[str, Any]) -> Any:
     )
 
 
+def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """What `named` made of dictionaries and tuples, as dictionaries; a tuple's keys are "0", "1" and so on."""
+    tree: dict[str, Any] = {}
+    for path, array in arrays.items():
+        *inner, name = path.split(".")
+        place = tree
+        for key in inner:
+            place = place.setdefault(key, {})
+        place[name] = array
+    return tree
+
+
 class Store:
     """The checkpoints of one run. Two kinds: the lanes (the newest counts) and the trials that ended (all count)."""
 
@@ -221,7 +233,7 @@ class Store:
         return unnamed(shape, self._get(place, shape))
 
     def trial(self, trial: int, shape: Any) -> Any:
-        """The state of a trial that ended, as host arrays in a tree like `shape`.
+        """The params and stats of a trial that ended, as host arrays in a tree like `shape`; None: as they were saved.
 
         Raises:
           UserError: if that trial has not ended, or is not of the run, or is damaged.
@@ -239,15 +251,19 @@ class Store:
             if found is not None:
                 raise UserError(f"{found}; go on with the run by --resume, or start it again with --overwrite")
             stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(rows), *x.shape), x.dtype), shape)
-            self._held = (place, self._get(place, stacked))
-        return unnamed(shape, {name: x[rows.index(trial)] for name, x in self._held[1].items()})
+            self._held = (place, self._get(place, None if shape is None else stacked))
+        arrays = {name: x[rows.index(trial)] for name, x in self._held[1].items()}
+        if shape is None:
+            params, stats = (nested(arrays).get(part, {}) for part in ("0", "1"))
+            return params, stats
+        return unnamed(shape, arrays)
 
     def _get(self, place: str, shape: Any) -> dict[str, np.ndarray]:
         path = self.folder / place
-        wanted = named_shapes(shape)
         try:
             meta: Any = self._orbax.metadata(path).item_metadata
             found = {key: (tuple(x.shape), np.dtype(x.dtype)) for key, x in meta.tree.items()}
+            wanted = found if shape is None else named_shapes(shape)
             if found == wanted:  # before anything is allocated
                 return self._orbax.restore(path, {key: np.zeros(*x) for key, x in wanted.items()})
             why = "it holds arrays of other names, shapes or types"

@@ -20,11 +20,12 @@ class UserError(ValueError):
     """A mistake of the user's: the message says what was given, what was expected and what to do."""
 
 
-FAMILIES = ("bigram", "mlp", "bow", "rnn", "gru", "lstm", "wavenet", "dilated", "transformer")
+FAMILIES = ("ngram", "bigram", "mlp", "bow", "rnn", "gru", "lstm", "wavenet", "dilated", "transformer")
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "sigmoid", "gelu")
 NORMALIZATIONS = ("batchnorm", "layernorm", "none")
 INITIALIZATIONS = ("zero", "normal", "xavier", "he")
 SCHEDULES = ("constant", "steps", "exponential", "inverse_time", "cosine")
+SMOOTHINGS = ("kneser_ney", "witten_bell")
 SPLITS = ("rows", "names", "order")
 
 # The coefficients that each classic optimizer has, and the value that suits it where the config leaves it out.
@@ -63,9 +64,10 @@ class DataConfig:
 class ModelConfig:
     family: str = "mlp"
     """The model's family: mlp (Bengio et al. 2003), bigram, bow (bag of words), rnn, gru, lstm, wavenet (the hierarchical one
-    of DL-101 and makemore; its context is a power of two), dilated (van den Oord et al. 2016) or transformer."""
+    of DL-101 and makemore; its context is a power of two), dilated (van den Oord et al. 2016), transformer; or ngram, which
+    counts and needs no training."""
     context: int = 3
-    """Characters that the model sees (T)."""
+    """Characters that the model sees (T); 0 for an ngram that sees none."""
     embedding: int = 10
     """Width of a character's embedding (E); a transformer's is hidden."""
     hidden: int = 100
@@ -86,6 +88,8 @@ class ModelConfig:
     """Share of BatchNorm's running mean and variance that a step keeps."""
     residual: bool = False
     """Adds what goes into a hidden layer to what comes out, where both have the same width."""
+    smoothing: str = "kneser_ney"
+    """How counts are interpolated (ngram): kneser_ney (modified, Chen and Goodman 1998) or witten_bell."""
 
 
 @dataclass(frozen=True)
@@ -181,13 +185,14 @@ class Config:
 
 LEAF_INTEGERS = ("seed", "steps", "patience", "pretrain", "freeze")
 MAX_STEPS = 100_000_000
+MAX_ORDER = 16  # of an ngram: longer contexts were hardly ever seen twice
 
 # key -> (lowest, highest, whether the ends are allowed)
 _UNIT = (0.0, 1.0, True, False)
 BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
     "data.split_seed": (0, 2**31 - 1, True, True),
     "data.dev": (0, 90, True, True),
-    "model.context": (1, 1024, True, True),
+    "model.context": (0, 1024, True, True),
     "model.embedding": (1, 65536, True, True),
     "model.hidden": (1, 65536, True, True),
     "model.depth": (0, 1000, True, True),
@@ -231,6 +236,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "model.activation": ACTIVATIONS,
     "model.normalization": NORMALIZATIONS,
     "model.init": INITIALIZATIONS,
+    "model.smoothing": SMOOTHINGS,
     "optimizer.schedule": SCHEDULES,
 }
 
@@ -330,6 +336,12 @@ def validate(config: Config) -> Config:
                 left, right = "[" if with_low else "(", "]" if with_high else ")"
                 raise UserError(f"{key} is {value!r}, expected a value in {left}{low:g}, {high:g}{right}")
     model = config.model
+    if model.family != "ngram" and model.context == 0:
+        raise UserError("model.context is 0, expected a value in [1, 1024]; only an ngram can do without")
+    if model.family == "ngram" and model.context > MAX_ORDER:
+        raise UserError(f"model.context is {model.context}, expected a value in [0, {MAX_ORDER}] for an ngram")
+    if model.family == "ngram" and config.train.pretrain:
+        raise UserError("train.pretrain is given, but an ngram is not trained; leave it out, or choose another family")
     if model.family == "wavenet" and (model.context < 2 or model.context & (model.context - 1)):
         raise UserError(f"model.context is {model.context}, expected a power of two, 2 or more, which wavenet can halve")
     if model.family == "transformer" and model.hidden % model.heads:

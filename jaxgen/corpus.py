@@ -172,16 +172,17 @@ def windows(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Win
     Returns:
       ids (N, context) and targets (N,), N = characters + names.
     """
-    padding = [BOUNDARY] * context
+    width = max(context, 1)
+    padding = [BOUNDARY] * width
     stream = np.array([i for name in names for i in (*padding, *vocabulary.encode(name))] + padding + [BOUNDARY], np.int32)
     lengths = np.array([len(name) for name in names])
-    starts = np.concatenate([[0], np.cumsum(lengths + context)[:-1]])  # where each name's padding begins
+    starts = np.concatenate([[0], np.cumsum(lengths + width)[:-1]])  # where each name's padding begins
     counts = lengths + 1
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     first = np.repeat(starts, counts) + within
-    ids = stream[first[:, None] + np.arange(context)]
+    ids = stream[first[:, None] + np.arange(width - context, width)]
     # The id after a name's last character in the stream is the next name's padding: a boundary, as it should be.
-    return Windows(ids, stream[first + context])
+    return Windows(ids, stream[first + width])
 
 
 def sequences(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Windows:

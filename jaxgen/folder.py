@@ -196,7 +196,7 @@ class Folder:
         return True
 
     def trial(self, trial: int, shape: Any) -> Any:
-        """The state of a trial that ended (`Store.trial`)."""
+        """The params and stats of a trial that ended (`Store.trial`)."""
         return self.store.trial(trial, shape)
 
     def settle(self) -> float:
@@ -257,7 +257,7 @@ class Memory:
         return True
 
     def trial(self, trial: int, shape: Any) -> Any:
-        """The state of a trial that ended.
+        """The params and stats of a trial that ended.
 
         Raises:
           UserError: if it has not.
@@ -330,5 +330,5 @@ def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest) -> No
     """
     trials = [row["trial"] for row in manifest["rows"]] + [trial for trial in manifest["in_lanes"] if trial is not None]
     count = len(facts["sweep"]["points"])
-    if any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= facts["programs"]:
+    if any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= count:
         raise UserError(f"{str(path / CHECKPOINTS)!r} is damaged: it holds trials that are not of this run")

@@ -100,7 +100,7 @@ def told(
     """
     family = models.FAMILIES[model.family]
     module = family.build(model, vocabulary)
-    windows = jnp.concatenate([state.windows[:, 1:], ids[:, None]], axis=1)
+    windows = jnp.concatenate([state.windows, ids[:, None]], axis=1)[:, 1:]
     if not family.sequences:
         return Grown(windows, ()), module.apply(variables, windows)
 

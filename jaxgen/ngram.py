@@ -1,59 +1,100 @@
 """Interpolated n-gram counts: how far one comes by counting alone, without a network. NumPy only.
 
-A context of n characters that was seen N(h) times, before T(h) different characters, gives (Witten and Bell 1991; as Chen and
-Goodman 1998 write it)
+After a context h of n characters that was seen in training, a character c has the probability
 
-    P_n(c | h) = (N(h, c) + T(h) P_(n-1)(c | h without its first character)) / (N(h) + T(h)),
+    P_n(c | h) = share(c | h) + left(h) P_(n-1)(c | h without its first character),
 
-down to P_(-1)(c) = 1 / V. A context that was never seen leaves it to the shorter one.
+down to P_(-1)(c) = 1 / V; a context that was never seen leaves it to the shorter one. Of N(h, c) sightings of c, N(h) in all,
+of T(h) different characters, the smoothings take (Chen and Goodman 1998)
+
+- witten_bell (Witten and Bell 1991): share = N(h, c) / (N(h) + T(h)) and left = T(h) / (N(h) + T(h));
+- kneser_ney, modified: share = (N(h, c) - D) / N(h) with a discount D for what was seen once, twice, and more often, and left
+  what the discounts give. Contexts shorter than the longest count in how many longer ones a sighting was, each once, except
+  where a name begins, before which nothing can stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.corpus import Vocabulary, Windows, windows
+from jaxgen.config import SMOOTHINGS
+from jaxgen.corpus import BOUNDARY, Windows
 
 ORDERS = tuple(range(7))  # characters of context that a floor is sought at
 
 
-@dataclass(frozen=True)
-class Order:
-    """What was counted after contexts of one length. A context is a place among those of its length that were seen."""
+class Order(NamedTuple):
+    """What comes after contexts of one length, in NumPy arrays or, as parameters of a family, in JAX's.
 
-    seen: NDArray[np.int64]  # place of the context without its first character * V + that character, sorted
-    total: NDArray[np.int64]  # N(h)
-    kinds: NDArray[np.int64]  # T(h)
-    pairs: NDArray[np.int64]  # place of the context * V + character, sorted
-    counts: NDArray[np.int64]  # N(h, c)
+    A context is a place among the C of its length that were seen, sorted by the place of the context without its first
+    character, then by that character. Of the M sightings, those of each context stand together, sorted by character.
+    """
+
+    begins: Any  # (shorter contexts + 1,): where those begin that lengthen each shorter one
+    first: Any  # (C,): a context's first character
+    follows: Any  # (C + 1,): where each context's sightings begin
+    after: Any  # (M,): the character that was seen
+    share: Any  # (M,)
+    left: Any  # (C,)
+
+
+class Counted(NamedTuple):
+    """How often what was seen after contexts of one length, as places in sorted keys."""
+
+    seen: NDArray[np.int64]  # (C,): place of the shorter context * V + first character
+    pairs: NDArray[np.int64]  # (M,): place of the context * V + the character after it
+    counts: NDArray[np.int64]  # (M,)
 
 
 @dataclass(frozen=True)
 class NGram:
-    """Counts of the contexts of 0 to `len(orders) - 1` characters."""
+    """Shares of the contexts of 0 to `len(orders) - 1` characters."""
 
     vocabulary: int
     orders: tuple[Order, ...]
 
-    @property
-    def size(self) -> int:
-        """How many counts there are: of contexts with the character that came after."""
-        return sum(len(order.pairs) for order in self.orders)
+
+def fit(rows: Windows, vocabulary: int, order: int, smoothing: str = "kneser_ney") -> NGram:
+    """The n-grams of windows (N, T), T of `order` or more; the boundaries before a name count as characters."""
+    return smoothed(counted(rows, vocabulary, order), vocabulary, smoothing)
 
 
-def fit(names: Sequence[str], vocabulary: Vocabulary, order: int) -> NGram:
-    """Counts what comes after each context of up to `order` characters; a name's start counts as boundaries."""
-    rows, size = windows(tuple(names), vocabulary, max(order, 1)), len(vocabulary)
-    place, orders = np.zeros(len(rows.targets), np.int64), []
+def counted(rows: Windows, vocabulary: int, order: int) -> list[Counted]:
+    """What came after each context of 0 to `order` characters."""
+    place, found = np.zeros(len(rows.targets), np.int64), []
     for length in range(order + 1):
-        seen, place, total = np.unique(_longer(place, rows.ids, length, size), return_inverse=True, return_counts=True)
-        pairs, counts = np.unique(place * size + rows.targets, return_counts=True)
-        orders.append(Order(seen, total, np.bincount(pairs // size, minlength=len(seen)), pairs, counts))
-    return NGram(size, tuple(orders))
+        seen, place = np.unique(_longer(place, rows.ids, length, vocabulary), return_inverse=True)
+        pairs, counts = np.unique(place * vocabulary + rows.targets, return_counts=True)
+        found.append(Counted(seen, pairs, counts))
+    return found
+
+
+def smoothed(tables: list[Counted], vocabulary: int, smoothing: str) -> NGram:
+    """The n-grams of what was counted, the last of it of the longest contexts."""
+    orders, shorter = [], 1
+    for length, table in enumerate(tables):
+        counts = table.counts
+        if smoothing == "kneser_ney" and length + 1 < len(tables):
+            counts = _continuations(table, tables[length + 1], vocabulary, length)
+        place = table.pairs // vocabulary
+        total = np.bincount(place, counts)
+        if smoothing == "witten_bell":
+            kinds = np.bincount(place)
+            share, left = counts / (total + kinds)[place], kinds / (total + kinds)
+        else:
+            taken = _discounts(counts)[np.minimum(counts, 3) - 1]
+            share, left = (counts - taken) / total[place], np.bincount(place, taken) / total
+        begins = np.searchsorted(table.seen, np.arange(shorter + 1) * vocabulary)
+        follows = np.searchsorted(table.pairs, np.arange(len(table.seen) + 1) * vocabulary)
+        places = (begins, table.seen % vocabulary, follows, table.pairs % vocabulary)
+        begins, first, follows, after = (x.astype(np.int32) for x in places)
+        orders.append(Order(begins, first, follows, after, share, left))
+        shorter = len(table.seen)
+    return NGram(vocabulary, tuple(orders))
 
 
 def _longer(place: NDArray[np.int64], ids: NDArray[np.int32], length: int, size: int) -> NDArray[np.int64]:
@@ -61,28 +102,66 @@ def _longer(place: NDArray[np.int64], ids: NDArray[np.int32], length: int, size:
     return place if length == 0 else place * size + ids[:, -length]
 
 
-def probabilities(model: NGram, rows: Windows, order: int | None = None) -> NDArray[np.float64]:
-    """The probability (N,) of each window's target after up to `order` characters; None: as many as were counted."""
+def _continuations(table: Counted, longer: Counted, size: int, length: int) -> NDArray[np.int64]:
+    """In how many contexts that are one character longer each sighting of a table was."""
+    shortened = longer.seen[longer.pairs // size] // size
+    kinds = np.bincount(np.searchsorted(table.pairs, shortened * size + longer.pairs % size), minlength=len(table.pairs))
+    opening = (table.seen[table.pairs // size] % size == BOUNDARY) & (length > 0)
+    return np.where(opening, table.counts, kinds)
+
+
+def _discounts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What is taken from counts of 1, 2, and 3 or more: Chen and Goodman's estimate, or a single one where there is none."""
+    n = np.bincount(np.minimum(counts, 5), minlength=6).astype(float)
+    single = n[1] / (n[1] + 2 * n[2]) if n[1] else 0.5
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.arange(1, 4) * (1 - single * np.arange(2, 5) / np.arange(1, 4) * n[2:5] / n[1:4])
+    return found if np.all((found > 0) & (found < np.arange(1, 4))) else np.full(3, single)
+
+
+def probabilities(model: NGram, rows: Windows) -> NDArray[np.float64]:
+    """The probability (N,) of each window's target."""
     size = model.vocabulary
     found, place = np.full(len(rows.targets), 1 / size), np.zeros(len(rows.targets), np.int64)
     known = np.ones(len(rows.targets), bool)
-    for length, counted in enumerate(model.orders[: None if order is None else order + 1]):
-        place, here = _find(counted.seen, _longer(place, rows.ids, length, size))
+    for length, order in enumerate(model.orders):
+        place, here = _find(_keys(order.begins, order.first, size), _longer(place, rows.ids, length, size))
         known &= here
-        pair, paired = _find(counted.pairs, place * size + rows.targets)
-        count, kinds = np.where(paired, counted.counts[pair], 0), counted.kinds[place]
-        found = np.where(known, (count + kinds * found) / (counted.total[place] + kinds), found)
+        pair, paired = _find(_keys(order.follows, order.after, size), place * size + rows.targets)
+        found = np.where(known, np.where(paired, order.share[pair], 0) + order.left[place] * found, found)
     return found
 
 
-def distribution(model: NGram, ids: NDArray[np.int32]) -> NDArray[np.float64]:
-    """The probabilities (N, V) of what comes after each row of ids (N, T), T as many as were counted or more."""
-    count, size = len(ids), model.vocabulary
-    rows = Windows(np.repeat(ids, size, axis=0), np.tile(np.arange(size, dtype=np.int32), count))
-    return probabilities(model, rows).reshape(count, size)
+def _keys(begins: NDArray[np.int32], characters: NDArray[np.int32], size: int) -> NDArray[np.int64]:
+    return np.repeat(np.arange(len(begins) - 1), np.diff(begins)) * size + characters
 
 
 def _find(values: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Where each wanted number stands among sorted ones, and whether it does; some place where it does not."""
     place = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
     return place, values[place] == wanted
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the best n-gram of a split comes to, in nats a character: what a network has to beat."""
+
+    smoothing: str
+    order: int
+    val_loss: float
+    test_loss: float
+
+    def __str__(self) -> str:
+        return f"{self.smoothing.replace('_', '-')} counts of {self.order} characters"
+
+
+def floor(train: Windows, validation: Windows, test: Windows, vocabulary: int) -> Floor:
+    """The n-gram with the lowest validation loss, of every order and smoothing; windows as long as the highest order."""
+    tables = counted(train, vocabulary, ORDERS[-1])
+    found = []
+    for smoothing in SMOOTHINGS:
+        for order in ORDERS:
+            model = smoothed(tables[: order + 1], vocabulary, smoothing)
+            losses = (float(-np.log(probabilities(model, part)).mean()) for part in (validation, test))
+            found.append(Floor(smoothing, order, *losses))
+    return min(found, key=lambda floor: floor.val_loss)

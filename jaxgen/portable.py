@@ -13,9 +13,12 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from jaxgen import models
+from jaxgen.checkpoint import nested
 from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Vocabulary
 from jaxgen.files import checked, read, write, writing
+from jaxgen.models.ngram import fits
 from jaxgen.objective import next_character
 from jaxgen.results import Trained
 from jaxgen.trial import Stream, stream
@@ -58,10 +61,19 @@ def named(params: Any, stats: Any) -> dict[str, np.ndarray]:
 
 
 def trained_of(trial: int, config: Config, vocabulary: Vocabulary, longest: int, state: Callable[[Any], Any]) -> Trained:
-    """A trained trial whose state comes from `state(shape of params and stats)`."""
-    task = next_character(len(vocabulary))
-    shape = jax.eval_shape(lambda: task.init(config, stream(0, Stream.START)))
+    """A trained trial whose state comes from `state(shape of params and stats)`; of one that counts, from `state(None)`.
+
+    Raises:
+      UserError: where what was counted is not of the config's order.
+    """
+    if models.FAMILIES[config.model.family].trained:
+        task = next_character(len(vocabulary))
+        shape = jax.eval_shape(lambda: task.init(config, stream(0, Stream.START)))
+    else:
+        shape = None
     params, stats = state(shape)
+    if shape is None and not fits(params, config.model.context):
+        raise UserError(f"trial {trial} holds no counts of {config.model.context} characters; train it, or export it, again")
     return Trained(trial, config, vocabulary, longest, params, stats)
 
 
@@ -92,6 +104,8 @@ def load_exported(path: Path) -> Trained:
         raise UserError(f"{str(path)!r} holds no whole trial ({error}); export it again") from None
 
     def state(shape: Any) -> Any:
+        if shape is None:
+            return nested(arrays).get("params"), {}
         wanted = named(*jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shape))
         off = sorted(
             name

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxgen import engine, plan, timing
 from jaxgen.cache import known, learn
 from jaxgen.checkpoint import Store
 from jaxgen.config import Config, DataConfig, UserError, flatten, override, validate
 from jaxgen.corpus import Corpus, Vocabulary, cut, hold_out, load_corpus, sequences, windows
+from jaxgen.counts import count
 from jaxgen.engine import Ended, Evaluated, Event, Looked, Position, SegmentDone
 from jaxgen.facts import describe, read_config
 from jaxgen.files import CannotWrite
@@ -25,7 +27,7 @@ from jaxgen.logs import all_counting, take_up
 from jaxgen.models import FAMILIES
 from jaxgen.objective import Task, next_character
 from jaxgen.optimizers import lower
-from jaxgen.plan import Lanes, Planned
+from jaxgen.plan import Lanes, Plan, Planned
 from jaxgen.portable import is_exported, load_exported, trained_of
 from jaxgen.programs import Data, prepare, state_shape
 from jaxgen.results import Curve, Diagnostic, Results, Row, Trained, row_of
@@ -94,21 +96,21 @@ def run(
     lanes = Lanes(width, chunk, devices)
     group_list, data = _prepare(sweep, corpus, source)
     task = next_character(len(corpus.vocabulary))
-    for group in group_list:
-        plan.candidates(
-            len(group.trials), _lane_bytes(task, group), lanes
-        )  # refuses what cannot be, before anything is written
-    results = Results(sweep, programs=len(group_list), out=None if out is None else str(out), question=question)
+    trained = [group for group in group_list if _is_trained(group)]
+    for group in trained:
+        # refuses what cannot be, before anything is written
+        plan.candidates(len(group.trials), _lane_bytes(task, group), lanes)
+    results = Results(sweep, programs=len(trained), out=None if out is None else str(out), question=question)
     keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
     results.trained = functools.partial(_trained, sweep, corpus, keeper.trial)
     try:
-        keeper.open(describe(sweep, corpus, len(group_list), question, flags, source), results)
+        keeper.open(describe(sweep, corpus, len(trained), question, flags, source), results)
         for line in keeper.notices:
             listener(Notice(line), results)
         order = [group.trials for group in group_list]
         start = keeper.position(order, lambda group, width: state_shape(task, group_list[group].static, width))
         ended: dict[int, Any] = {}
-        for event in _events(task, group_list, data, keeper, start, lanes, cache):
+        for event in _events(task, len(corpus.vocabulary), group_list, data, keeper, start, lanes, cache):
             _take(event, results)
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
@@ -131,6 +133,7 @@ def run(
 
 def _events(
     task: Task,
+    vocabulary: int,
     group_list: Sequence[Group],
     data: Callable[[Config], Data],
     keeper: Folder | Memory,
@@ -142,7 +145,11 @@ def _events(
     for number in range(0 if start is None else start.group, len(group_list)):
         group = group_list[number]
         resumed = start if start is not None and start.group == number else None
-        yield from _train(task, data(group.static), group, number, resumed, keeper, lanes, cache)
+        if _is_trained(group):
+            yield from _train(task, data(group.static), group, number, resumed, keeper, lanes, cache)
+        else:
+            keeper.keep(number, Planned(Plan(1, 1, 1), {}))
+            yield from count(data(group.static), vocabulary, group, 0 if resumed is None else resumed.taken)
         yield SegmentDone(Position(number + 1, 0, (), None))
 
 
@@ -183,6 +190,10 @@ def _train(
                     f"start again with --overwrite --width {planned.plan.width // 2}"
                 ) from None
         planned = Planned(plan.halved(planned.plan), {})
+
+
+def _is_trained(group: Group) -> bool:
+    return FAMILIES[group.static.model.family].trained
 
 
 def _plan(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], cache: Path | None) -> Planned:
@@ -266,7 +277,8 @@ def _take(event: Event | Planned | Notice, results: Results) -> None:
         found = (Diagnostic(event.trial, event.step, layer, **values) for layer, values in event.layers.items())
         results.diagnostics.extend(found)
     elif isinstance(event, Ended):
-        size = sum(math.prod(x.shape) for x in jax.tree.leaves(event.params))
+        floats = [x for x in jax.tree.leaves(event.params) if np.issubdtype(x.dtype, np.floating)]  # an ngram has places, too
+        size = sum(math.prod(x.shape) for x in floats)
         status, seed, values = event.status.name.lower(), results.seed(event.trial), results.values(event.trial)
         results.rows.append(
             Row(event.trial, status, seed, values, size, event.steps, event.best_step, **event.losses, flaw=event.flaw)

@@ -13,6 +13,7 @@ from jaxgen.models.dilated import Dilated
 from jaxgen.models.gru import GRU
 from jaxgen.models.lstm import LSTM
 from jaxgen.models.mlp import MLP
+from jaxgen.models.ngram import NGram
 from jaxgen.models.recurrent import Recurrent
 from jaxgen.models.rnn import RNN
 from jaxgen.models.transformer import Transformer
@@ -21,7 +22,7 @@ from jaxgen.models.wavenet import WaveNet
 
 @dataclass(frozen=True)
 class Family:
-    """How a family's module is made from a config, and whether it is one of sequences.
+    """How a family's module is made from a config, whether it is one of sequences, and whether it is trained (or counts).
 
     `module(ids, training)` gives the logits (B, V) of the id that comes after each row of ids (B, T). A family of sequences
     also gives, with `every=True`, the logits (B, T, V) after each place, by which it learns from all of them; and with
@@ -30,6 +31,7 @@ class Family:
 
     build: Callable[[ModelConfig, int], Any]
     sequences: bool
+    trained: bool = True
 
 
 def _of(module: Callable[..., Any], *keys: str, **others: Any) -> Callable[[ModelConfig, int], Any]:
@@ -45,6 +47,7 @@ _NORMALIZED = (*_MADE, "normalization", "batch_momentum")
 _RECURRENT = ("embedding", "hidden", *_MADE)
 
 FAMILIES: Mapping[str, Family] = {
+    "ngram": Family(_of(NGram), False, trained=False),
     "bigram": Family(_of(Bigram), True),
     "mlp": Family(_of(MLP, "embedding", "hidden", "depth", "residual", *_NORMALIZED), False),
     "bow": Family(_of(Bow, "context", "embedding", "hidden", *_MADE), True),

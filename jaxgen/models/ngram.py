@@ -1,0 +1,71 @@
+"""Counts as a family: what `jaxgen.ngram` counted, looked up on a device beside the networks. It has nothing to train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgen import ngram
+
+
+def parameters(model: ngram.NGram) -> dict[str, dict[str, NDArray[Any]]]:
+    """The parameters of a family `NGram`, of what was counted; its shares in float32."""
+    exact = {np.dtype(np.float64): np.float32}
+    return {
+        f"order_{length}": {name: x.astype(exact.get(x.dtype, x.dtype)) for name, x in order._asdict().items()}
+        for length, order in enumerate(model.orders)
+    }
+
+
+def fits(params: Any, order: int) -> bool:
+    """Whether these are parameters of contexts of 0 to `order` characters."""
+    if not isinstance(params, dict) or set(params) != {f"order_{length}" for length in range(order + 1)}:
+        return False
+    for part in params.values():
+        if not isinstance(part, dict) or set(part) != set(ngram.Order._fields):
+            return False
+        if any(getattr(x, "ndim", 0) != 1 or not x.size for x in part.values()):
+            return False
+        contexts = (len(part[name]) for name in ("first", "left"))
+        if any(count + 1 != len(part["follows"]) for count in contexts) or len(part["after"]) != len(part["share"]):
+            return False
+    return True
+
+
+class NGram:
+    """ids (B, T) -> log-probabilities (B, V), T as many as the highest order or more; `ngram.probabilities` in float32."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary = vocabulary
+
+    def apply(self, variables: Mapping[str, Any], ids: jax.Array) -> jax.Array:
+        """The log-probabilities of what comes after each row."""
+        orders = variables["params"]
+        found = jnp.full((len(ids), self.vocabulary), 1 / self.vocabulary)
+        place, known = jnp.zeros(len(ids), jnp.int32), jnp.ones(len(ids), bool)
+        every = jnp.broadcast_to(jnp.arange(self.vocabulary), found.shape)
+        for length in range(len(orders)):
+            order = ngram.Order(**orders[f"order_{length}"])
+            if length:
+                place, here = self._find(order.first, order.begins[place], order.begins[place + 1], ids[:, -length])
+                known &= here
+            low, high = (jnp.broadcast_to(order.follows[p][:, None], found.shape) for p in (place, place + 1))
+            pair, paired = self._find(order.after, low, high, every)
+            mixed = jnp.where(paired, order.share[pair], 0) + order.left[place][:, None] * found
+            found = jnp.where(known[:, None], mixed, found)
+        return jnp.log(found)
+
+    def _find(self, values: jax.Array, low: jax.Array, high: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Where each wanted character stands among the sorted ones from low to high, and whether it does."""
+        end = high
+        for _ in range(self.vocabulary.bit_length()):  # halves what is left each time
+            middle = (low + high) // 2
+            right = (low < high) & (values[jnp.minimum(middle, len(values) - 1)] < wanted)
+            low, high = jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
+        place = jnp.minimum(low, len(values) - 1)
+        return place, (low < end) & (values[place] == wanted)
