@@ -24,6 +24,7 @@ from jaxgen.report.page import report
 from jaxgen.report.terminal import Watch, leaderboard, visible
 from jaxgen.results import Results
 from jaxgen.runs import Interrupted, Notice, run
+from jaxgen.standing import standings
 from jaxgen.sweep import Question, Sweep
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def look(board: TensorBoard) -> str:
 def tell(results: Results, corpus: Corpus, out: Path, console: Console) -> None:
     """Prints the leaderboard, the verdict and names from the winner, and writes the report."""
     console.print(leaderboard(results))
-    for sentence in answer(results, corpus).sentences:
-        say(console, visible(sentence))
+    for sentence in (*standings(results, corpus), *answer(results, corpus).sentences):
+        say(console, visible(str(sentence)))
     names = sample(results.best(), NAMES)
     best = results.best_row()
     found = f"{NAMES} names from trial {best.trial}, the one with the lowest validation loss ({novelty(names, corpus)})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import tyro
 
 from experiments.cli import Signals, main, parse
+from jaxgen.config import UserError
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,15 @@ def command(signals: Signals) -> None:
 
     from jaxgen.report.page import report
     from jaxgen.report.terminal import leaderboard
-    from jaxgen.runs import load_results
+    from jaxgen.runs import load_results, run_corpus
+    from jaxgen.standing import standings
 
     page = report(flags.run)
-    Console().print(leaderboard(load_results(flags.run)))
+    results, console = load_results(flags.run), Console()
+    console.print(leaderboard(results))
+    with contextlib.suppress(UserError):  # the corpus has moved or changed since
+        for standing in standings(results, run_corpus(flags.run)):
+            console.print(str(standing), markup=False, highlight=False, soft_wrap=True)
     print(page)
 
 

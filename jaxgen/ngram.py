@@ -119,16 +119,36 @@ def _discounts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return found if np.all((found > 0) & (found < np.arange(1, 4))) else np.full(3, single)
 
 
+class Place(NamedTuple):
+    """Where windows (N,) stand among what was counted after contexts of one length."""
+
+    context: NDArray[np.int64]
+    known: NDArray[np.bool_]  # whether their contexts, and all shorter ones, were seen
+    pair: NDArray[np.int64]
+    paired: NDArray[np.bool_]  # whether their targets were seen after them
+
+
 def probabilities(model: NGram, rows: Windows) -> NDArray[np.float64]:
     """The probability (N,) of each window's target."""
-    size = model.vocabulary
-    found, place = np.full(len(rows.targets), 1 / size), np.zeros(len(rows.targets), np.int64)
-    known = np.ones(len(rows.targets), bool)
+    return mixed(model, located(model, rows))
+
+
+def located(model: NGram, rows: Windows) -> list[Place]:
+    """Where windows stand in a model, for each length of context."""
+    size, place, known, found = model.vocabulary, np.zeros(len(rows.targets), np.int64), np.ones(len(rows.targets), bool), []
     for length, order in enumerate(model.orders):
         place, here = _find(_keys(order.begins, order.first, size), _longer(place, rows.ids, length, size))
-        known &= here
-        pair, paired = _find(_keys(order.follows, order.after, size), place * size + rows.targets)
-        found = np.where(known, np.where(paired, order.share[pair], 0) + order.left[place] * found, found)
+        known = known & here
+        found.append(Place(place, known, *_find(_keys(order.follows, order.after, size), place * size + rows.targets)))
+    return found
+
+
+def mixed(model: NGram, places: list[Place]) -> NDArray[np.float64]:
+    """The probability (N,) of each window's target, of windows that were `located` in this model or one of more characters."""
+    found = np.full(len(places[0].context), 1 / model.vocabulary)
+    for order, at in zip(model.orders, places, strict=False):
+        longer = np.where(at.paired, order.share[at.pair], 0) + order.left[at.context] * found
+        found = np.where(at.known, longer, found)
     return found
 
 
@@ -158,10 +178,12 @@ class Floor:
 def floor(train: Windows, validation: Windows, test: Windows, vocabulary: int) -> Floor:
     """The n-gram with the lowest validation loss, of every order and smoothing; windows as long as the highest order."""
     tables = counted(train, vocabulary, ORDERS[-1])
+    longest = smoothed(tables, vocabulary, SMOOTHINGS[0])
+    places = [located(longest, part) for part in (validation, test)]  # the same for every order and smoothing
     found = []
     for smoothing in SMOOTHINGS:
         for order in ORDERS:
             model = smoothed(tables[: order + 1], vocabulary, smoothing)
-            losses = (float(-np.log(probabilities(model, part)).mean()) for part in (validation, test))
-            found.append(Floor(smoothing, order, *losses))
+            val_loss, test_loss = (float(-np.log(mixed(model, part)).mean()) for part in places)
+            found.append(Floor(smoothing, order, val_loss, test_loss))
     return min(found, key=lambda floor: floor.val_loss)

@@ -26,6 +26,7 @@ from jaxgen.report.terminal import cell, number, outcome, visible
 from jaxgen.report.text import head
 from jaxgen.results import DIVERGED, Results, Row, Trained
 from jaxgen.runs import load_results, run_corpus
+from jaxgen.standing import standings
 from jaxgen.sweep import Question
 from jaxgen.verdict import Verdict
 
@@ -49,7 +50,8 @@ def report(path: str | Path) -> Path:
     winner, corpus = _winner(results), _corpus(path)
     found = Found(results, answer(results, corpus) if winner else NO_ANSWER, results.trained(winner.trial) if winner else None)
     pictures = save(found, path / "plots")
-    page = html(found, read_config(path), pictures, names_of(found.best, corpus), str(path))
+    stands = [] if corpus is None else [str(one) for one in standings(results, corpus)]
+    page = html(found, read_config(path), pictures, names_of(found.best, corpus), str(path), stands)
     write(path / "report.html", page)
     return path / "report.html"
 
@@ -75,7 +77,12 @@ def names_of(best: Trained | None, corpus: Corpus | None) -> list[tuple[str, str
 
 
 def html(
-    found: Found, facts: Mapping[str, Any], pictures: Mapping[str, Drawn], samples: Sequence[tuple[str, str]], path: str
+    found: Found,
+    facts: Mapping[str, Any],
+    pictures: Mapping[str, Drawn],
+    samples: Sequence[tuple[str, str]],
+    path: str,
+    stands: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -83,6 +90,7 @@ def html(
       facts: the run's `config.json`.
       samples: names from the winner, each with its label: new, repeated, corpus or none.
       path: the run's folder, as the commands on the page name it.
+      stands: how the networks stand on each split (`standing.standings`).
     """
     environment = Environment(
         loader=PackageLoader("jaxgen", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_seen
@@ -104,6 +112,7 @@ def html(
         diverged=diverged,
         most_diverged=DIVERGED_ROWS,
         samples=samples,
+        stands=stands,
         counts={mark: sum(m == mark for _, m in samples) for mark in ("new", "repeated", "corpus")},
         changed={key: cell(value) for key, value in facts["base"].items() if value != flatten(Config()).get(key)},
         command=command_of(facts),

@@ -1,0 +1,80 @@
+"""What a run's losses are worth: the best floor without a network, and how much of validation was in training."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+from jaxgen.config import Config, DataConfig, UserError
+from jaxgen.corpus import Corpus, cut, hold_out, windows
+from jaxgen.models import FAMILIES
+from jaxgen.ngram import ORDERS, Floor, floor
+from jaxgen.results import DIVERGED, Results, Row
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A split of a corpus, and how the networks that were trained on it stand."""
+
+    split: str  # rows, names or order
+    names: int  # in validation
+    repeated: int  # of these, how many stand in the training part, too
+    floor: Floor
+    best: Row | None  # the network with the lowest validation loss; None: none was trained on this split
+
+    @property
+    def lead(self) -> float:
+        """By how many nats a character the best network's validation loss lies below the floor."""
+        return math.nan if self.best is None else self.floor.val_loss - self.best.val_loss
+
+    def __str__(self) -> str:
+        floor = f"the floor without a network is {self.floor.val_loss:.4f} nats ({self.floor})"
+        if self.best is None:
+            stands = "no network was trained on this split"
+        elif self.lead > 0:
+            stands = f"the best network, trial {self.best.trial}, is {self.lead:.4f} below it"
+        else:
+            stands = f"no network beats it: the best, trial {self.best.trial}, is {-self.lead:.4f} above it"
+        share = f"{self.repeated} of {self.names} validation names are in the training part"
+        return f"Split by {self.split}: {floor}; {stands}; {share}."
+
+
+def standings(results: Results, corpus: Corpus) -> list[Standing]:
+    """How the networks of a run stand on each split that they were trained on.
+
+    Where names repeat, also by `rows` or by `names` if no trial was split so: how far that floor lies from the other says how
+    much is gained by knowing a name.
+    """
+    configs = list(results.sweep)
+    splits = {_split(config): None for config in configs}
+    if len(set(corpus.names)) < len(corpus.names):
+        splits |= {replace(split, split=how): None for split in list(splits) for how in ("rows", "names")}
+    rows = sorted((row for row in results.rows if _counts(row, configs[row.trial])), key=lambda row: (row.val_loss, row.trial))
+    found = []
+    for split in splits:
+        best = next((row for row in rows if _split(configs[row.trial]) == split), None)
+        try:
+            found.append(Standing(split.split, *_facts(corpus, split), best))
+        except UserError:
+            continue  # a split that no trial has, and that this corpus has too few names for
+    return sorted(found, key=lambda one: one.best is None)
+
+
+def _split(config: Config) -> DataConfig:
+    """The part of a config that says how names are cut."""
+    data = config.data
+    return DataConfig(split=data.split, split_seed=data.split_seed, dev=data.dev)
+
+
+def _counts(row: Row, config: Config) -> bool:
+    return row.status != DIVERGED and math.isfinite(row.val_loss) and FAMILIES[config.model.family].trained
+
+
+@functools.lru_cache(maxsize=8)  # the terminal and the report ask for the same
+def _facts(corpus: Corpus, split: DataConfig) -> tuple[int, int, Floor]:
+    train, validation, test = cut(corpus, split.split, split.split_seed)
+    train, _ = hold_out(train, split.dev)
+    learnt, *unseen = (windows(names, corpus.vocabulary, ORDERS[-1]) for names in (train, validation, test))
+    known = set(train)
+    return len(validation), sum(name in known for name in validation), floor(learnt, *unseen, len(corpus.vocabulary))
