@@ -23,7 +23,7 @@ class Flags:
     column: str | None = None
     """The column of a CSV file that holds the names."""
     trial: str = "best"
-    """The trial's number, or best."""
+    """The trial's number, or best; several numbers (3,5,8) or best-5 for the mixture of several trials."""
 
 
 def command(signals: Signals) -> None:
@@ -31,10 +31,10 @@ def command(signals: Signals) -> None:
     import numpy as np
 
     from jaxgen.corpus import load_corpus
-    from jaxgen.runs import load
+    from jaxgen.runs import load_all
     from jaxgen.scores import score
 
-    trained = load(flags.run, flags.trial)
+    trained = load_all(flags.run, flags.trial)
     names = load_corpus(flags.names, flags.column).names
     nats = score(trained, names)
     out = csv.writer(sys.stdout, lineterminator="\n")

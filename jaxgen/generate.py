@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from jaxgen.config import ModelConfig, UserError
 from jaxgen.corpus import BOUNDARY, Corpus
 from jaxgen.results import Trained
 
+ROUNDS = 50  # of draws, for as many names as are wanted of a kind
+FURTHER = 1 << 31  # further rounds draw by keys from here on, the first by those of a name's characters
 MOST = 1_000_000  # names of a call: they grow side by side in memory
 
 
@@ -27,6 +29,8 @@ def sample(
     prefix: str = "",
     seed: int = 0,
     max_length: int | None = None,
+    unique: bool = False,
+    without: Collection[str] = (),
 ) -> list[str]:
     """`count` names, drawn character by character until the boundary. The same seed gives the same names.
 
@@ -38,6 +42,9 @@ def sample(
       prefix: what every name starts with.
       seed: of the draw.
       max_length: characters after which a name is cut; by default twice the corpus's longest name, after the prefix.
+      unique: each name once.
+      without: names that are not wanted, such as those of the corpus. With these or `unique`, names are drawn up to ROUNDS
+        times `count`, and there are fewer than `count` where that was not enough.
 
     Raises:
       UserError: for a value that is not allowed, or a prefix with a character that is not in the vocabulary.
@@ -56,7 +63,9 @@ def sample(
     length = max_length if max_length is not None else len(prefix) + 2 * members[0].longest
     if count == 0 or length <= len(prefix):
         return [prefix] * count
-    ids = _grow(
+
+    grown = functools.partial(
+        _grow,
         tuple(member.config.model for member in members),
         len(vocabulary),
         count,
@@ -66,9 +75,16 @@ def sample(
         jnp.asarray([BOUNDARY, *start], jnp.int32),
         jnp.asarray(temperature, jnp.float32),
         jnp.asarray(1.0 if top_p is None else top_p, jnp.float32),
-        jax.random.key(seed),
     )
-    return [prefix + vocabulary.decode(row) for row in jax.device_get(ids).tolist()]
+    names: list[str] = []
+    unwanted = set(without)
+    for number in range(ROUNDS):
+        key = jax.random.key(seed) if number == 0 else jax.random.fold_in(jax.random.key(seed), FURTHER + number)
+        names += [prefix + vocabulary.decode(row) for row in jax.device_get(grown(key)).tolist()]
+        names = [name for name in (dict.fromkeys(names) if unique else names) if name not in unwanted]
+        if len(names) >= count:
+            break
+    return names[:count]
 
 
 def _check(name: str, value: Any, fits: bool, wanted: str) -> None:

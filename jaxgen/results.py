@@ -40,6 +40,11 @@ class Row:
     dev_loss: float | None = None  # where training names were held out (data.dev)
 
 
+def by_loss(row: Row) -> tuple[float, int]:
+    """Orders rows from the lowest validation loss on."""
+    return row.val_loss, row.trial
+
+
 def row_of(facts: Any) -> Row:
     """The row that `dataclasses.asdict` made a JSON value of.
 
@@ -176,7 +181,7 @@ class Results:
                 "no trial has ended with a finite validation loss, so there is no best one; "
                 "let the run finish (--resume), or lower the learning rate"
             )
-        return min(sound or finite, key=lambda row: (row.val_loss, row.trial))
+        return min(sound or finite, key=by_loss)
 
     def best(self) -> Trained:
         """The trial with the lowest validation loss, ready to generate."""

@@ -30,7 +30,7 @@ from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Plan, Planned
 from jaxgen.portable import is_exported, load_exported, trained_of
 from jaxgen.programs import Data, prepare, state_shape
-from jaxgen.results import Curve, Diagnostic, Results, Row, Trained, row_of
+from jaxgen.results import DIVERGED, Curve, Diagnostic, Results, Row, Trained, by_loss, row_of
 from jaxgen.sweep import Group, Question, Sweep, groups
 
 
@@ -346,6 +346,27 @@ def load(path: str | Path, trial: int | str = "best") -> Trained:
         if isinstance(error, UserError):
             raise
         raise UserError(f"trial is {trial!r}, expected a number or best") from None
+
+
+def load_all(path: str | Path, trials: str = "best") -> list[Trained]:
+    """Several trained trials of a run's folder, for their mixture.
+
+    Args:
+      trials: a number, "best", several numbers as in 3,5,8, or as many of the best as best-5 says.
+
+    Raises:
+      UserError: if there is no such run or trial.
+    """
+    how_many = trials.removeprefix("best-")
+    if how_many == trials:
+        return [load(path, trial) for trial in trials.split(",")]
+    if not how_many.isdecimal() or int(how_many) < 1:
+        raise UserError(f"trial is {trials!r}, expected a number, best, several numbers as in 3,5,8, or best-5")
+    results = load_results(path)
+    sound = sorted((r for r in results.rows if r.status != DIVERGED and math.isfinite(r.val_loss)), key=by_loss)
+    if len(sound) < int(how_many):
+        raise UserError(f"trial is {trials!r}, but the run has {len(sound)} trials with a finite validation loss; give fewer")
+    return [results.trained(row.trial) for row in sound[: int(how_many)]]
 
 
 def run_corpus(path: str | Path) -> Corpus:

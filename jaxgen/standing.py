@@ -10,7 +10,7 @@ from jaxgen.config import Config, DataConfig, UserError
 from jaxgen.corpus import Corpus, cut, hold_out, windows
 from jaxgen.models import FAMILIES
 from jaxgen.ngram import ORDERS, Floor, floor
-from jaxgen.results import DIVERGED, Results, Row
+from jaxgen.results import DIVERGED, Results, Row, by_loss
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def standings(results: Results, corpus: Corpus) -> list[Standing]:
     splits = {_split(config): None for config in configs}
     if len(set(corpus.names)) < len(corpus.names):
         splits |= {replace(split, split=how): None for split in list(splits) for how in ("rows", "names")}
-    rows = sorted((row for row in results.rows if _counts(row, configs[row.trial])), key=lambda row: (row.val_loss, row.trial))
+    rows = sorted((row for row in results.rows if _counts(row, configs[row.trial])), key=by_loss)
     found = []
     for split in splits:
         best = next((row for row in rows if _split(configs[row.trial]) == split), None)
@@ -75,6 +75,6 @@ def _counts(row: Row, config: Config) -> bool:
 def _facts(corpus: Corpus, split: DataConfig) -> tuple[int, int, Floor]:
     train, validation, test = cut(corpus, split.split, split.split_seed)
     train, _ = hold_out(train, split.dev)
-    learnt, *unseen = (windows(names, corpus.vocabulary, ORDERS[-1]) for names in (train, validation, test))
+    learnt, seen, last = (windows(names, corpus.vocabulary, ORDERS[-1]) for names in (train, validation, test))
     known = set(train)
-    return len(validation), sum(name in known for name in validation), floor(learnt, *unseen, len(corpus.vocabulary))
+    return len(validation), sum(name in known for name in validation), floor(learnt, seen, last, len(corpus.vocabulary))
