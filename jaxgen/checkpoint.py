@@ -21,7 +21,8 @@ from jaxgen.config import UserError
 from jaxgen.files import cannot_write, checked, damage, read, remove, settle, signed, sums, unsigned, write, writing
 from jaxgen.results import row_of
 
-FORMAT = 4
+FORMAT = 5
+READABLE = (4, FORMAT)  # what is missing in older ones has its default; they are read, and not gone on with
 KEPT = 2  # manifests
 SAVE = re.compile(r"save-(\d{6,})\.json")
 PLACE = re.compile(r"(lanes|trials)-(\d{6,})")
@@ -164,14 +165,14 @@ class Store:
             manifest = unsigned(read(path))
             version = manifest["format"]
             rows = []
-            if version == FORMAT:
+            if version in READABLE:
                 checked(manifest, Manifest)
                 rows = [row_of(facts).trial for facts in manifest["rows"]]
         except FileNotFoundError:
             raise UserError(f"{str(path)!r} is not there") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{str(path)!r} is damaged: {str(error).splitlines()[0]}") from None
-        if version != FORMAT:
+        if version not in READABLE:
             raise UserError(f"{str(path)!r} has format {version!r}, expected {FORMAT}; use the version of jaxgen that wrote it")
         places = [*_places(manifest), *manifest["sums"]]
         names = [name for names in manifest["sums"].values() for name in names]

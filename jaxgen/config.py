@@ -166,6 +166,8 @@ class TrainConfig:
     """Steps at the beginning that train on the names of data.source."""
     freeze: int = 0
     """Layers, from the embedding on, that are not trained after these."""
+    names: int = 128
+    """Names drawn from each trial when it ends, by which the results say how good they are. 0: none."""
     diagnostics: bool = False
     """Looks at each layer's activations, gradients and updates at the beginning of each segment."""
 
@@ -228,6 +230,7 @@ BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
     "train.patience": (0, MAX_STEPS, True, True),
     "train.pretrain": (0, MAX_STEPS, True, True),
     "train.freeze": (0, 1000, True, True),
+    "train.names": (0, 100_000, True, True),
     "seed": (0, 2**31 - 1, True, True),
 }
 CHOICES: Mapping[str, tuple[str, ...]] = {

@@ -6,14 +6,14 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
 
 import jax
 
-from jaxgen.checkpoint import FORMAT
+from jaxgen.checkpoint import FORMAT, READABLE
 from jaxgen.config import UserError, flatten
 from jaxgen.corpus import Corpus
 from jaxgen.files import checked, read
@@ -147,14 +147,14 @@ def check_ours(path: Path) -> dict[str, Any]:
     return facts
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A run's `config.json`.
+def read_config(path: Path, formats: Collection[int] = READABLE) -> dict[str, Any]:
+    """A run's `config.json`, of one of these formats.
 
     Raises:
       UserError: if the folder holds no run, one of another format, or a damaged one.
     """
     facts = check_ours(path)
-    if facts["format"] != FORMAT:
+    if facts["format"] not in formats:
         raise UserError(
             f"{str(path)!r} holds a run of format {facts['format']!r}, expected {FORMAT}; "
             "use the version of jaxgen that wrote it"

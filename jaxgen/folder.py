@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.checkpoint import Manifest, Store, brief
+from jaxgen.checkpoint import FORMAT, Manifest, Store, brief
 from jaxgen.config import UserError
 from jaxgen.engine import Position
 from jaxgen.facts import CONFIG, check_ours, config_text, planned_of, read_config, stored_plan
@@ -66,7 +66,7 @@ class Folder:
         if self._flags["overwrite"]:
             clear(self.path)
         if (self.path / CONFIG).exists():
-            stored = read_config(self.path)
+            stored = read_config(self.path, (FORMAT,))
             for what, here, there in (
                 ("sweep", facts["sweep"]["points"], stored["sweep"]["points"]),
                 ("base", facts["base"], stored["base"]),

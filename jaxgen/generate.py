@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen import models
 from jaxgen.config import ModelConfig, UserError
-from jaxgen.corpus import BOUNDARY, Corpus
+from jaxgen.corpus import BOUNDARY, Corpus, Vocabulary
 from jaxgen.results import Trained
 
 ROUNDS = 50  # of draws, for as many names as are wanted of a kind
@@ -137,7 +138,7 @@ def _grow(
     vocabulary: int,
     count: int,
     length: int,
-    top_k: int,
+    top_k: int | None,
     variables: Sequence[Any],
     start: jax.Array,  # the boundary and the prefix
     temperature: jax.Array,
@@ -179,8 +180,46 @@ def _grow(
     return jax.lax.while_loop(running, step, carry)[3]
 
 
-def choose(logits: jax.Array, temperature: jax.Array, top_k: int, top_p: jax.Array, key: jax.Array) -> jax.Array:
-    """One id a row of logits (N, V): the likeliest at temperature 0, else drawn from what top_k and top_p leave; (N,)."""
+DRAWS = 64  # trials that one call draws from
+
+
+def draw(model: ModelConfig, vocabulary: Vocabulary, states: Sequence[Any], count: int, length: int) -> list[list[str]]:
+    """`count` names of up to `length` characters from each of some trials of one model, by one program and the same chance.
+
+    Args:
+      states: params and stats of each trial.
+    """
+    names: list[list[str]] = []
+    for first in range(0, len(states), DRAWS):
+        part = list(states[first : first + DRAWS])
+        full = part + part[:1] * (DRAWS - len(part))
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *full)
+        ids = jax.device_get(_draw(model, len(vocabulary), count, length, *stacked, len(part)))
+        names += [[vocabulary.decode(row) for row in rows] for rows in ids[: len(part)].tolist()]
+    return names
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _draw(model: ModelConfig, vocabulary: int, count: int, length: int, params: Any, stats: Any, used: int) -> jax.Array:
+    """Ids (DRAWS, count, length) from the first `used` of DRAWS trials, one trial after the other."""
+    start, one, key = jnp.array([BOUNDARY], jnp.int32), jnp.ones(()), jax.random.key(0)
+
+    def put(trial: jax.Array, out: jax.Array) -> jax.Array:
+        variables = [
+            {"params": part, "batch_stats": mine} for part, mine in [jax.tree.map(lambda x: x[trial], (params, stats))]
+        ]
+        return out.at[trial].set(_grow((model,), vocabulary, count, length, None, variables, start, one, one, key))
+
+    return jax.lax.fori_loop(0, used, put, jnp.zeros((DRAWS, count, length), jnp.int32))
+
+
+def choose(logits: jax.Array, temperature: jax.Array, top_k: int | None, top_p: jax.Array, key: jax.Array) -> jax.Array:
+    """One id a row of logits (N, V): the likeliest at temperature 0, else drawn from what top_k and top_p leave; (N,).
+
+    A top_k of None draws from all as they are, without the sorting that the others need.
+    """
+    if top_k is None:
+        return jax.random.categorical(key, logits, axis=-1)
     likeliest = jnp.argmax(logits, axis=-1)
     scaled = logits / jnp.where(temperature > 0, temperature, 1.0)
     order = jnp.argsort(-scaled, axis=-1)  # stable: ties go to the smaller id

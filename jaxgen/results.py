@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -38,6 +38,9 @@ class Row:
     test_loss: float
     flaw: str = ""  # of a diverged trial: what first was not finite, in the step after its last
     dev_loss: float | None = None  # where training names were held out (data.dev)
+    quality: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of names that it makes (`quality.MEASURES`), where some were drawn
 
 
 def by_loss(row: Row) -> tuple[float, int]:
@@ -53,7 +56,8 @@ def row_of(facts: Any) -> Row:
     """
     checked(facts, dict[str, Any])
     hints = get_type_hints(Row)
-    if facts.keys() != hints.keys():
+    needed = {part.name for part in fields(Row) if part.default is MISSING and part.default_factory is MISSING}
+    if not needed <= facts.keys() <= hints.keys():
         raise ValueError(f"a row of {', '.join(map(str, facts))}")
     return Row(**{key: checked(value, hints[key]) for key, value in facts.items()})
 
@@ -112,6 +116,11 @@ class Arm:
         """Mean over the seeds that did not diverge; infinite if all did."""
         values = [getattr(row, loss) for row in self.sound]
         return float(np.mean(values)) if values else math.inf
+
+    def quality(self) -> dict[str, float]:
+        """Means of `quality.MEASURES` over the seeds that did not diverge; none where no names were drawn."""
+        rows = [row.quality for row in self.sound if row.quality]
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
 
     def spread(self, loss: str) -> float:
         """Sample standard deviation over the seeds that did not diverge; nan for fewer than two."""
@@ -190,7 +199,8 @@ class Results:
     def results_csv(self) -> str:
         """`results.csv`: a row a trial, in the order of the sweep."""
         losses = (*LOSSES, "dev_loss") if any(row.dev_loss is not None for row in self.rows) else LOSSES
-        head = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *losses)
+        quality = list(dict.fromkeys(name for row in self.rows for name in row.quality))
+        head = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *losses, *quality)
         rows = [
             (
                 r.trial,
@@ -201,6 +211,7 @@ class Results:
                 r.steps,
                 r.best_step,
                 *(getattr(r, x) for x in losses),
+                *(r.quality.get(x, "") for x in quality),
             )
             for r in sorted(self.rows, key=lambda row: row.trial)
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from jaxgen.engine import Ended, Evaluated, Event, Looked, Position, SegmentDone
 from jaxgen.facts import describe, read_config
 from jaxgen.files import CannotWrite
 from jaxgen.folder import CHECKPOINTS, Folder, Memory, check_trials
+from jaxgen.generate import draw
 from jaxgen.logs import all_counting, take_up
 from jaxgen.models import FAMILIES
 from jaxgen.objective import Task, next_character
@@ -30,6 +31,7 @@ from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Plan, Planned
 from jaxgen.portable import is_exported, load_exported, trained_of
 from jaxgen.programs import Data, prepare, state_shape
+from jaxgen.quality import LONGEST, Reference
 from jaxgen.results import DIVERGED, Curve, Diagnostic, Results, Row, Trained, by_loss, row_of
 from jaxgen.sweep import Group, Question, Sweep, groups
 
@@ -110,10 +112,16 @@ def run(
         order = [group.trials for group in group_list]
         start = keeper.position(order, lambda group, width: state_shape(task, group_list[group].static, width))
         ended: dict[int, Any] = {}
+        fresh: list[int] = []  # trials that ended in this segment
+        reference = Reference(corpus.names)
         for event in _events(task, len(corpus.vocabulary), group_list, data, keeper, start, lanes, cache):
             _take(event, results)
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
+                fresh.append(event.trial)
+            if isinstance(event, SegmentDone) and fresh:
+                _judge(results, corpus.vocabulary, reference, {trial: ended[trial] for trial in fresh})
+                fresh.clear()
             listener(event, results)
             if isinstance(event, SegmentDone):
                 asked = stop()
@@ -281,8 +289,32 @@ def _take(event: Event | Planned | Notice, results: Results) -> None:
         size = sum(math.prod(x.shape) for x in floats)
         status, seed, values = event.status.name.lower(), results.seed(event.trial), results.values(event.trial)
         results.rows.append(
-            Row(event.trial, status, seed, values, size, event.steps, event.best_step, **event.losses, flaw=event.flaw)
+            Row(
+                event.trial,
+                status,
+                seed,
+                values,
+                size,
+                event.steps,
+                event.best_step,
+                **event.losses,
+                flaw=event.flaw,
+                quality={},
+            )
         )
+
+
+def _judge(results: Results, vocabulary: Vocabulary, reference: Reference, ended: Mapping[int, Any]) -> None:
+    """Adds to the rows of trials of one group how good the names are that they make."""
+    config = override(results.sweep.base, results.sweep.points[next(iter(ended))])
+    if not config.train.names:
+        return
+    longest = min(max(map(len, reference.names)), LONGEST)
+    drawn = draw(config.model, vocabulary, list(ended.values()), config.train.names, longest)
+    quality = {trial: reference.measure(names) for trial, names in zip(ended, drawn, strict=True)}
+    results.rows[:] = [
+        dataclasses.replace(row, quality=quality[row.trial]) if row.trial in quality else row for row in results.rows
+    ]
 
 
 def _trained(sweep: Sweep, corpus: Corpus, state: Callable[[int, Any], Any], trial: int) -> Trained:

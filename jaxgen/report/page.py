@@ -9,6 +9,7 @@ import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
@@ -20,6 +21,7 @@ from jaxgen.corpus import Corpus
 from jaxgen.facts import read_config
 from jaxgen.files import write
 from jaxgen.generate import labels, sample
+from jaxgen.quality import MEASURES, Reference
 from jaxgen.report.answers import behind
 from jaxgen.report.pictures import Drawn, Found, save
 from jaxgen.report.terminal import cell, number, outcome, visible
@@ -50,8 +52,12 @@ def report(path: str | Path) -> Path:
     winner, corpus = _winner(results), _corpus(path)
     found = Found(results, answer(results, corpus) if winner else NO_ANSWER, results.trained(winner.trial) if winner else None)
     pictures = save(found, path / "plots")
-    stands = [] if corpus is None else [str(one) for one in standings(results, corpus)]
-    page = html(found, read_config(path), pictures, names_of(found.best, corpus), str(path), stands)
+    facts = read_config(path)
+    stands, itself = [], {}
+    if corpus is not None:
+        stands = [str(one) for one in standings(results, corpus)]
+        itself = Reference(corpus.names).itself(facts["base"].get("train.names", 0))
+    page = html(found, facts, pictures, names_of(found.best, corpus), str(path), stands, itself)
     write(path / "report.html", page)
     return path / "report.html"
 
@@ -83,6 +89,7 @@ def html(
     samples: Sequence[tuple[str, str]],
     path: str,
     stands: Sequence[str] = (),
+    itself: Mapping[str, float] = MappingProxyType({}),
 ) -> str:
     """The page.
 
@@ -91,6 +98,7 @@ def html(
       samples: names from the winner, each with its label: new, repeated, corpus or none.
       path: the run's folder, as the commands on the page name it.
       stands: how the networks stand on each split (`standing.standings`).
+      itself: what names of the corpus come to in the measures of `quality` that models' names do.
     """
     environment = Environment(
         loader=PackageLoader("jaxgen", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_seen
@@ -113,6 +121,8 @@ def html(
         most_diverged=DIVERGED_ROWS,
         samples=samples,
         stands=stands,
+        itself=itself,
+        measures=MEASURES,
         counts={mark: sum(m == mark for _, m in samples) for mark in ("new", "repeated", "corpus")},
         changed={key: cell(value) for key, value in facts["base"].items() if value != flatten(Config()).get(key)},
         command=command_of(facts),
