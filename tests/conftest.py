@@ -37,6 +37,7 @@ SMALL = {
     "train.steps": 40,
     "train.eval_every": 20,
     "train.batch_size": 16,
+    "train.names": 0,  # tests of what names are like say how many
 }
 
 

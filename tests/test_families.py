@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
-from jaxgen import models
+from jaxgen import models, ngram
 from jaxgen.config import FAMILIES, NORMALIZATIONS, Config, ModelConfig, UserError, override, validate
 from jaxgen.corpus import BOUNDARY, Vocabulary, Windows, sequences, windows
+from jaxgen.models.ngram import parameters
 from jaxgen.objective import next_character
 from jaxgen.results import Trained
 
@@ -35,6 +36,8 @@ def network(family: str, **values: Any) -> tuple[ModelConfig, Any, Any]:
     """A small network away from its start, where all is random; its config, parameters and statistics."""
     small = {"family": family, "context": T, "embedding": 6, "hidden": 12, "depth": 4, "heads": 3, **values}
     config = override(Config(), {f"model.{key}": value for key, value in small.items()})
+    if family == "ngram":
+        return config.model, parameters(ngram.fit(windows(LONG, VOCABULARY, T), V, T)), {}
     params, stats = next_character(V).init(config, jax.random.key(1))
     source = np.random.default_rng(0)
     params = jax.tree.map(lambda p: p + 0.3 * source.normal(size=p.shape).astype(np.float32), params)
@@ -75,7 +78,7 @@ def test_parameters_are_those_of_makemore_and_the_lectures(family: str, count: i
 
 def test_every_family_is_known_and_has_a_reference() -> None:
     assert tuple(models.FAMILIES) == FAMILIES
-    assert {*REFERENCES, "mlp"} == set(FAMILIES)  # of mlp test_models.py has one
+    assert {*REFERENCES, "mlp", "ngram"} == set(FAMILIES)  # of these test_models.py and test_ngram.py have one
 
 
 CASES = [(family, {}) for family in REFERENCES]
@@ -202,6 +205,9 @@ def test_the_loss_of_a_window_of_many_targets_is_their_mean() -> None:
         ({"model.family": "wavenet", "model.context": 6}, "power of two"),
         ({"model.family": "wavenet", "model.context": 1}, "power of two"),
         ({"model.family": "transformer", "model.hidden": 10, "model.heads": 4}, "multiple of model.heads"),
+        ({"model.context": 0}, "only an ngram"),
+        ({"model.family": "ngram", "model.context": 17}, "for an ngram"),
+        ({"model.family": "ngram", "train.pretrain": 5}, "not trained"),
     ],
 )
 def test_sizes_that_a_family_cannot_have_are_refused(values: dict[str, Any], says: str) -> None:

@@ -82,6 +82,22 @@ def test_every_name_starts_with_the_prefix(best: Trained, prefix: str, seed: int
     assert all(name.startswith(prefix) for name in jaxgen.sample(best, 5, prefix=prefix, seed=seed))
 
 
+def test_names_of_a_kind_are_drawn_until_there_are_enough(best: Trained, corpus: Corpus) -> None:
+    drawn = jaxgen.sample(best, 40, max_length=3)
+    once = jaxgen.sample(best, 40, max_length=3, unique=True)
+    assert len(set(drawn)) < 40 == len(set(once))
+    different = list(dict.fromkeys(drawn))
+    assert once[: len(different)] == different
+    new = jaxgen.sample(best, 40, without=once)
+    assert len(new) == 40
+    assert not {*new} & {*once}
+
+
+def test_there_are_fewer_names_where_there_are_no_more(best: Trained) -> None:
+    assert len(jaxgen.sample(best, 5, temperature=0.0, unique=True)) == 1
+    assert jaxgen.sample(best, 5, temperature=0.0, without=jaxgen.sample(best, 1, temperature=0.0)) == []
+
+
 def test_names_are_cut_at_the_longest_length(best: Trained) -> None:
     assert all(len(name) <= 4 for name in jaxgen.sample(best, 20, max_length=4))
     assert jaxgen.sample(best, 2, prefix="maria", max_length=3) == ["maria", "maria"]
