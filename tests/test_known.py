@@ -1,0 +1,78 @@
+"""Corpora whose losses are known: every family comes to them through the engine, and to no better ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import jaxgen
+from jaxgen.config import FAMILIES, Config, override
+from jaxgen.corpus import Corpus, cut, windows
+from jaxgen.scores import surprise
+from jaxgen.sweep import Uniform, groups
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+SIZES = {
+    "model.context": 16,
+    "model.embedding": 8,
+    "model.hidden": 24,
+    "model.depth": 2,
+    "optimizer.learning_rate": 1e-2,
+    "optimizer.clip_norm": 1.0,
+    "train.batch_size": 16,
+    "train.names": 0,
+}
+NAME = "abcabcabcabc"
+
+
+def corpus_of(names: list[str]) -> Corpus:
+    return Corpus(tuple(names), "names.txt", None, "")
+
+
+def test_what_repeats_is_learnt_to_nothing() -> None:
+    """Where the context holds the whole name, what comes next is sure; after one character alone, the end is one of four."""
+    base = override(Config(), {**SIZES, "train.steps": 300, "train.eval_every": 100})
+    results = jaxgen.run(jaxgen.grid(base, {"model.family": FAMILIES}), corpus_of([NAME] * 60), width=1, chunk=1, devices=1)
+    losses = {row.values["model.family"]: row.val_loss for row in results.rows}
+    alone = (3 * math.log(4 / 3) + math.log(4)) / (len(NAME) + 1)
+    assert losses.pop("bigram") == pytest.approx(alone, abs=0.01)
+    assert {name: loss for name, loss in losses.items() if not loss < 0.05} == {}
+
+
+def test_what_is_chance_is_learnt_no_better_than_it_is() -> None:
+    """Characters and ends are equally likely everywhere, but for the first place, where no name ends."""
+    source = np.random.default_rng(0)
+    letters, names = list("abc"), []
+    while len(names) < 1500:
+        name = ""
+        while (drawn := source.integers(0, 4)) or not name:
+            name += letters[drawn - 1] if drawn else ""
+        names.append(name[:14])
+    corpus = corpus_of(names)
+    base = override(Config(), {**SIZES, "train.steps": 100, "train.eval_every": 50})
+    results = jaxgen.run(jaxgen.grid(base, {"model.family": FAMILIES}), corpus, width=1, chunk=1, devices=1)
+    validation = windows(cut(corpus, "rows", base.data.split_seed)[1], corpus.vocabulary, 16)
+    first = (validation.ids[:, -1] == 0).mean()
+    known = first * math.log(3) + (1 - first) * math.log(4)
+    for row in results.rows:
+        (found,) = surprise([results.trained(row.trial)], validation)
+        noise = found.std() / math.sqrt(len(found))
+        assert known - 4 * noise < row.val_loss < known + 0.2, row.values
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_hundred_trials_of_a_family_share_a_program(family: str) -> None:
+    base = override(Config(), {**SIZES, "model.family": family})
+    axes = {
+        "optimizer.learning_rate": Uniform(1e-4, 1e-1, log=True),
+        "regularizer.dropout": Uniform(0.0, 0.5),
+        "regularizer.l2": Uniform(1e-6, 1e-2, log=True),
+        "model.init_scale": Uniform(0.5, 2.0),
+        "train.steps": Uniform(5, 10),
+    }
+    sweep = jaxgen.random(jaxgen.grid(base, {"optimizer.name": ["sgd", "adam"]}), axes, 50)
+    assert len(sweep) == 100
+    assert len(groups(sweep, lambda config: jaxgen.lower(config, 100))) == 1
