@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # heavy
 
     from experiments.figures import Report
 
+PEERS = ("gru", "transformer")  # families of sequences that `experiments.sequences` writes in PyTorch
+
 
 @dataclass(frozen=True)
 class Flags:
@@ -31,6 +33,8 @@ class Flags:
     """A folder for a JAX trace of some of the engine's segments."""
     minutes: float = 9.0
     """Time for measuring; what does not fit in it is left out, and its row says so."""
+    families: str | None = None
+    """Families of sequences to measure too, of gru and transformer, such as gru,transformer."""
     widths: str | None = None
     """Lanes to measure, such as 1,8,32,128,512."""
 
@@ -48,6 +52,18 @@ def widths_of(text: str) -> tuple[int, ...]:
     if not found or min(found) < 1:
         raise UserError(f"--widths is {text!r}, expected whole numbers above 0, for instance 1,8,32,128")
     return tuple(sorted(set(found)))
+
+
+def families_of(text: str) -> tuple[str, ...]:
+    """The families that a flag lists.
+
+    Raises:
+      UserError: if one of them has no peer.
+    """
+    found = tuple(dict.fromkeys(text.split(",")))
+    if not {*found} <= {*PEERS}:
+        raise UserError(f"--families is {text!r}, expected some of {', '.join(PEERS)}, with commas between")
+    return found
 
 
 def shown(value: float | None) -> str:
@@ -97,7 +113,7 @@ def write(report: Report, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     files.write(out / "benchmark.json", report.as_json() + "\n")
     speeds = {key: rate.trial_steps_per_second for key, rate in report.rates.items() if rate.trial_steps_per_second}
-    bars = {report.rates[key].name: speed for key, speed in speeds.items() if not key.startswith("hidden")}
+    bars = {report.rates[key].name: speed for key, speed in speeds.items() if not key.startswith(("hidden", "family"))}
     own = [report.rates[key].name for key in speeds if key.startswith(("width", "sweep"))]
     widths = {int(key[6:]): 1e6 / speed for key, speed in speeds.items() if key.startswith("width_")}
     hidden = {int(key[7:]): 1e6 / speed for key, speed in speeds.items() if key.startswith("hidden_")}
@@ -124,6 +140,7 @@ def command(signals: Signals) -> None:
     flags = parse(Flags, "benchmark")
     start = time.monotonic()
     widths = None if flags.widths is None else widths_of(flags.widths)
+    families = () if flags.families is None else families_of(flags.families)
     if not flags.minutes > 0:
         raise UserError(f"--minutes is {flags.minutes}, expected more than 0")
     out = Path(flags.out)
@@ -143,7 +160,7 @@ def command(signals: Signals) -> None:
         print(f"{time.monotonic() - start:5.0f} s  {message}", file=sys.stderr, flush=True)
 
     scale = QUICK if flags.quick else FULL
-    report = measured(replace(scale, widths=widths or scale.widths), Clock(start + 60 * flags.minutes), say)
+    report = measured(replace(scale, widths=widths or scale.widths, families=families), Clock(start + 60 * flags.minutes), say)
     write(report, out)
     console = Console()
     if not console.is_terminal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ from typing import Any
 import jax
 
 import jaxgen
-from experiments import measure, peers
+from experiments import measure, peers, sequences
 from experiments.measure import Clock, Rate, Scale, Setting, seconds
 from jaxgen.config import Config, override
 from jaxgen.plan import choose
@@ -65,7 +66,7 @@ class Report:
         return 100 * own * self.flop_per_trial_step / self.matmul_flop_per_second
 
     def _speed(self, key: str) -> float | None:
-        return None if key.startswith("hidden") else self.rates[key].trial_steps_per_second
+        return None if key.startswith(("hidden", "family")) else self.rates[key].trial_steps_per_second
 
     def as_json(self) -> str:
         """The report; every name says its unit."""
@@ -151,23 +152,58 @@ def measured(scale: Scale, clock: Clock, say: Callable[[str], None]) -> Report:
                  lambda h=h: lanes(8, {"model.hidden": h, "train.eval_every": 100}, f"jaxgen, width 8, hidden {h}"))
                 for h in scale.hidden
             ),
+            *(maker for family in scale.families for maker in beside_torch(family, most)),
         ]  # fmt: skip
         soft = Clock(clock.end - 0.35 * clock.left())  # the other sections want some time too
         found = measure.in_turn(makers, scale.rounds, clock, say, soft)
     rates = {key: rate for key, (rate, _) in found.items()}
     params = init(setting.task, measure.group_of(setting, sweep).static, stream(0, Stream.START)).params
     products = rates.pop("matmul").trial_steps_per_second
-    sections = (costs(rates, scale), sampling(scale, setting, clock), diverging(setting, clock), memory(scale, clock))
+    sections = (
+        costs(rates, scale),
+        families(rates, scale),
+        sampling(scale, setting, clock),
+        diverging(setting, clock),
+        memory(scale, clock),
+    )
     figures = []
     for section in sections:
         for figure in section:
             say(f"{figure.says}: {figure.note if figure.value is None else f'{figure.value:.3g}'}")
             figures.append(figure)
-    own = {key: rate for key, rate in rates.items() if key in PEERS or key.startswith(("width", "sweep", "hidden"))}
+    own = {key: rate for key, rate in rates.items() if key in PEERS or key.startswith(("width", "sweep", "hidden", "family"))}
     return Report(
         about, own, tuple(figures), measure.flop(params, config.train.batch_size),
         products and products * 2 * measure.MATMUL**3,
     )  # fmt: skip
+
+
+def beside_torch(family: str, rounds: int) -> list[tuple[str, int, int, Callable[[], peers.Subject]]]:
+    """Makers of 16 trials of a family of sequences at makemore's sizes, and of one in PyTorch eager."""
+    config = sequences.config_of(family)
+    setting = functools.cache(lambda: measure.setting(config))
+
+    def peer() -> peers.Subject:
+        return sequences.torch_eager(family, len(setting().corpus.vocabulary), jax.device_get(setting().data.train), 20)
+
+    def own() -> peers.Subject:
+        changes = {**sequences.SIZES, "model.family": family, "train.eval_every": 100}
+        return measure.lanes(setting(), choose(16), changes, rounds + 2, f"jaxgen, 16 of {family}")
+
+    return [(f"family_{family}_eager", 1, rounds, measure.torch_or_not(peer)), (f"family_{family}", 16, rounds, own)]
+
+
+def families(rates: Mapping[str, Rate], scale: Scale) -> Iterator[Figure]:
+    """How many times as fast as PyTorch eager each family of sequences is."""
+    for family in scale.families:
+        own, other = (rates[key].trial_steps_per_second for key in (f"family_{family}", f"family_{family}_eager"))
+        note = (
+            "makemore's sizes: context 16, width 64, 4 layers, 4 heads"
+            if own and other
+            else rates[f"family_{family}_eager"].note
+        )
+        yield Figure(f"{family}_times_as_fast_as_eager", f"16 trials of {family}, times as fast as PyTorch eager",
+                     own / other if own and other else None, note)  # fmt: skip
 
 
 def costs(rates: Mapping[str, Rate], scale: Scale) -> Iterator[Figure]:

@@ -19,9 +19,9 @@ import numpy as np
 import jaxgen
 from experiments import peers
 from experiments.peers import Subject
-from jaxgen import engine, optimizers, programs
+from jaxgen import engine, models, optimizers, programs
 from jaxgen.config import Config, override
-from jaxgen.corpus import Corpus, Splits, load_corpus, split
+from jaxgen.corpus import Corpus, Splits, cut, load_corpus, sequences, split
 from jaxgen.engine import SegmentDone
 from jaxgen.objective import Task, next_character
 from jaxgen.plan import Plan, choose
@@ -52,6 +52,7 @@ class Scale:
     few: int  # trials, for memory
     many: int
     names: int  # drawn at once
+    families: tuple[str, ...] = ()  # of sequences, beside PyTorch
 
 
 FULL = Scale(4, (1, 8, 32, 128, 512), 64, 400, (50, 200), 100, 1000, 10_000)
@@ -81,11 +82,18 @@ class Clock:
         return self.end - time.monotonic()
 
 
-def setting(path: str = "data/names.txt") -> Setting:
-    """The bundled corpus, cut as the default config cuts it."""
-    corpus, config = load_corpus(path), Config()
-    splits = split(corpus, config.data.split, config.data.split_seed, config.model.context)
-    return Setting(corpus, splits, programs.prepare(*splits), next_character(len(corpus.vocabulary)))
+def setting(config: Config | None = None) -> Setting:
+    """The bundled corpus, cut as a config cuts it, in rows as its family learns from them."""
+    config = config or Config()
+    corpus, (how, seed, context) = (
+        load_corpus(config.data.path),
+        (config.data.split, config.data.split_seed, config.model.context),
+    )
+    splits, batches = split(corpus, how, seed, context), None
+    if models.FAMILIES[config.model.family].sequences:
+        batches = sequences(cut(corpus, how, seed)[0], corpus.vocabulary, context)
+    data = programs.prepare(*splits, batches=batches)
+    return Setting(corpus, splits, data, next_character(len(corpus.vocabulary)))
 
 
 def sweep_of(trials: int, changes: dict[str, Any]) -> Sweep:
@@ -96,7 +104,7 @@ def sweep_of(trials: int, changes: dict[str, Any]) -> Sweep:
 
 def group_of(setting: Setting, sweep: Sweep) -> Group:
     """A sweep's only group."""
-    (group,) = groups(sweep, lambda config: optimizers.lower(config, len(setting.splits.train.targets)))
+    (group,) = groups(sweep, lambda config: optimizers.lower(config, len(setting.data.train.targets)))
     return group
 
 

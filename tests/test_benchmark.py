@@ -10,16 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import same_bits
+from conftest import only, same_bits
 from rich.console import Console
 from test_commands import call
 
-from experiments import benchmark, measure, peers
+from experiments import benchmark, measure, peers, sequences
 from experiments.figures import Figure, Report
 from experiments.measure import Clock, Rate
 from jaxgen import trial
 from jaxgen.config import Config, UserError, override
-from jaxgen.corpus import Windows
+from jaxgen.corpus import Corpus, Windows
+from jaxgen.corpus import sequences as rows_of
 from jaxgen.objective import next_character
 from jaxgen.optimizers import lower
 
@@ -154,3 +155,18 @@ def test_help_and_wrong_input(tmp_path: Path) -> None:
     for text in ("0", "", "1,,2"):
         with pytest.raises(UserError):
             benchmark.widths_of(text)
+
+
+@pytest.mark.parametrize("family", benchmark.PEERS)
+def test_torch_computes_a_familys_loss(family: str, corpus: Corpus) -> None:
+    """Of names that fit a row and of one that takes several, with and without a boundary in front."""
+    torch = pytest.importorskip("torch")
+    assert set(benchmark.PEERS) == set(sequences.FORWARD)
+    names, vocabulary = (*corpus.names[:20], corpus.names[0] * 6), corpus.vocabulary
+    rows, config = rows_of(names, vocabulary, sequences.SIZES["model.context"]), sequences.config_of(family)
+    params = sequences.start(config, len(vocabulary))
+    task = next_character(len(vocabulary))
+    wanted, _ = jax.jit(lambda *args: task.loss(only(config), *args))(params, {}, rows, jax.random.key(0))
+    ids, targets = (torch.from_numpy(x.astype(np.int64)) for x in sequences.left(rows))
+    found = sequences.loss(family, sequences.tensors(params), ids, targets)
+    np.testing.assert_allclose(found.item(), wanted, rtol=1e-5)

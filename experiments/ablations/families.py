@@ -1,6 +1,6 @@
 """Which family of models is best, at as many parameters and as much time?
 
-    python -m experiments.sweep families
+python -m experiments.sweep families
 
 """
 
@@ -25,8 +25,8 @@ SETTINGS = {
 SEEDS = 3
 DRAWS = 6  # of a learning rate and a dropout rate, the same for each family
 
-# Family -> the width at which it has 19,500 to 21,500 parameters with these settings and a vocabulary of 27 (bigram and ngram
-# have no width), and how many times as long its step takes as the mlp's: what this sweep says that it measured, on two CPU cores.
+# Family -> the width at which it has 19,000 to 21,500 parameters with these settings and a vocabulary of 27 (bigram and ngram
+# have no width), and how many times as long its step takes as the mlp's on two CPU cores, which this sweep says of each.
 FAMILIES: Mapping[str, tuple[int, float]] = {
     "mlp": (80, 1.0),
     "bow": (544, 2.0),
