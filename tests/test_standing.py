@@ -58,11 +58,14 @@ def test_the_best_network_is_held_against_the_best_counts_of_its_split() -> None
 
 
 def test_both_splits_are_told_where_names_repeat() -> None:
-    _, validation, _ = cut(TWICE, "rows", 42)
-    first, second, *others = standings(results(({}, 1.0, "completed")), TWICE)
-    assert not others  # four names are too few to cut by names
-    assert (first.split, first.names, first.repeated) == ("rows", len(validation), len(validation))
-    assert second is not None
+    corpus = Corpus(ONCE.names + ONCE.names[:20], "names.txt", None, "")
+    _, validation, _ = cut(corpus, "rows", 42)
+    first, second = standings(results(({}, 1.0, "completed")), corpus)
+    assert (first.split, first.names) == ("rows", len(validation))
+    assert (second.split, second.names, second.repeated, second.best) == ("names", 4, 0, None)
+    assert "no network was trained on this split" in str(second)
+    (alone,) = standings(results(({}, 1.0, "completed")), TWICE)  # four different names are too few to cut
+    assert alone.repeated == alone.names
 
 
 def test_one_split_is_told_where_none_repeats() -> None:
