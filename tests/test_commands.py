@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -70,6 +71,44 @@ def test_sample_prints_names_and_nothing_else(run: Path, commands: Commands) -> 
     assert commands.call("sample", run, "--trial", "3", "--count", "2")[0] == 0
 
 
+def test_sample_prints_names_of_a_kind(run: Path, commands: Commands) -> None:
+    names = (run.parent / "names.txt").read_text(encoding="utf-8").split("\n")
+    how = ("--trial", "best-3", "--count", "30", "--unique", "--novel", "--max-length", "5", "--scores")
+    code, out, err = commands.call("sample", run, *how)
+    assert code == 0, err
+    found = dict(line.split("\t") for line in out.splitlines())
+    assert len(found) == 30
+    assert not {*found} & {*names}
+    assert all(len(name) <= 5 and float(chance) < 0 for name, chance in found.items())
+    assert commands.call("sample", run, "--trial", "2,0", "--temperature", "0", "--count", "4", "--unique")[2].startswith(
+        "only 1 names of 4"
+    )
+
+
+def test_score_says_how_surprising_names_are(run: Path, commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "some.txt").write_text("maria\nzzzzqqxx\nm?\n", encoding="utf-8")
+    code, out, err = commands.call("score", run, "--names", tmp_path / "some.txt")
+    assert code == 0, err
+    head, *rows = (line.split(",") for line in out.splitlines())
+    assert head == ["name", "nats", "bits_a_character"]
+    assert [row[0] for row in rows] == ["m?", "zzzzqqxx", "maria"]
+    assert rows[0][1] == "inf"
+    nats, bits = map(float, rows[1][1:])
+    assert bits == pytest.approx(nats / 9 / math.log(2), abs=1e-3)
+    assert re.fullmatch(r"3 names, \d\.\d+ nats a character; 1 with a character that the corpus has not\n", err)
+
+
+def test_an_exported_trial_makes_the_names_of_the_run(run: Path, commands: Commands, tmp_path: Path) -> None:
+    code, out, err = commands.call("export", run, tmp_path / "trial", "--trial", "5")
+    assert code == 0, err
+    assert out.strip() == str(tmp_path / "trial")
+    names, again = (commands.call("sample", *which)[1] for which in ((run, "--trial", "5"), (tmp_path / "trial",)))
+    assert names == again
+    code, _, err = commands.call("sample", tmp_path / "trial", "--novel")
+    assert code == 2
+    assert "--novel needs the corpus" in err
+
+
 def test_report_is_written_again_from_the_run(run: Path) -> None:
     page = run / "report.html"
     before = page.read_text(encoding="utf-8")
@@ -83,7 +122,7 @@ def test_report_is_written_again_from_the_run(run: Path) -> None:
     assert len(before) < 2_000_000
 
 
-@pytest.mark.parametrize("command", ["sweep", "train", "sample", "report"])
+@pytest.mark.parametrize("command", ["sweep", "train", "sample", "score", "export", "report"])
 def test_help(command: str) -> None:
     code, out, _ = call(command, "--help")
     assert code == 0
@@ -127,6 +166,15 @@ WRONG = [
     (["train", "--optimizer.name", "optax.lbfgs"], "optax.lion"),
     (["train", "--model.activation", "swish"], "gelu"),
     (["train", "--out", "FILE"], "not a folder"),
+    (["train", "--model.context", "0"], "only an ngram"),
+    (["train", "--model.family", "grue"], "gru"),
+    (["score", "nowhere", "--names", "TINY"], "holds no run"),
+    (["score", "RUN", "--names", "nowhere.txt"], "nowhere.txt"),
+    (["score", "RUN"], "names"),
+    (["export", "RUN", "FILE"], "there already"),
+    (["sample", "RUN", "--trial", "best-0"], "best-5"),
+    (["sample", "RUN", "--trial", "best-99"], "give fewer"),
+    (["sample", "RUN", "--max-length", "0"], "max_length"),
     (["sample", "nowhere"], "holds no run"),
     (["report", "nowhere"], "holds no run"),
     (["sample"], "run"),
@@ -134,12 +182,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("args", "says"), WRONG, ids=[" ".join(args) for args, _ in WRONG])
-def test_wrong_input_is_one_helpful_line(args: list[str], says: str, commands: Commands, tmp_path: Path) -> None:
+def test_wrong_input_is_one_helpful_line(args: list[str], says: str, run: Path, commands: Commands, tmp_path: Path) -> None:
     files = {"EMPTY": b"", "LATIN1": "anna\njosé\n".encode("latin-1"), "TINY": b"anna\nbob\n", "FILE": b"x"}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "people.csv").write_text("name,sex\nanna,f\n")
-    places = {**{name: tmp_path / name for name in files}, "CSV": tmp_path / "people.csv"}
+    places = {**{name: tmp_path / name for name in files}, "CSV": tmp_path / "people.csv", "RUN": run}
     args = [str(places.get(arg, arg)) for arg in args]
     if args[0] in ("sweep", "train") and "--out" not in args:
         args += ["--out", str(tmp_path / "out")]
