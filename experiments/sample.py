@@ -75,7 +75,7 @@ def command(signals: Signals) -> None:
     for name, likelihood in zip(names, found, strict=True):
         print(f"{shown(name)}{likelihood}")
     sys.stdout.flush()
-    how_many = f"{len(names)} names"
+    how_many = f"{len(names)} name{'s' * (len(names) != 1)}"
     if len(names) < flags.count:
         how_many = f"only {how_many} of {flags.count}: no more were drawn in {ROUNDS} times as many tries"
     if corpus is None:

@@ -180,7 +180,8 @@ def _grow(
     return jax.lax.while_loop(running, step, carry)[3]
 
 
-DRAWS = 64  # trials that one call draws from
+DRAWS = 64  # trials that one call draws from, or as many as fit
+FITS = 1 << 28  # bytes of their states
 
 
 def draw(model: ModelConfig, vocabulary: Vocabulary, states: Sequence[Any], count: int, length: int) -> list[list[str]]:
@@ -190,9 +191,11 @@ def draw(model: ModelConfig, vocabulary: Vocabulary, states: Sequence[Any], coun
       states: params and stats of each trial.
     """
     names: list[list[str]] = []
-    for first in range(0, len(states), DRAWS):
-        part = list(states[first : first + DRAWS])
-        full = part + part[:1] * (DRAWS - len(part))
+    bytes_each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states[:1]))
+    seats = max(1, min(DRAWS, FITS // max(bytes_each, 1)))
+    for first in range(0, len(states), seats):
+        part = list(states[first : first + seats])
+        full = part + part[:1] * (seats - len(part))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *full)
         ids = jax.device_get(_draw(model, len(vocabulary), count, length, *stacked, len(part)))
         names += [[vocabulary.decode(row) for row in rows] for rows in ids[: len(part)].tolist()]
@@ -201,7 +204,8 @@ def draw(model: ModelConfig, vocabulary: Vocabulary, states: Sequence[Any], coun
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _draw(model: ModelConfig, vocabulary: int, count: int, length: int, params: Any, stats: Any, used: int) -> jax.Array:
-    """Ids (DRAWS, count, length) from the first `used` of DRAWS trials, one trial after the other."""
+    """Ids (K, count, length) from the first `used` of K trials, one trial after the other."""
+    trials = len(jax.tree.leaves(params)[0])
     start, one, key = jnp.array([BOUNDARY], jnp.int32), jnp.ones(()), jax.random.key(0)
 
     def put(trial: jax.Array, out: jax.Array) -> jax.Array:
@@ -210,7 +214,7 @@ def _draw(model: ModelConfig, vocabulary: int, count: int, length: int, params: 
         ]
         return out.at[trial].set(_grow((model,), vocabulary, count, length, None, variables, start, one, one, key))
 
-    return jax.lax.fori_loop(0, used, put, jnp.zeros((DRAWS, count, length), jnp.int32))
+    return jax.lax.fori_loop(0, used, put, jnp.zeros((trials, count, length), jnp.int32))
 
 
 def choose(logits: jax.Array, temperature: jax.Array, top_k: int | None, top_p: jax.Array, key: jax.Array) -> jax.Array:

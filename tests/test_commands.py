@@ -81,7 +81,7 @@ def test_sample_prints_names_of_a_kind(run: Path, commands: Commands) -> None:
     assert not {*found} & {*names}
     assert all(len(name) <= 5 and float(chance) < 0 for name, chance in found.items())
     assert commands.call("sample", run, "--trial", "2,0", "--temperature", "0", "--count", "4", "--unique")[2].startswith(
-        "only 1 names of 4"
+        "only 1 name of 4"
     )
 
 

@@ -213,6 +213,26 @@ def test_a_run_of_another_format_is_named_and_can_be_replaced(small: Config, cor
     jaxgen.run(Sweep(small), corpus, out, overwrite=True)
 
 
+def test_a_run_of_the_format_before_is_read_and_not_gone_on_with(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    """What that one did not know has its default."""
+    out = tmp_path / "run"
+    kept = jaxgen.run(Sweep(small), corpus, out)
+    facts = json.loads((out / "config.json").read_bytes())
+    for key in ("model.heads", "model.smoothing", "train.names"):
+        del facts["base"][key]
+    (out / "config.json").write_bytes(config_text({**facts, "format": 4}))
+    for path in (out / "checkpoints").glob("save-*.json"):
+        manifest = files.unsigned(path.read_bytes())
+        for row in manifest["rows"]:
+            del row["quality"]
+        path.write_text(files.signed({**manifest, "format": 4}))
+    found = jaxgen.load_results(out)
+    assert found.rows == kept.rows
+    assert jaxgen.sample(jaxgen.load(out), 3) == jaxgen.sample(kept.best(), 3)
+    with pytest.raises(UserError, match="format 4, expected 5"):
+        jaxgen.run(Sweep(small), corpus, out, resume=True)
+
+
 def test_an_error_before_the_first_save_leaves_nothing(
     sweep: Sweep, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
