@@ -118,9 +118,9 @@ def test_no_place_sees_what_comes_after_it(family: str) -> None:
 
 @pytest.mark.parametrize("family", SEQUENCES)
 def test_every_place_of_a_window_says_what_a_window_that_ends_there_says(family: str) -> None:
-    model = apply(*network(family))
+    model = jax.jit(apply(*network(family)), static_argnames="every")
     whole, single = sequences(SHORT, VOCABULARY, T), windows(SHORT, VOCABULARY, T)
-    found = jax.jit(lambda ids: model(ids, every=True))(whole.ids)[whole.targets >= 0]
+    found = model(whole.ids, every=True)[whole.targets >= 0]
     np.testing.assert_array_equal(whole.targets[whole.targets >= 0], single.targets)
     np.testing.assert_allclose(found, model(single.ids), rtol=1e-4, atol=1e-5)
 
@@ -130,21 +130,22 @@ def test_one_id_after_the_other_is_all_of_them_at_once(family: str) -> None:
     """With the cache of a name that came before, and of another in the batch."""
     config, params, stats = network(family)
     model = apply(config, params, stats)
-    step, cache = jax.jit(lambda ids, cache: model(ids, cache=cache)), models.build(config, V).empty(2)
+    step, cache, whole = jax.jit(lambda ids, cache: model(ids, cache=cache)), models.build(config, V).empty(2), jax.jit(model)
     for pair in itertools.pairwise([*SHORT, SHORT[0]]):
         length = min(map(len, pair))
         streams = np.array([[BOUNDARY, *VOCABULARY.encode(name)[:length]] for name in pair])
         for place in range(length + 1):
             logits, cache = step(streams[:, place : place + 1], cache)
             padded = np.pad(streams[:, : place + 1], ((0, 0), (T - place - 1, 0)))
-            np.testing.assert_allclose(logits, model(padded), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(logits, whole(padded), rtol=1e-4, atol=1e-5)
 
 
 def likeliest(members: list[Trained], most: int) -> str:
     """A name by a plain loop over windows, always the likeliest character of the mean of the members' probabilities."""
     ids, name = [BOUNDARY] * T, ""
+    models = [jax.jit(apply(m.config.model, m.params, m.stats)) for m in members]
     while len(name) < most:
-        chances = sum(jax.nn.softmax(apply(m.config.model, m.params, m.stats)(np.array([ids]))[0]) for m in members)
+        chances = sum(jax.nn.softmax(model(np.array([ids]))[0]) for model in models)
         chosen = int(np.argmax(np.asarray(chances)[1 if not name else 0 :])) + (not name)  # no name is empty
         if chosen == BOUNDARY:
             break

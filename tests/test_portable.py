@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from conftest import same_bits
@@ -27,7 +28,7 @@ def test_a_score_is_the_sum_of_a_names_surprises(family: str) -> None:
     member = trained(family)
     found = jaxgen.score(member, [*NAMES, "xyz", "ax"])
     assert np.isinf(found[-2:]).all()
-    model = apply(*network(family))
+    model = jax.jit(apply(*network(family)))
     for name, nats in zip(NAMES, found, strict=False):
         total, ids = 0.0, [0] * T
         for target in [*VOCABULARY.encode(name), 0]:
@@ -44,7 +45,7 @@ def test_the_probabilities_of_all_names_up_to_a_length_are_all_but_the_tail(fami
     names = ["".join(letters) for n in range(most + 1) for letters in itertools.product("abcdefg", repeat=n)]
     ended = np.exp(-jaxgen.score(member, names)).sum()
     # What the first n characters have, without the end: the surprise of a name less that of its end, times no end there.
-    model, tail = apply(*network(family)), 0.0
+    model, tail = jax.jit(apply(*network(family))), 0.0
     for letters in itertools.product("abcdefg", repeat=most):
         chance, ids = 1.0, [0] * T
         for target in [*VOCABULARY.encode("".join(letters)), None]:
@@ -58,7 +59,7 @@ def test_the_probabilities_of_all_names_up_to_a_length_are_all_but_the_tail(fami
 
 def test_a_mixture_scores_by_the_mean_of_probabilities() -> None:
     members = [trained("gru"), trained("mlp")]
-    models = [apply(*network(family)) for family in ("gru", "mlp")]
+    models = [jax.jit(apply(*network(family))) for family in ("gru", "mlp")]
     total, ids = 0.0, [0] * T
     for target in [*VOCABULARY.encode("abc"), 0]:
         logits = [np.asarray(model(np.array([ids]))[0], np.float64) for model in models]
