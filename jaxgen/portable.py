@@ -98,7 +98,7 @@ def load_exported(path: Path) -> Trained:
         vocabulary = Vocabulary(checked(facts["characters"], str))
         trial, longest = checked(facts["trial"], int), checked(facts["longest"], int)
         arrays = safetensors.numpy.load(read(path / WEIGHTS))
-    except (KeyError, ValueError, SafetensorError) as error:
+    except (FileNotFoundError, KeyError, ValueError, SafetensorError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{str(path)!r} holds no whole trial ({error}); export it again") from None

@@ -45,7 +45,7 @@ class NGram:
 
     def apply(self, variables: Mapping[str, Any], ids: jax.Array) -> jax.Array:
         """The log-probabilities of what comes after each row."""
-        orders = variables["params"]
+        orders = jax.tree.map(jnp.asarray, variables["params"])
         found = jnp.full((len(ids), self.vocabulary), 1 / self.vocabulary)
         place, known = jnp.zeros(len(ids), jnp.int32), jnp.ones(len(ids), bool)
         every = jnp.broadcast_to(jnp.arange(self.vocabulary), found.shape)
