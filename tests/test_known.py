@@ -34,7 +34,7 @@ def corpus_of(names: list[str]) -> Corpus:
 
 def test_what_repeats_is_learnt_to_nothing() -> None:
     """Where the context holds the whole name, what comes next is sure; after one character alone, the end is one of four."""
-    base = override(Config(), {**SIZES, "train.steps": 300, "train.eval_every": 100})
+    base = override(Config(), {**SIZES, "train.steps": 1500, "train.eval_every": 500})
     results = jaxgen.run(jaxgen.grid(base, {"model.family": FAMILIES}), corpus_of([NAME] * 60), width=1, chunk=1, devices=1)
     losses = {row.values["model.family"]: row.val_loss for row in results.rows}
     alone = (3 * math.log(4 / 3) + math.log(4)) / (len(NAME) + 1)
@@ -60,7 +60,8 @@ def test_what_is_chance_is_learnt_no_better_than_it_is() -> None:
     for row in results.rows:
         (found,) = surprise([results.trained(row.trial)], validation)
         noise = found.std() / math.sqrt(len(found))
-        assert known - 4 * noise < row.val_loss < known + 0.2, row.values
+        assert row.val_loss > known - 4 * noise, row.values
+        assert row.val_loss < known + (0.2 if row.steps else 0.5), row.values  # counts of 16 characters learn chance by heart
 
 
 @pytest.mark.parametrize("family", FAMILIES)
