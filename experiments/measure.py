@@ -85,10 +85,8 @@ class Clock:
 def setting(config: Config | None = None) -> Setting:
     """The bundled corpus, cut as a config cuts it, in rows as its family learns from them."""
     config = config or Config()
-    corpus, (how, seed, context) = (
-        load_corpus(config.data.path),
-        (config.data.split, config.data.split_seed, config.model.context),
-    )
+    corpus, how = load_corpus(config.data.path), config.data.split
+    seed, context = config.data.split_seed, config.model.context
     splits, batches = split(corpus, how, seed, context), None
     if models.FAMILIES[config.model.family].sequences:
         batches = sequences(cut(corpus, how, seed)[0], corpus.vocabulary, context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 import tyro
@@ -31,9 +30,12 @@ def command(signals: Signals) -> None:
     page = report(flags.run)
     results, console = load_results(flags.run), Console()
     console.print(leaderboard(results))
-    with contextlib.suppress(UserError):  # the corpus has moved or changed since
-        for standing in standings(results, run_corpus(flags.run)):
-            console.print(str(standing), markup=False, highlight=False, soft_wrap=True)
+    try:
+        stands = [str(standing) for standing in standings(results, run_corpus(flags.run))]
+    except UserError as error:  # the corpus has moved or changed since
+        stands = [f"The floor without a network is not known: {error}"]
+    for sentence in stands:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     print(page)
 
 

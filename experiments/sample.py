@@ -33,9 +33,9 @@ class Flags:
     max_length: Annotated[int | None, tyro.conf.arg(aliases=["--max-length"])] = None
     """Characters after which a name is cut. None: twice the corpus's longest name."""
     unique: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Each name once."""
+    """Each name once; there may be fewer than --count."""
     novel: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """No name that the corpus holds."""
+    """No name that the corpus holds; there may be fewer than --count."""
     scores: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """After each name, behind a tab: the logarithm of its probability (nats), whatever the temperature."""
     seed: int = 0
@@ -44,7 +44,7 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "sample")
-    from jaxgen.generate import ROUNDS, novelty, sample
+    from jaxgen.generate import FEWEST, TRIES, novelty, sample
     from jaxgen.report.terminal import visible
     from jaxgen.runs import load_all, run_corpus
     from jaxgen.scores import score
@@ -77,7 +77,7 @@ def command(signals: Signals) -> None:
     sys.stdout.flush()
     how_many = f"{len(names)} name{'s' * (len(names) != 1)}"
     if len(names) < flags.count:
-        how_many = f"only {how_many} of {flags.count}: no more were drawn in {ROUNDS} times as many tries"
+        how_many = f"only {how_many} of {flags.count}: no more came in {TRIES * max(flags.count, FEWEST):,} tries"
     if corpus is None:
         print(f"{how_many}; how many are new is not known: {moved}", file=sys.stderr)
     else:

@@ -31,17 +31,19 @@ def command(signals: Signals) -> None:
     import numpy as np
 
     from jaxgen.corpus import load_corpus
+    from jaxgen.report.terminal import visible
     from jaxgen.runs import load_all
     from jaxgen.scores import score
 
     trained = load_all(flags.run, flags.trial)
     names = load_corpus(flags.names, flags.column).names
+    shown = visible if sys.stdout.isatty() else str  # a terminal would obey what a file just holds
     nats = score(trained, names)
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(("name", "nats", "bits_a_character"))
     for place in np.argsort(-nats, kind="stable"):
         characters = len(names[place]) + 1  # with the end
-        out.writerow((names[place], f"{nats[place]:.4f}", f"{nats[place] / characters / math.log(2):.4f}"))
+        out.writerow((shown(names[place]), f"{nats[place]:.4f}", f"{nats[place] / characters / math.log(2):.4f}"))
     sys.stdout.flush()
     known = np.isfinite(nats)
     mean = nats[known].sum() / max(sum(len(name) + 1 for name, is_known in zip(names, known, strict=True) if is_known), 1)

@@ -68,7 +68,8 @@ def gru(params: Any, ids: Any) -> Any:
     gate_in = x @ gates["kernel"][:width] + gates["bias"]
     new_in = x @ new["kernel"][:width] + new["bias"]
     gate_back, new_back = gates["kernel"][width:], new["kernel"][width:]
-    h, found = cell["start"][0].expand(len(ids), size), []
+    # A window that goes on with a longer name begins with nothing.
+    h, found = torch.where(ids[:, :1] == BOUNDARY, cell["start"][0], torch.zeros(size)), []
     for place in range(ids.shape[1]):
         z, r = torch.sigmoid(gate_in[:, place] + h @ gate_back).chunk(2, -1)
         h = h + z * (torch.tanh(new_in[:, place] + (r * h) @ new_back) - h)

@@ -77,7 +77,7 @@ class ModelConfig:
     heads: int = 4
     """Attention heads (transformer), into which hidden is divided."""
     activation: str = "tanh"
-    """tanh, relu, leaky_relu, sigmoid or gelu."""
+    """tanh, relu, leaky_relu, sigmoid or gelu (mlp, bow, rnn, wavenet, transformer; the other families have their own)."""
     normalization: str = "batchnorm"
     """batchnorm, layernorm or none, after every linear layer (mlp, wavenet); with none the layers have biases."""
     init: str = "he"
@@ -347,6 +347,8 @@ def validate(config: Config) -> Config:
         raise UserError("train.pretrain is given, but an ngram is not trained; leave it out, or choose another family")
     if model.family == "wavenet" and (model.context < 2 or model.context & (model.context - 1)):
         raise UserError(f"model.context is {model.context}, expected a power of two, 2 or more, which wavenet can halve")
+    if config.regularizer.activity and model.family in ("ngram", "bigram", "gru", "lstm", "dilated"):
+        raise UserError(f"regularizer.activity is given, but model.activation is no part of {model.family}; leave it out")
     if model.family == "transformer" and model.hidden % model.heads:
         raise UserError(f"model.hidden is {model.hidden}, expected a multiple of model.heads ({model.heads})")
     resolve(config)

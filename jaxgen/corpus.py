@@ -98,7 +98,7 @@ def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"cannot read {str(path)!r} ({error.strerror}); --data wants a text file with a name a line, or a CSV file"
+            f"cannot read {str(path)!r} ({error.strerror}); expected a text file with a name a line, or a CSV file"
         ) from None
     try:
         text = content.decode("utf-8-sig")

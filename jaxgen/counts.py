@@ -17,14 +17,8 @@ from jaxgen.sweep import Group
 from jaxgen.trial import Status
 
 
-def count(data: Data, vocabulary: int, group: Group, taken: int = 0) -> Iterator[Event]:
-    """Counts once for all trials of a group, which differ in their seeds at most, and yields what each comes to.
-
-    Args:
-      taken: how many of the group's trials have ended before.
-    """
-    if taken == len(group.trials):
-        return
+def count(data: Data, vocabulary: int, group: Group) -> Iterator[Event]:
+    """Counts once for all trials of a group, which differ in nothing that counting knows of, and yields what each comes to."""
     data = jax.device_get(data)
     model = ngram.fit(Windows(*data.train), vocabulary, group.static.model.context, group.static.model.smoothing)
 
@@ -36,6 +30,7 @@ def count(data: Data, vocabulary: int, group: Group, taken: int = 0) -> Iterator
         parts["dev_loss"] = data.dev
     losses = {name: loss(part) for name, part in parts.items()}
     curve = {name: loss([x[place] for x in data.curves]) for place, name in enumerate(("train_loss", "val_loss"))}
-    for trial in group.trials[taken:]:
+    params = parameters(model)
+    for trial in group.trials:
         yield Evaluated(trial, 0, curve)
-        yield Ended(trial, Status.COMPLETED, 0, 0, losses, parameters(model), {})
+        yield Ended(trial, Status.COMPLETED, 0, 0, losses, params, {})

@@ -20,7 +20,7 @@ MEASURES = ("activation", "saturation", "gradient", "update")
 def diagnose(task: Task, config: Config, state: TrialState, batch: Any) -> dict[str, dict[str, jax.Array]]:
     """Layer -> measures of a state and its next step, on one batch in training mode.
 
-    activation: standard deviation of what the layer gives, over batch and units; nan where it has no activation function
+    activation: standard deviation of what the layer gives, over batch, places and units; nan where it has no such function
     saturation: share of it where the activation function's slope is less than FLAT of its steepest; nan likewise
     gradient: Euclidean norm of the objective's gradient with respect to the layer's weights (two axes or more)
     update: root mean square of the update of the weights over that of the weights themselves
@@ -38,8 +38,9 @@ def diagnose(task: Task, config: Config, state: TrialState, batch: Any) -> dict[
         size = jnp.maximum(_norm(weights), jnp.finfo(jnp.float32).tiny)
         found = {"activation": nothing, "saturation": nothing, "gradient": _norm(gradient), "update": _norm(update) / size}
         if layer in before:
-            flat = jnp.abs(slope(function, before[layer])) < FLAT * steepest
-            found |= {"activation": function(before[layer]).std(), "saturation": flat.mean()}
+            given, mean = function(before[layer].x), before[layer].mean
+            flat = jnp.abs(slope(function, before[layer].x)) < FLAT * steepest
+            found |= {"activation": jnp.sqrt(mean((given - mean(given)) ** 2)), "saturation": mean(flat.astype(jnp.float32))}
         return found
 
     return {layer: of(layer) for layer in layers(state.params)}

@@ -76,15 +76,19 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class CannotWrite(UserError):
-    """The disk is full or fails; what was written before is whole."""
+    """The disk is full or fails (`why`); what was written before is whole."""
+
+    why: str = ""
 
 
 def cannot_write(path: Path, why: str) -> CannotWrite:
     """What to say then."""
-    return CannotWrite(
+    error = CannotWrite(
         f"cannot write {str(path)!r} ({why}); what was saved before is whole: make room or mend the disk, "
         "then go on with the same command and --resume"
     )
+    error.why = why
+    return error
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -16,9 +16,12 @@ from jaxgen.config import ModelConfig, UserError
 from jaxgen.corpus import BOUNDARY, Corpus, Vocabulary
 from jaxgen.results import Trained
 
-ROUNDS = 50  # of draws, for as many names as are wanted of a kind
+TRIES = 50  # names that are drawn at most for each one that is wanted of a kind
+FEWEST = 256  # names that are drawn at once where only some of them are wanted
 FURTHER = 1 << 31  # further rounds draw by keys from here on, the first by those of a name's characters
-MOST = 1_000_000  # names of a call: they grow side by side in memory
+MOST = 1_000_000  # names of a call
+LONGEST = 100_000  # characters that max_length may be
+FITS = 1 << 26  # bytes of what grows side by side
 
 
 def sample(
@@ -44,32 +47,41 @@ def sample(
       seed: of the draw.
       max_length: characters after which a name is cut; by default twice the corpus's longest name, after the prefix.
       unique: each name once.
-      without: names that are not wanted, such as those of the corpus. With these or `unique`, names are drawn up to ROUNDS
-        times `count`, and there are fewer than `count` where that was not enough.
+      without: names that are not wanted, such as those of the corpus. With these or `unique`, up to TRIES times `count` names
+        are drawn (of few, of FEWEST), and there are fewer than `count` where that was not enough.
 
     Raises:
       UserError: for a value that is not allowed, or a prefix with a character that is not in the vocabulary.
     """
-    _check("count", count, 0 <= count <= MOST, f"0 to {MOST}; draw more in several calls with other seeds")
+    _check("count", count, 0 <= count <= MOST, f"0 to {MOST:,}; draw more in several calls with other seeds")
     _check("temperature", temperature, 0 <= temperature < float("inf"), "0 or more")
     _check("top_k", top_k, top_k is None or top_k >= 1, "1 or more")
     _check("top_p", top_p, top_p is None or 0 < top_p <= 1, "a share in (0, 1]")
     _check("seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
-    _check("max_length", max_length, max_length is None or max_length >= 1, "1 or more")
+    _check("max_length", max_length, max_length is None or 1 <= max_length <= LONGEST, f"1 to {LONGEST:,}")
     members = [trained] if isinstance(trained, Trained) else list(trained)
     vocabulary = members[0].vocabulary
     if any(member.vocabulary != vocabulary for member in members):
         raise UserError("trials of different vocabularies cannot be mixed; give trials of one corpus")
     start = vocabulary.encode(prefix)
     length = max_length if max_length is not None else len(prefix) + 2 * members[0].longest
-    if count == 0 or length <= len(prefix):
-        return [prefix] * count
+    some = unique or bool(without)
+    unwanted = set(without)
 
+    def kept(names: list[str]) -> list[str]:
+        return [name for name in (dict.fromkeys(names) if unique else names) if name not in unwanted]
+
+    if count == 0 or length <= len(prefix):
+        return kept([prefix] * count)
+    shapes = tuple(models.shape(member.config.model) for member in members)
+    opening = jax.eval_shape(lambda: [opened(shape, len(vocabulary), 1) for shape in shapes])
+    each = 4 * length + sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(opening))
+    rows = max(1, min(max(count, FEWEST) if some else count, FITS // each))
     grown = functools.partial(
         _grow,
-        tuple(member.config.model for member in members),
+        shapes,
         len(vocabulary),
-        count,
+        rows,
         length - len(prefix),
         min(top_k or len(vocabulary), len(vocabulary)),
         [{"params": member.params, "batch_stats": member.stats} for member in members],
@@ -78,11 +90,10 @@ def sample(
         jnp.asarray(1.0 if top_p is None else top_p, jnp.float32),
     )
     names: list[str] = []
-    unwanted = set(without)
-    for number in range(ROUNDS):
+    rounds = -(-(TRIES * max(count, FEWEST) if some else count) // rows)
+    for number in range(rounds):
         key = jax.random.key(seed) if number == 0 else jax.random.fold_in(jax.random.key(seed), FURTHER + number)
-        names += [prefix + vocabulary.decode(row) for row in jax.device_get(grown(key)).tolist()]
-        names = [name for name in (dict.fromkeys(names) if unique else names) if name not in unwanted]
+        names = kept(names + [prefix + vocabulary.decode(row) for row in jax.device_get(grown(key)).tolist()])
         if len(names) >= count:
             break
     return names[:count]
@@ -181,7 +192,6 @@ def _grow(
 
 
 DRAWS = 64  # trials that one call draws from, or as many as fit
-FITS = 1 << 28  # bytes of their states
 
 
 def draw(model: ModelConfig, vocabulary: Vocabulary, states: Sequence[Any], count: int, length: int) -> list[list[str]]:
@@ -191,14 +201,14 @@ def draw(model: ModelConfig, vocabulary: Vocabulary, states: Sequence[Any], coun
       states: params and stats of each trial.
     """
     names: list[list[str]] = []
-    bytes_each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states[:1]))
-    seats = max(1, min(DRAWS, FITS // max(bytes_each, 1)))
+    each = 4 * count * length + sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states[:1]))
+    seats = max(1, min(DRAWS, FITS // each))
     for first in range(0, len(states), seats):
         part = list(states[first : first + seats])
         full = part + part[:1] * (seats - len(part))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *full)
-        ids = jax.device_get(_draw(model, len(vocabulary), count, length, *stacked, len(part)))
-        names += [[vocabulary.decode(row) for row in rows] for rows in ids[: len(part)].tolist()]
+        ids = jax.device_get(_draw(models.shape(model), len(vocabulary), count, length, *stacked, len(part)))
+        names += [[vocabulary.decode(row) for row in rows.tolist()] for rows in ids[: len(part)]]
     return names
 
 

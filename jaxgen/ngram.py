@@ -11,6 +11,8 @@ of T(h) different characters, the smoothings take (Chen and Goodman 1998)
 - kneser_ney, modified: share = (N(h, c) - D) / N(h) with a discount D for what was seen once, twice, and more often, and left
   what the discounts give. Contexts shorter than the longest count in how many longer ones a sighting was, each once, except
   where a name begins, before which nothing can stand.
+
+A name begins with one boundary: a context with more of them before it says what the one without them has said, and no more.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 from jaxgen.config import SMOOTHINGS
 from jaxgen.corpus import BOUNDARY, Windows
 
-ORDERS = tuple(range(7))  # characters of context that a floor is sought at
+ORDERS = tuple(range(9))  # characters of context that a floor is sought at
 
 
 class Order(NamedTuple):
@@ -59,7 +61,7 @@ class NGram:
 
 
 def fit(rows: Windows, vocabulary: int, order: int, smoothing: str = "kneser_ney") -> NGram:
-    """The n-grams of windows (N, T), T of `order` or more; the boundaries before a name count as characters."""
+    """The n-grams of windows (N, T), T of `order` or more."""
     return smoothed(counted(rows, vocabulary, order), vocabulary, smoothing)
 
 
@@ -81,13 +83,15 @@ def smoothed(tables: list[Counted], vocabulary: int, smoothing: str) -> NGram:
         if smoothing == "kneser_ney" and length + 1 < len(tables):
             counts = _continuations(table, tables[length + 1], vocabulary, length)
         place = table.pairs // vocabulary
+        known = _repeated(tables, length, vocabulary)
         total = np.bincount(place, counts)
         if smoothing == "witten_bell":
             kinds = np.bincount(place)
             share, left = counts / (total + kinds)[place], kinds / (total + kinds)
         else:
-            taken = _discounts(counts)[np.minimum(counts, 3) - 1]
+            taken = _discounts(counts[~known[place]])[np.minimum(counts, 3) - 1]
             share, left = (counts - taken) / total[place], np.bincount(place, taken) / total
+        share, left = np.where(known[place], 0.0, share), np.where(known, 1.0, left)
         begins = np.searchsorted(table.seen, np.arange(shorter + 1) * vocabulary)
         follows = np.searchsorted(table.pairs, np.arange(len(table.seen) + 1) * vocabulary)
         places = (begins, table.seen % vocabulary, follows, table.pairs % vocabulary)
@@ -100,6 +104,14 @@ def smoothed(tables: list[Counted], vocabulary: int, smoothing: str) -> NGram:
 def _longer(place: NDArray[np.int64], ids: NDArray[np.int32], length: int, size: int) -> NDArray[np.int64]:
     """Contexts of `length` by the place of their last `length - 1` characters and the one before these."""
     return place if length == 0 else place * size + ids[:, -length]
+
+
+def _repeated(tables: list[Counted], length: int, size: int) -> NDArray[np.bool_]:
+    """Which contexts (C,) are a shorter one behind another boundary, and so say what that one has said."""
+    seen = tables[length].seen
+    if length < 2:
+        return np.zeros(len(seen), bool)
+    return (seen % size == BOUNDARY) & (tables[length - 1].seen[seen // size] % size == BOUNDARY)
 
 
 def _continuations(table: Counted, longer: Counted, size: int, length: int) -> NDArray[np.int64]:

@@ -14,7 +14,21 @@ from jaxgen import models
 from jaxgen.config import Config
 from jaxgen.corpus import BOUNDARY
 from jaxgen.models.layers import ACTIVATIONS, BEFORE
+from jaxgen.models.sequence import present
 from jaxgen.optimizers import matrices
+
+
+class Before(NamedTuple):
+    """What goes into a layer's activation function."""
+
+    x: jax.Array  # (..., H)
+    counts: jax.Array | None = None  # (..., 1): at which places there is anything; None: at all
+
+    def mean(self, values: jax.Array) -> jax.Array:
+        """The mean of values like x over the places that count."""
+        if self.counts is None:
+            return values.mean()
+        return jnp.where(self.counts, values, 0.0).sum() / (self.counts.sum() * values.shape[-1])
 
 
 class Task(NamedTuple):
@@ -23,13 +37,13 @@ class Task(NamedTuple):
     init: (config, key) -> (params, stats); the parameters of a layer stand together under its name
     loss: (config, params, stats, batch, key) -> (mean loss in training mode, the task's own regularizers in it, new stats)
     losses: (config, params, stats, rows) -> loss of each row in evaluation mode, (N,)
-    before: (config, params, stats, batch, key) -> layer -> what goes into its activation function in training mode, (B, H)
+    before: (config, params, stats, batch, key) -> layer -> what goes into its activation function in training mode
     """
 
     init: Callable[[Config, jax.Array], tuple[Any, Any]]
     loss: Callable[[Config, Any, Any, Any, jax.Array], tuple[jax.Array, Any]]
     losses: Callable[[Config, Any, Any, Any], jax.Array]
-    before: Callable[[Config, Any, Any, Any, jax.Array], dict[str, jax.Array]] = lambda *_: {}
+    before: Callable[[Config, Any, Any, Any, jax.Array], dict[str, Before]] = lambda *_: {}
 
 
 @functools.cache
@@ -65,24 +79,26 @@ def next_character(vocabulary: int) -> Task:
         found = cross_entropy(logits, jnp.maximum(batch.targets, 0), regularizer.label_smoothing)
         value = jnp.where(batch.targets >= 0, found, 0.0).sum() / (batch.targets >= 0).sum() if every else found.mean()
         if regularizer.activity is not None:
-            given = [ACTIVATIONS[config.model.activation](x) for x in _before(changed).values()]
-            value += charged(regularizer.activity, sum(jnp.mean(x * x) for x in given))
+            function = ACTIVATIONS[config.model.activation]
+            squares = [layer.mean(function(layer.x) ** 2) for layer in _before(changed, batch).values()]
+            value += charged(regularizer.activity, sum(squares))
         return value, changed.get("batch_stats", {})
 
     def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
         logits = models.build(config.model, vocabulary).apply({"params": params, "batch_stats": stats}, rows.ids)
         return cross_entropy(logits, rows.targets, None)  # pyright: ignore[reportArgumentType]
 
-    def before(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
+    def before(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> dict[str, Before]:
         _, changed = train(config, params, stats, batch.ids, key, batch.targets.ndim > 1)
-        return _before(changed)
+        return _before(changed, batch)
 
     return Task(init, loss, losses, before)
 
 
-def _before(changed: Any) -> dict[str, jax.Array]:
+def _before(changed: Any, batch: Any) -> dict[str, Before]:
     sown = changed.get("intermediates", {})
-    return {name.removeprefix(BEFORE): x for name, (x,) in sown.items() if name.startswith(BEFORE)}
+    counts = present(batch.ids)[..., None] if batch.targets.ndim > 1 else None
+    return {name.removeprefix(BEFORE): Before(x, counts) for name, (x,) in sown.items() if name.startswith(BEFORE)}
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: Any) -> jax.Array:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,50 +16,57 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from jaxgen import models
-from jaxgen.checkpoint import nested
+from jaxgen.checkpoint import named, named_shapes, nested, unnamed
 from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Vocabulary
-from jaxgen.files import checked, read, write, writing
+from jaxgen.files import CannotWrite, checked, read, settle, write, writing
 from jaxgen.models.ngram import fits
+from jaxgen.ngram import Order
 from jaxgen.objective import next_character
-from jaxgen.results import Trained
+from jaxgen.results import Trained, named_value
 from jaxgen.trial import Stream, stream
 
 FORMAT = 1
 FACTS, WEIGHTS = "trial.json", "weights.safetensors"
+LONGEST = 10_000_000  # characters of a corpus's longest name
 
 
 def export(trained: Trained, out: str | Path) -> Path:
-    """Writes a trial into a new folder, from which `jaxgen.load` reads it; returns the folder.
+    """Writes a trial into a new folder, from which `jaxgen.load` reads it; returns the folder, whole or not there at all.
 
     Raises:
       UserError: if there is such a folder and it is not empty, or it cannot be written.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise UserError(f"{str(out)!r} is there already; give the name of a new folder")
+    chain = trained.config.optimizer.chain
     facts = {
         "format": FORMAT,
         "jaxgen": version("jaxgen"),
         "trial": trained.trial,
-        "config": flatten(trained.config),
+        "config": flatten(trained.config) | ({} if chain is None else {"optimizer.chain": named_value(chain)}),
         "characters": trained.vocabulary.characters,
         "longest": trained.longest,
     }
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    write(out / WEIGHTS, safetensors.numpy.save(named(trained.params, trained.stats)))
-    write(out / FACTS, json.dumps(facts, indent=1) + "\n")  # last: with it the folder is whole
+    arrays = named({"params": trained.params, "batch_stats": trained.stats})
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    made = out.with_name(out.name + ".new")
+    try:
+        with writing(out):
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir(parents=True)
+            write(made / WEIGHTS, safetensors.numpy.save(whole))
+            write(made / FACTS, json.dumps(facts, indent=1) + "\n")
+            os.replace(made, out)
+            settle(out.absolute().parent)
+    except CannotWrite as error:
+        for folder in (made, out):  # which was empty or not there
+            shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(
+            f"cannot write {str(out)!r} ({error.why}); nothing was written: make room, or name another folder"
+        ) from error
     return out
-
-
-def named(params: Any, stats: Any) -> dict[str, np.ndarray]:
-    """A trial's arrays by their path, such as params.output.linear.kernel."""
-    leaves = jax.tree_util.tree_leaves_with_path({"params": params, "batch_stats": stats})
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.ascontiguousarray(jax.device_get(leaf))
-        for path, leaf in leaves
-    }
 
 
 def trained_of(trial: int, config: Config, vocabulary: Vocabulary, longest: int, state: Callable[[Any], Any]) -> Trained:
@@ -72,7 +81,7 @@ def trained_of(trial: int, config: Config, vocabulary: Vocabulary, longest: int,
     else:
         shape = None
     params, stats = state(shape)
-    if shape is None and not fits(params, config.model.context):
+    if shape is None and not fits(params, config.model.context, len(vocabulary)):
         raise UserError(f"trial {trial} holds no counts of {config.model.context} characters; train it, or export it, again")
     return Trained(trial, config, vocabulary, longest, params, stats)
 
@@ -88,37 +97,55 @@ def load_exported(path: Path) -> Trained:
     Raises:
       UserError: if the folder is damaged, or of another version of the format.
     """
+
+    def damaged(why: object) -> UserError:
+        return UserError(f"{str(path)!r} holds no whole trial ({why}); export it again")
+
     try:
         facts = checked(json.loads(read(path / FACTS)), dict[str, Any])
         if facts.get("format") != FORMAT:
             raise UserError(
                 f"{str(path)!r} is of format {facts.get('format')!r}, expected {FORMAT}; use the jaxgen that wrote it"
             )
-        config = validate(override(Config(), checked(facts["config"], dict[str, Any])))
+        values = checked(facts["config"], dict[str, Any])
+        checked(values.get("optimizer.chain", ""), str)
+        config = validate(override(Config(), values))
         vocabulary = Vocabulary(checked(facts["characters"], str))
         trial, longest = checked(facts["trial"], int), checked(facts["longest"], int)
         arrays = safetensors.numpy.load(read(path / WEIGHTS))
-    except (FileNotFoundError, KeyError, ValueError, SafetensorError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{str(path)!r} holds no whole trial ({error}); export it again") from None
+    except UserError:
+        raise
+    except (FileNotFoundError, KeyError, ValueError, OverflowError, RecursionError, SafetensorError) as error:
+        raise damaged(error) from None
+    characters = vocabulary.characters
+    if list(characters) != sorted(set(characters)) or not set(characters).isdisjoint("\r\n"):
+        raise damaged("its characters are not different ones in order")
+    if trial < 0 or not 1 <= longest <= LONGEST:
+        raise damaged(f"trial {trial}, longest {longest}")
+    rotten = next((name for name, x in arrays.items() if x.dtype.kind == "f" and not np.isfinite(x).all()), None)
+    if rotten is not None:
+        raise damaged(f"{rotten} is not finite")
 
     def state(shape: Any) -> Any:
+        wanted = _counted(config) if shape is None else named_shapes({"params": shape[0], "batch_stats": shape[1]})
+        off = next((name for name in sorted(wanted.keys() | arrays.keys()) if not _fits(wanted, arrays, name)), None)
+        if off is not None:
+            raise UserError(f"{str(path / WEIGHTS)!r} does not fit its config at {off}; export the trial again")
         if shape is None:
-            return nested(arrays).get("params"), {}
-        wanted = named(*jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shape))
-        off = sorted(
-            name
-            for name in wanted.keys() | arrays.keys()
-            if name not in wanted
-            or name not in arrays
-            or (wanted[name].shape, wanted[name].dtype) != (arrays[name].shape, arrays[name].dtype)
-        )
-        if off:
-            raise UserError(f"{str(path / WEIGHTS)!r} does not fit its config at {off[0]}; export the trial again")
-        leaves, tree = jax.tree.flatten({"params": shape[0], "batch_stats": shape[1]})
-        assert len(leaves) == len(wanted)
-        found = jax.tree.unflatten(tree, [arrays[name] for name in wanted])
+            return nested(arrays)["params"], {}
+        found = unnamed({"params": shape[0], "batch_stats": shape[1]}, arrays)
         return found["params"], found["batch_stats"]
 
     return trained_of(trial, config, vocabulary, longest, state)
+
+
+def _counted(config: Config) -> dict[str, Any]:
+    """The names of what an ngram has, whose shapes depend on what was counted."""
+    orders = range(config.model.context + 1)
+    return {f"params.order_{length}.{part}": None for length in orders for part in Order._fields}
+
+
+def _fits(wanted: Mapping[str, Any], arrays: Mapping[str, Any], name: str) -> bool:
+    if name not in wanted or name not in arrays:
+        return False
+    return wanted[name] is None or wanted[name] == (arrays[name].shape, arrays[name].dtype)

@@ -22,7 +22,8 @@ FEWEST = 16  # names, however large the corpus
 MEASURES: Mapping[str, str] = {
     "novelty": "share of the names that the corpus does not hold",
     "uniqueness": "share of the names that are different",
-    "distance": "characters by which a name lies from the nearest one of the corpus (Levenshtein 1966), mean",
+    "distance": "characters by which a name lies from the nearest one of the corpus (Levenshtein 1966), mean; of as many names "
+    "as make a million pairs, and of 16 at least",
     "length_divergence": "Jensen-Shannon divergence (Lin 1991) of the lengths from the corpus's, in nats",
     "bigram_divergence": "the same of pairs of neighbouring characters, the boundaries included",
 }

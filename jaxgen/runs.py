@@ -152,12 +152,12 @@ def _events(
     """What happens in all groups. After each, one more `SegmentDone`: at the beginning of the next."""
     for number in range(0 if start is None else start.group, len(group_list)):
         group = group_list[number]
-        resumed = start if start is not None and start.group == number else None
         if _is_trained(group):
+            resumed = start if start is not None and start.group == number else None
             yield from _train(task, data(group.static), group, number, resumed, keeper, lanes, cache)
         else:
             keeper.keep(number, Planned(Plan(1, 1, 1), {}))
-            yield from count(data(group.static), vocabulary, group, 0 if resumed is None else resumed.taken)
+            yield from count(data(group.static), vocabulary, group)
         yield SegmentDone(Position(number + 1, 0, (), None))
 
 
@@ -299,7 +299,6 @@ def _take(event: Event | Planned | Notice, results: Results) -> None:
                 event.best_step,
                 **event.losses,
                 flaw=event.flaw,
-                quality={},
             )
         )
 

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.config import Config, UserError
+from jaxgen import models
+from jaxgen.config import Config, ModelConfig, UserError
 from jaxgen.corpus import Windows, windows
 from jaxgen.objective import next_character
 from jaxgen.results import Trained
 
-CHUNK = 1024  # windows that are computed at once
+PLACES = 1 << 16  # of windows that are computed at once
+NAMES = 10_000  # whose windows are made at once
 
 
 def surprise(trained: Sequence[Trained], part: Windows) -> NDArray[np.float64]:
     """Minus the log-probability of each window's target by each trial, (K, N), in nats."""
-    task = next_character(len(trained[0].vocabulary))
+    count = len(part.targets)
+    rows = min(max(1, PLACES // max(part.ids.shape[1], 1)), count)
+    found = np.empty((len(trained), count))
+    for first in range(0, count, rows):
+        at = np.minimum(np.arange(first, first + rows), count - 1)  # as many each time: one program
+        piece = Windows(part.ids[at], part.targets[at])
+        for place, member in enumerate(trained):
+            model, vocabulary = models.shape(member.config.model), len(member.vocabulary)
+            found[place, first : first + rows] = _losses(model, vocabulary, member.params, member.stats, piece)[: count - first]
+    return found
 
-    def losses(config: Config, params: object, stats: object) -> jax.Array:
-        def one(row: Windows) -> jax.Array:
-            return task.losses(config, params, stats, jax.tree.map(lambda x: x[None], row))[0]
 
-        return jax.lax.map(one, part, batch_size=CHUNK)
-
-    compiled = jax.jit(losses, static_argnums=0)
-    models = (replace(Config(), model=t.config.model) for t in trained)  # what is one model compiles once
-    return np.array([compiled(m, t.params, t.stats) for m, t in zip(models, trained, strict=True)], np.float64)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _losses(model: ModelConfig, vocabulary: int, params: Any, stats: Any, part: Windows) -> jax.Array:
+    return next_character(vocabulary).losses(replace(Config(), model=model), params, stats, part)
 
 
 def mixed(surprises: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,8 +67,11 @@ def score(trained: Trained | Sequence[Trained], names: Sequence[str]) -> NDArray
     known = [set(name) <= set(vocabulary.characters) for name in names]
     written = tuple(name for name, is_known in zip(names, known, strict=True) if is_known)
     found = np.full(len(names), np.inf)
-    if written:
-        parts = [windows(written, vocabulary, member.config.model.context) for member in members]
+    nats = []
+    for first in range(0, len(written), NAMES):
+        some = written[first : first + NAMES]
+        parts = [windows(some, vocabulary, member.config.model.context) for member in members]
         surprises = np.concatenate([surprise([member], part) for member, part in zip(members, parts, strict=True)])
-        found[known] = by_name(mixed(surprises), written)
+        nats.append(by_name(mixed(surprises), some))
+    found[known] = np.concatenate(nats) if nats else []
     return found

@@ -17,11 +17,12 @@ from jaxgen.results import DIVERGED, Results, Row, by_loss
 class Standing:
     """A split of a corpus, and how the networks that were trained on it stand."""
 
-    split: str  # rows, names or order
+    split: str  # rows, names or order, and what else tells it from other ones
     names: int  # in validation
     repeated: int  # of these, how many stand in the training part, too
     floor: Floor
-    best: Row | None  # the network with the lowest validation loss; None: none was trained on this split
+    best: Row | None  # the network with the lowest validation loss; None: no network ended on this split
+    trained: bool = True  # whether there is a network on this split at all
 
     @property
     def lead(self) -> float:
@@ -29,14 +30,15 @@ class Standing:
         return math.nan if self.best is None else self.floor.val_loss - self.best.val_loss
 
     def __str__(self) -> str:
-        floor = f"the floor without a network is {self.floor.val_loss:.4f} nats ({self.floor})"
+        losses = f"{self.floor.val_loss:.4f} nats on validation, {self.floor.test_loss:.4f} on test"
+        floor = f"the floor without a network is {losses} ({self.floor})"
         if self.best is None:
-            stands = "no network was trained on this split"
+            stands = "every network diverged" if self.trained else "no network was trained on this split"
         elif self.lead > 0:
             stands = f"the best network, trial {self.best.trial}, is {self.lead:.4f} below it"
         else:
             stands = f"no network beats it: the best, trial {self.best.trial}, is {-self.lead:.4f} above it"
-        share = f"{self.repeated} of {self.names} validation names are in the training part"
+        share = f"{self.repeated:,} of {self.names:,} validation names are in the training part"
         return f"Split by {self.split}: {floor}; {stands}; {share}."
 
 
@@ -48,6 +50,8 @@ def standings(results: Results, corpus: Corpus) -> list[Standing]:
     """
     configs = list(results.sweep)
     splits = {_split(config): None for config in configs}
+    others = [key for key in ("split_seed", "dev") if len({getattr(split, key) for split in splits}) > 1]
+    networks = {_split(config) for config in configs if FAMILIES[config.model.family].trained}
     if len(set(corpus.names)) < len(corpus.names):
         splits |= {replace(split, split=how): None for split in list(splits) for how in ("rows", "names")}
     rows = sorted((row for row in results.rows if _counts(row, configs[row.trial])), key=by_loss)
@@ -55,7 +59,8 @@ def standings(results: Results, corpus: Corpus) -> list[Standing]:
     for split in splits:
         best = next((row for row in rows if _split(configs[row.trial]) == split), None)
         try:
-            found.append(Standing(split.split, *_facts(corpus, split), best))
+            name = ", ".join([split.split, *(f"{key} {getattr(split, key)}" for key in others)])
+            found.append(Standing(name, *_facts(corpus, split), best, split in networks))
         except UserError:
             continue  # a split that no trial has, and that this corpus has too few names for
     return sorted(found, key=lambda one: one.best is None)

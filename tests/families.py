@@ -1,6 +1,7 @@
 """The families in NumPy float64, written from the formulas alone: the logits after the last of the ids of one name.
 
-`ids` begin with the boundary and go as far as the name is known, and nothing stands before them; wavenet has a whole window.
+`ids` begin with the boundary, or in the middle of a name that is longer than the window, and go as far as the name is known;
+nothing stands before them. Wavenet has a whole window.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from reference import EPS, Array, activation
 from scipy.special import expit, softmax
 
 from jaxgen.config import ModelConfig
+from jaxgen.corpus import BOUNDARY
 
 Ids = list[int]
 
@@ -29,6 +31,11 @@ def head(params: Any, x: Array) -> Array:
     return linear(params["output"]["linear"], x)
 
 
+def start(cell: Any, ids: Ids) -> Array:
+    """The state where a name begins; nothing in its middle."""
+    return cell["start"] if ids[0] == BOUNDARY else np.zeros_like(cell["start"])
+
+
 def bigram(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:
     return params["output"]["embedding"][ids[-1]]
 
@@ -42,7 +49,7 @@ def bow(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:
 
 def rnn(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:
     cell = params["hidden_0"]
-    h = cell["start"][0]
+    h = start(cell, ids)[0]
     for i in ids:
         h = activation(config.activation, linear(cell["linear"], np.concatenate([params["embedding"]["embedding"][i], h])))
     return head(params, h)
@@ -50,7 +57,7 @@ def rnn(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:
 
 def gru(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:
     cell, size = params["hidden_0"], config.hidden
-    h = cell["start"][0]
+    h = start(cell, ids)[0]
     for i in ids:
         x = params["embedding"]["embedding"][i]
         gates = expit(linear(cell["gates"], np.concatenate([x, h])))
@@ -61,7 +68,7 @@ def gru(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:
 
 def lstm(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:
     cell, size = params["hidden_0"], config.hidden
-    h, c = cell["start"]
+    h, c = start(cell, ids)
     for i in ids:
         into, forget, out, new = np.split(linear(cell["gates"], np.concatenate([params["embedding"]["embedding"][i], h])), 4)
         c = expit(forget) * c + expit(into) * np.tanh(new)
@@ -97,9 +104,10 @@ def dilated(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:
             f, g = np.split(linear(p["gates"], np.concatenate([earlier, x])), 2)
             given.append(np.tanh(f) * expit(g))
         total = total + linear(p["skip"], given[-1])
-        rows = [x + linear(p["residual"], y) for x, y in zip(rows, given, strict=True)]
+        if block + 1 < config.depth:
+            rows = [x + linear(p["residual"], y) for x, y in zip(rows, given, strict=True)]
         reach = 1 if 2 * reach >= config.context else 2 * reach
-    return head(params, np.maximum(linear(params["joined"], np.maximum(total, 0)), 0))
+    return head(params, np.maximum(linear(params["joined_skips"], np.maximum(total, 0)), 0))
 
 
 def transformer(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array:

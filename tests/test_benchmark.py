@@ -164,7 +164,9 @@ def test_torch_computes_a_familys_loss(family: str, corpus: Corpus) -> None:
     assert set(benchmark.PEERS) == set(sequences.FORWARD)
     names, vocabulary = (*corpus.names[:20], corpus.names[0] * 6), corpus.vocabulary
     rows, config = rows_of(names, vocabulary, sequences.SIZES["model.context"]), sequences.config_of(family)
+    source = np.random.default_rng(0)
     params = sequences.start(config, len(vocabulary))
+    params = jax.tree.map(lambda p: p + 0.1 * source.normal(size=p.shape).astype(np.float32), params)  # nothing is 0 or 1
     task = next_character(len(vocabulary))
     wanted, _ = jax.jit(lambda *args: task.loss(only(config), *args))(params, {}, rows, jax.random.key(0))
     ids, targets = (torch.from_numpy(x.astype(np.int64)) for x in sequences.left(rows))

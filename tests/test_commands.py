@@ -40,6 +40,7 @@ def run(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "8 of 8 trials ended" in stdout
     assert "20 names from trial" in stdout
     assert "1 training program compiled" in stdout
+    assert "Split by rows: the floor without a network is" in stdout
     assert str(out / "report.html") in stdout
     assert f"tensorboard --logdir {out / 'tensorboard'}" in stdout
     return out
@@ -116,6 +117,9 @@ def test_report_is_written_again_from_the_run(run: Path) -> None:
     code, out, err = call("report", run)
     assert code == 0, err
     assert str(page) in out
+    assert "Split by rows: the floor without a network is" in out
+    assert "Split by rows: the floor without a network is" in before
+    assert "How good names are" in before
     assert page.read_text(encoding="utf-8") == before
     assert before.count("<script") == 1  # the page's own, nothing of the names'
     assert not re.search(r"(src|href|srcset)=\"(?!data:|#)", before)  # nothing from the network

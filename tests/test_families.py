@@ -15,6 +15,7 @@ from conftest import float64, only
 from families import REFERENCES
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import EPS
 
 import jaxgen
 from jaxgen import models, ngram
@@ -89,8 +90,8 @@ CASES += [(family, {"activation": "gelu"}) for family in ("transformer", "bow", 
 @pytest.mark.parametrize(("family", "values"), CASES, ids=str)
 def test_logits_are_those_of_the_formulas(family: str, values: dict[str, Any]) -> None:
     config, params, stats = network(family, **values)
-    found = jax.jit(apply(config, params, stats))(windows(SHORT, VOCABULARY, T).ids)
-    streams = [[BOUNDARY, *VOCABULARY.encode(name)[:length]] for name in SHORT for length in range(len(name) + 1)]
+    found = jax.jit(apply(config, params, stats))(windows(LONG, VOCABULARY, T).ids)
+    streams = [[BOUNDARY, *VOCABULARY.encode(name)[:length]][-T:] for name in LONG for length in range(len(name) + 1)]
     if family == "wavenet":
         streams = [[BOUNDARY] * (T - len(ids)) + ids for ids in streams]
     exact = float64(params), float64(stats)
@@ -123,6 +124,87 @@ def test_every_place_of_a_window_says_what_a_window_that_ends_there_says(family:
     found = model(whole.ids, every=True)[whole.targets >= 0]
     np.testing.assert_array_equal(whole.targets[whole.targets >= 0], single.targets)
     np.testing.assert_allclose(found, model(single.ids), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_every_place_of_a_window_in_the_middle_of_a_name_is_that_of_the_formulas(family: str) -> None:
+    config, params, stats = network(family)
+    rows = sequences(LONG[:1], VOCABULARY, T)
+    found = np.asarray(jax.jit(apply(config, params, stats), static_argnames="every")(rows.ids, every=True))
+    exact, middle = (float64(params), float64(stats)), [place for place, ids in enumerate(rows.ids) if ids[0] != BOUNDARY]
+    assert middle
+    for row in middle:
+        wanted = [REFERENCES[family](*exact, config, rows.ids[row, : place + 1].tolist()) for place in range(T)]
+        np.testing.assert_allclose(found[row], wanted, rtol=2e-4, atol=2e-5)
+
+
+def test_wavenet_normalizes_over_the_batch_and_all_places_of_a_level() -> None:
+    """All axes but the channels'; and so its running statistics are kept."""
+    config, params, stats = network("wavenet", normalization="batchnorm", batch_momentum=0.8)
+    ids, regularizer = windows(LONG, VOCABULARY, T).ids, only(override(Config(), {})).regularizer
+    module = models.build(config, V)
+    variables, key = {"params": params, "batch_stats": stats}, {"noise": jax.random.key(0)}
+    found, changed = module.apply(variables, ids, regularizer, rngs=key, mutable=["batch_stats", "intermediates"])
+    exact, kept = float64(params), float64(stats)
+    x, level = exact["embedding"]["embedding"][ids], 0
+    while x.shape[1] > 1:
+        name, x = f"hidden_{level}", np.concatenate([x[:, ::2], x[:, 1::2]], axis=-1)
+        x = x @ exact[name]["linear"]["kernel"]
+        mean, var = x.mean((0, 1)), x.var((0, 1))
+        for what, value in (("mean", mean), ("var", var)):
+            wanted = 0.8 * kept[name]["norm"][what] + 0.2 * value
+            np.testing.assert_allclose(changed["batch_stats"][name]["norm"][what], wanted, rtol=1e-4, atol=1e-5)
+        norm = exact[name]["norm"]
+        x, level = np.tanh((x - mean) / np.sqrt(var + EPS) * norm["scale"] + norm["bias"]), level + 1
+    wanted = x[:, 0] @ exact["output"]["linear"]["kernel"] + exact["output"]["linear"]["bias"]
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
+
+
+DEEP = ("mlp", "wavenet", "dilated", "transformer")
+
+
+@pytest.mark.parametrize("key", ["dropout", "dropout_last"])
+@pytest.mark.parametrize("family", sorted({*FAMILIES} - {"ngram", "bigram"}))
+def test_dropout_reaches_every_family(family: str, key: str) -> None:
+    """`dropout_last` those of more than one layer."""
+    model, params, stats = network(family)
+    whole = models.FAMILIES[family].sequences
+    batch = Windows(*map(jnp.asarray, (sequences if whole else windows)(SHORT, VOCABULARY, T)))
+
+    def loss(rate: float) -> float:
+        config = override(dataclasses.replace(Config(), model=model), {f"regularizer.{key}": rate})
+        return float(next_character(V).loss(config, params, stats, batch, jax.random.key(0))[0])
+
+    assert (loss(0.5) != loss(0.0)) == (key == "dropout" or family in DEEP)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("family", ["mlp", "dilated", "transformer"])
+def test_a_network_may_be_of_one_layer_or_none(family: str, depth: int) -> None:
+    config, params, stats = network(family, depth=depth)
+    logits = apply(config, params, stats)(windows(SHORT, VOCABULARY, T).ids)
+    assert logits.shape[1] == V
+    assert np.isfinite(logits).all()
+    assert len([name for name in params if name.startswith("hidden_")]) == depth
+
+
+@pytest.mark.parametrize("family", ["bow", "rnn", "transformer"])
+def test_activity_is_of_the_places_of_a_name_alone(family: str) -> None:
+    """As of rows that are no longer than their names: what stands before a name makes no difference."""
+    config = only(
+        override(Config(), {f"model.{k}": v for k, v in dataclasses.asdict(network(family)[0]).items()}), activity=0.5
+    )
+    _, params, stats = network(family)
+    task = next_character(V)
+
+    def loss(context: int, activity: float) -> float:
+        batch = Windows(*map(jnp.asarray, sequences(("abc",), VOCABULARY, context)))
+        wanted = dataclasses.replace(config, regularizer=dataclasses.replace(config.regularizer, activity=activity))
+        return float(task.loss(wanted, params, stats, batch, jax.random.key(0))[0])
+
+    penalties = [loss(context, 0.5) - loss(context, 0.0) for context in (len("abc") + 1, T)]
+    assert penalties[0] > 0.01
+    np.testing.assert_allclose(*penalties, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", SEQUENCES)
@@ -209,6 +291,7 @@ def test_the_loss_of_a_window_of_many_targets_is_their_mean() -> None:
         ({"model.context": 0}, "only an ngram"),
         ({"model.family": "ngram", "model.context": 17}, "for an ngram"),
         ({"model.family": "ngram", "train.pretrain": 5}, "not trained"),
+        ({"model.family": "lstm", "regularizer.activity": 0.1}, "no part of lstm"),
     ],
 )
 def test_sizes_that_a_family_cannot_have_are_refused(values: dict[str, Any], says: str) -> None:

@@ -50,7 +50,7 @@ def test_what_is_chance_is_learnt_no_better_than_it_is() -> None:
         name = ""
         while (drawn := source.integers(0, 4)) or not name:
             name += letters[drawn - 1] if drawn else ""
-        names.append(name[:14])
+        names.append(name)
     corpus = corpus_of(names)
     base = override(Config(), {**SIZES, "train.steps": 100, "train.eval_every": 50})
     results = jaxgen.run(jaxgen.grid(base, {"model.family": FAMILIES}), corpus, width=1, chunk=1, devices=1)
@@ -61,7 +61,7 @@ def test_what_is_chance_is_learnt_no_better_than_it_is() -> None:
         (found,) = surprise([results.trained(row.trial)], validation)
         noise = found.std() / math.sqrt(len(found))
         assert row.val_loss > known - 4 * noise, row.values
-        assert row.val_loss < known + (0.2 if row.steps else 0.5), row.values  # counts of 16 characters learn chance by heart
+        assert row.val_loss < known + 0.2, row.values
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -30,11 +30,11 @@ OTHERS = ("abcd", "dddd", "a", "cabbac", "dcba")
 
 
 def sightings(names: tuple[str, ...], order: int) -> dict[tuple[int, ...], Counter[int]]:
-    """What came after each context of `order` ids, boundaries in front of a name as far as a context reaches."""
+    """What came after each context of `order` ids, of a name behind one boundary."""
     found: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
     for name in names:
-        ids = [BOUNDARY] * order + VOCABULARY.encode(name) + [BOUNDARY]
-        for place in range(order, len(ids)):
+        ids = [BOUNDARY, *VOCABULARY.encode(name), BOUNDARY]
+        for place in range(max(order, 1), len(ids)):
             found[tuple(ids[place - order : place])][ids[place]] += 1
     return found
 
@@ -77,7 +77,7 @@ def kneser_ney(order: int) -> list[dict[tuple[int, ...], tuple[dict[int, float],
 REFERENCES = {"kneser_ney": kneser_ney, "witten_bell": witten_bell}
 
 
-@pytest.mark.parametrize("order", range(7))
+@pytest.mark.parametrize("order", ngram.ORDERS)
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 def test_probabilities_are_those_of_the_formulas(smoothing: str, order: int) -> None:
     parts = REFERENCES[smoothing](order)
@@ -85,9 +85,11 @@ def test_probabilities_are_those_of_the_formulas(smoothing: str, order: int) -> 
     rows = windows((*OTHERS, *NAMES[:50]), VOCABULARY, max(order, 1))
     wanted = []
     for ids, target in zip(rows.ids.tolist(), rows.targets.tolist(), strict=True):
-        chance = 1 / V
-        for length, part in enumerate(parts):
-            shares, left = part.get(tuple(ids[len(ids) - length :]), ({}, 1.0))
+        chance, seen = 1 / V, ids
+        while seen[:2] == [BOUNDARY, BOUNDARY]:
+            seen = seen[1:]
+        for length, part in enumerate(parts[: len(seen) + 1]):
+            shares, left = part.get(tuple(seen[len(seen) - length :]), ({}, 1.0))
             chance = shares.get(target, 0.0) + left * chance
         wanted.append(chance)
     np.testing.assert_allclose(ngram.probabilities(model, rows), wanted, rtol=1e-12)
@@ -119,10 +121,10 @@ def test_the_family_says_what_the_counts_say(smoothing: str, order: int) -> None
 
 
 def test_the_floor_is_the_best_of_all(corpus: Corpus) -> None:
-    parts = [windows(corpus.names[a:b], corpus.vocabulary, 6) for a, b in ((0, 320), (320, 360), (360, 400))]
-    found = ngram.floor(*parts, len(corpus.vocabulary))
+    parts = [windows(corpus.names[a:b], corpus.vocabulary, ngram.ORDERS[-1]) for a, b in ((0, 320), (320, 360), (360, 400))]
+    found = ngram.floor(parts[0], parts[1], parts[2], len(corpus.vocabulary))
     losses = {}
-    for smoothing, order in itertools.product(SMOOTHINGS, range(7)):
+    for smoothing, order in itertools.product(SMOOTHINGS, ngram.ORDERS):
         model = ngram.fit(parts[0], len(corpus.vocabulary), order, smoothing)
         losses[smoothing, order] = [-np.log(ngram.probabilities(model, part)).mean() for part in parts[1:]]
     best = min(losses, key=lambda which: losses[which][0])
@@ -147,14 +149,14 @@ def test_counts_are_a_family_like_any_other(small: Config, corpus: Corpus, tmp_p
         assert rows[trial].params == sum(len(x) for part in model.orders for x in (part.share, part.left))
     assert results.programs == 2  # counting compiles none
     loaded, kept = jaxgen.load(tmp_path / "run", 6), results.trained(6)
-    assert fits(loaded.params, 3)
+    assert fits(loaded.params, 3, len(corpus.vocabulary))
     exported = jaxgen.load(jaxgen.export(loaded, tmp_path / "trial"))
     assert jaxgen.sample(kept, 4) == jaxgen.sample(loaded, 4) == jaxgen.sample(exported, 4)
 
 
 def test_a_run_with_counts_goes_on_to_the_same_bytes(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """Stopped after each of its segments."""
-    sweep = jaxgen.grid(jaxgen.override(small, {"train.names": 0}), {"model.family": ["ngram", "mlp"], "seed": range(2)})
+    sweep = jaxgen.grid(jaxgen.override(small, {"train.names": 8}), {"model.family": ["ngram", "mlp"], "seed": range(2)})
     jaxgen.run(sweep, corpus, out=tmp_path / "whole")
     for _ in range(10):
         try:
@@ -167,8 +169,9 @@ def test_a_run_with_counts_goes_on_to_the_same_bytes(small: Config, corpus: Corp
 
 def test_counts_of_another_order_are_refused(corpus: Corpus) -> None:
     found = parameters(ngram.fit(windows(NAMES, VOCABULARY, 2), V, 2))
-    assert fits(found, 2)
-    assert not fits(found, 3)
-    assert not fits({**found, "order_1": {**found["order_1"], "left": found["order_1"]["left"][1:]}}, 2)
+    assert fits(found, 2, V)
+    assert not fits(found, 3, V)
+    assert not fits(found, 2, V - 1)
+    assert not fits({**found, "order_1": {**found["order_1"], "left": found["order_1"]["left"][1:]}}, 2, V)
     with pytest.raises(UserError, match="expected a value"):
         jaxgen.run([jaxgen.override(Config(), {"model.family": "ngram", "model.context": 99})], corpus)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import itertools
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
+import safetensors.numpy
 from conftest import same_bits
 from test_families import VOCABULARY, T, apply, network, trained
 
 import jaxgen
+from jaxgen import ngram
 from jaxgen.config import FAMILIES, UserError
 from jaxgen.portable import FACTS, WEIGHTS
 from jaxgen.results import Trained
@@ -84,6 +90,11 @@ def test_an_exported_trial_is_the_trial(family: str, tmp_path: Path) -> None:
         jaxgen.load(folder, 7)
 
 
+def reweighed(folder: Path, change: Any) -> None:
+    arrays = safetensors.numpy.load((folder / WEIGHTS).read_bytes())
+    (folder / WEIGHTS).write_bytes(safetensors.numpy.save(change(arrays)))
+
+
 def harmed(folder: Path, name: str, **values: Any) -> None:
     facts = json.loads((folder / name).read_text())
     (folder / name).write_text(json.dumps(facts | values))
@@ -98,14 +109,78 @@ def harmed(folder: Path, name: str, **values: Any) -> None:
         (lambda folder: (folder / FACTS).write_text("{"), "no whole trial"),
         (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1]), "no whole trial"),
         (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS),
-        (lambda folder: harmed(folder, FACTS, characters="ab"), "does not fit its config at"),
+        (lambda folder: (folder / FACTS).write_text("[" * 100_000), "no whole trial"),
+        (lambda folder: harmed(folder, FACTS, characters="abb"), "different ones in order"),
+        (lambda folder: harmed(folder, FACTS, characters="\nab"), "different ones in order"),
+        (lambda folder: harmed(folder, FACTS, characters="ab"), "does not fit its config at|no counts"),
+        (lambda folder: harmed(folder, FACTS, longest=0), "longest 0"),
+        (lambda folder: harmed(folder, FACTS, longest=10**30), "longest 1000"),
+        (lambda folder: harmed(folder, FACTS, config={"optimizer.learning_rate": 10**400}), "no whole trial"),
+        (lambda folder: harmed(folder, FACTS, config={"optimizer.chain": [1]}), "no whole trial"),
+        (
+            lambda folder: harmed(folder, FACTS, config={"model.hidden": 65536, "model.context": 9}),
+            "does not fit its config at",
+        ),
+        (lambda folder: reweighed(folder, lambda arrays: {**arrays, "params": np.zeros(3, np.float32)}), "does not fit"),
+        (lambda folder: reweighed(folder, lambda arrays: dict(list(arrays.items())[1:])), "does not fit"),
+        (
+            lambda folder: reweighed(folder, lambda arrays: {n: x.astype(np.float16) for n, x in arrays.items()}),
+            "not fit|no counts",
+        ),
+        (
+            lambda folder: reweighed(
+                folder, lambda arrays: {n: x * np.nan if x.dtype.kind == "f" else x for n, x in arrays.items()}
+            ),
+            "not finite",
+        ),
     ],
 )
-def test_a_damaged_folder_is_refused(harm: Any, says: str, tmp_path: Path) -> None:
-    folder = jaxgen.export(trained("mlp"), tmp_path / "trial")
+@pytest.mark.parametrize("family", ["mlp", "ngram"])
+def test_a_damaged_folder_is_refused(family: str, harm: Any, says: str, tmp_path: Path) -> None:
+    folder = jaxgen.export(trained(family), tmp_path / "trial")
     harm(folder)
     with pytest.raises(UserError, match=says):
         jaxgen.load(folder)
+
+
+@pytest.mark.parametrize("part", ngram.Order._fields)
+@pytest.mark.parametrize("wrong", [lambda x: x - 5, lambda x: x + 1000, lambda x: x[1:], lambda x: x[::-1]])
+def test_counts_that_would_be_looked_up_outside_are_refused(part: str, wrong: Any, tmp_path: Path) -> None:
+    """Of every array of an order; those of characters may stand in another order, which harms no look-up."""
+    folder = jaxgen.export(trained("ngram"), tmp_path / "trial")
+    reweighed(
+        folder,
+        lambda arrays: arrays | {f"params.order_2.{part}": np.ascontiguousarray(wrong(arrays[f"params.order_2.{part}"]))},
+    )
+    if len(wrong(np.arange(9))) == 9 and wrong(np.arange(9))[0] == 8 and part not in ("begins", "follows"):
+        return
+    with pytest.raises(UserError, match="no counts"):
+        jaxgen.load(folder)
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the writes in turn; the folder before it is not made for it."""
+    real, left = os.fsync, [0]
+
+    def fails(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    for writes in range(5):
+        left[0] = writes
+        with pytest.raises(UserError, match="nothing was written"):
+            jaxgen.export(trained("mlp"), tmp_path / "trial")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_chain_of_ones_own_is_named(tmp_path: Path) -> None:
+    member = trained("mlp")
+    config = jaxgen.override(member.config, {"optimizer.chain": optax.lion})
+    folder = jaxgen.export(dataclasses.replace(member, config=config), tmp_path / "trial")
+    assert "lion" in str(jaxgen.load(folder).config.optimizer.chain)
 
 
 def test_trials_of_other_vocabularies_are_not_mixed() -> None:

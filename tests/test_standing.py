@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_families import VOCABULARY, T, network
+from test_families import VOCABULARY, T, apply, network
 
 import jaxgen
 from jaxgen import ngram
@@ -37,7 +37,8 @@ def results(*trials: tuple[dict[str, object], float, str]) -> Results:
 
 
 def test_the_best_network_is_held_against_the_best_counts_of_its_split() -> None:
-    floor = ngram.floor(*(windows(part, TWICE.vocabulary, 6) for part in cut(TWICE, "rows", 42)), len(TWICE.vocabulary))
+    train, val, test = (windows(part, TWICE.vocabulary, ngram.ORDERS[-1]) for part in cut(TWICE, "rows", 42))
+    floor = ngram.floor(train, val, test, len(TWICE.vocabulary))
     low = floor.val_loss
     found = standings(
         results(
@@ -64,6 +65,8 @@ def test_both_splits_are_told_where_names_repeat() -> None:
     assert (first.split, first.names) == ("rows", len(validation))
     assert (second.split, second.names, second.repeated, second.best) == ("names", 4, 0, None)
     assert "no network was trained on this split" in str(second)
+    gone, _ = standings(results(({}, 1.0, "diverged")), corpus)
+    assert "every network diverged" in str(gone)
     (alone,) = standings(results(({}, 1.0, "completed")), TWICE)  # four different names are too few to cut
     assert alone.repeated == alone.names
 
@@ -81,6 +84,14 @@ def test_splits_that_vary_are_told_apart() -> None:
     train, validation, _ = cut(corpus, "rows", 42)
     assert found[0].repeated == sum(name in train for name in validation) > 0
     assert found[1].repeated == 0
+
+
+def test_splits_by_other_seeds_are_told_apart() -> None:
+    found = standings(results(*(({"data.split_seed": seed}, 1.0, "completed") for seed in (1, 2))), ONCE)
+    assert [one.split for one in found] == ["rows, split_seed 1", "rows, split_seed 2"]
+    (held,) = standings(results(({"data.dev": 50}, 1.0, "completed")), ONCE)
+    assert held.split == "rows"
+    assert held.floor.val_loss > standings(results(({}, 1.0, "completed")), ONCE)[0].floor.val_loss  # of half as many names
 
 
 def distance(a: str, b: str) -> int:
@@ -147,7 +158,12 @@ def test_every_trial_draws_for_itself(family: str) -> None:
         longer = jaxgen.score(member, letters)  # with the end; the share of those that end at once among all is what we see
         seen = np.array([names.count(letter) for letter in letters]) / len(names)
         empty = 1 - np.exp(-jaxgen.score(member, [""]))  # names are not empty
-        np.testing.assert_allclose(seen, np.exp(-longer) / empty, atol=4 * np.sqrt(0.25 / len(names)))
+        wanted = np.exp(-longer) / empty
+        assert (np.abs(seen - wanted) <= 4.5 * np.sqrt(wanted * (1 - wanted) / len(names)) + 1 / len(names)).all()
+        begun = np.array([sum(name[0] == letter for name in names) for letter in letters]) / len(names)
+        first = np.asarray(apply(config, params, stats)(np.zeros((1, T), np.int32))[0], np.float64)[1:]
+        wanted = np.exp(first - np.logaddexp.reduce(first))
+        assert (np.abs(begun - wanted) <= 4.5 * np.sqrt(wanted * (1 - wanted) / len(names)) + 1 / len(names)).all()
 
 
 def test_the_results_say_how_good_names_are(small: Config, corpus: Corpus, tmp_path: Path) -> None:

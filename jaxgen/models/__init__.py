@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxgen.config import ModelConfig
@@ -58,6 +58,12 @@ FAMILIES: Mapping[str, Family] = {
     "dilated": Family(_of(Dilated, "context", "embedding", "hidden", "depth", "init", "init_scale"), True),
     "transformer": Family(_of(Transformer, "context", "hidden", "depth", "heads", *_MADE), True),
 }
+
+
+def shape(config: ModelConfig) -> ModelConfig:
+    """A config without the numbers that only training reads: networks of one shape share a program that does not train."""
+    default = ModelConfig()
+    return replace(config, init_scale=default.init_scale, batch_momentum=default.batch_momentum)
 
 
 def build(config: ModelConfig, vocabulary: int) -> Any:

@@ -18,7 +18,8 @@ class Dilated(nn.Module):
     """Embeddings; `depth` blocks, each of which joins a place with the one 1, 2, 4, ... before it; logits.
 
     A block gives tanh(W_f [x_(t-d), x_t] + b) sigmoid(W_g [x_(t-d), x_t] + b), which goes through one linear layer into the
-    next block's input, a sum, and through another into the sum of all blocks, which the logits come from. When a dilation
+    next block's input, a sum, and through another into the sum of all blocks, which the logits come from; the last block has
+    the second alone. When a dilation
     would reach beyond the context, they begin again at 1. A family of sequences, `models.Family`.
     """
 
@@ -38,7 +39,7 @@ class Dilated(nn.Module):
         make = (self.initialization, self.init_scale)
         x = embedded(ids, self.vocabulary, self.embedding, training, key)  # (B, T, E)
         x = dense(self.hidden, *make, "input")(x)
-        total, kept = jnp.zeros(()), []
+        total, kept = jnp.zeros_like(x), []
         for block, reach in enumerate(self.dilations()):
             if cache is None:
                 here = jnp.where(present(ids)[..., None], x, 0.0)
@@ -47,12 +48,15 @@ class Dilated(nn.Module):
                 before = jnp.where((ids == BOUNDARY)[..., None], 0.0, cache[block])  # (B, reach, H)
                 earlier = before[:, :1]
                 kept.append(jnp.concatenate([before[:, 1:], x], axis=1))
-            given = _Block(self.hidden, *make, name=f"hidden_{block}")(earlier, x)
+            part = _Block(self.hidden, *make, name=f"hidden_{block}")
+            given = part.gated(earlier, x)
             dropout = rate(training, block, self.depth)
             if dropout is not None:
-                given = (drop(given[0], dropout, jax.random.fold_in(key, HIDDEN + block)), given[1])
-            x, total = x + given[0], total + given[1]
-        total = nn.relu(dense(self.hidden, *make, "joined")(nn.relu(total)))
+                given = drop(given, dropout, jax.random.fold_in(key, HIDDEN + block))
+            total = total + part.skip(given)
+            if block + 1 < self.depth:
+                x = x + part.residual(given)
+        total = nn.relu(dense(self.hidden, *make, "joined_skips")(nn.relu(total)))  # a name that comes after the blocks'
         logits = Head(self.vocabulary, self.initialization, name="output")(total if every else total[:, -1])
         return logits if cache is None else (logits, tuple(kept))
 
@@ -71,9 +75,13 @@ class _Block(nn.Module):
     initialization: str
     init_scale: float
 
-    @nn.compact
-    def __call__(self, earlier: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def setup(self) -> None:
         make = (self.initialization, self.init_scale)
-        f, g = jnp.split(dense(2 * self.hidden, *make, "gates")(jnp.concatenate([earlier, x], -1)), 2, axis=-1)
-        given = jnp.tanh(f) * jax.nn.sigmoid(g)
-        return dense(self.hidden, *make, "residual")(given), dense(self.hidden, *make, "skip")(given)
+        self.gates = dense(2 * self.hidden, *make)
+        self.residual = dense(self.hidden, *make)
+        self.skip = dense(self.hidden, *make)
+
+    def gated(self, earlier: jax.Array, x: jax.Array) -> jax.Array:
+        """tanh(W_f [earlier, x] + b) sigmoid(W_g [earlier, x] + b)."""
+        f, g = jnp.split(self.gates(jnp.concatenate([earlier, x], -1)), 2, axis=-1)
+        return jnp.tanh(f) * jax.nn.sigmoid(g)

@@ -22,18 +22,30 @@ def parameters(model: ngram.NGram) -> dict[str, dict[str, NDArray[Any]]]:
     }
 
 
-def fits(params: Any, order: int) -> bool:
-    """Whether these are parameters of contexts of 0 to `order` characters."""
+def fits(params: Any, order: int, vocabulary: int) -> bool:
+    """Whether these are parameters of contexts of 0 to `order` characters: every number is where `apply` may look it up."""
     if not isinstance(params, dict) or set(params) != {f"order_{length}" for length in range(order + 1)}:
         return False
-    for part in params.values():
+    shorter = 1
+    for length in range(order + 1):
+        part = params[f"order_{length}"]
         if not isinstance(part, dict) or set(part) != set(ngram.Order._fields):
             return False
-        if any(getattr(x, "ndim", 0) != 1 or not x.size for x in part.values()):
+        kinds = {name: np.float32 if name in ("share", "left") else np.int32 for name in part}
+        if any(getattr(x, "ndim", 0) != 1 or not x.size or x.dtype != kinds[name] for name, x in part.items()):
             return False
-        contexts = (len(part[name]) for name in ("first", "left"))
-        if any(count + 1 != len(part["follows"]) for count in contexts) or len(part["after"]) != len(part["share"]):
+        at = ngram.Order(**jax.device_get(part))
+        lengths = (len(at.begins), len(at.follows), len(at.left), len(at.share))
+        if lengths != (shorter + 1, len(at.first) + 1, len(at.first), len(at.after)):
             return False
+        for starts, whole in ((at.begins, at.first), (at.follows, at.after)):
+            if starts[0] != 0 or starts[-1] != len(whole) or (np.diff(starts) < 0).any():
+                return False
+        if any(((ids < 0) | (ids >= vocabulary)).any() for ids in (at.first, at.after)):
+            return False
+        if not all(((x >= 0) & (x <= 1 + 1e-6)).all() for x in (at.share, at.left)):  # rounded to float32
+            return False
+        shorter = len(at.first)
     return True
 
 

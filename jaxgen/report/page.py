@@ -49,11 +49,11 @@ def report(path: str | Path) -> Path:
     results = load_results(path)
     if (path / "plots").is_symlink():
         raise UserError(f"{str(path / 'plots')!r} is a symbolic link, and a run's files are none; remove it")
-    winner, corpus = _winner(results), _corpus(path)
+    winner, (corpus, missing) = _winner(results), _corpus(path)
     found = Found(results, answer(results, corpus) if winner else NO_ANSWER, results.trained(winner.trial) if winner else None)
     pictures = save(found, path / "plots")
     facts = read_config(path)
-    stands, itself = [], {}
+    stands, itself = [f"The floor without a network is not known: {missing}"], {}
     if corpus is not None:
         stands = [str(one) for one in standings(results, corpus)]
         itself = Reference(corpus.names).itself(facts["base"].get("train.names", 0))
@@ -66,12 +66,12 @@ def _winner(results: Results) -> Row | None:
     return results.best_row() if any(math.isfinite(row.val_loss) for row in results.rows) else None
 
 
-def _corpus(path: Path) -> Corpus | None:
-    """The run's corpus; None where it has moved or changed."""
+def _corpus(path: Path) -> tuple[Corpus | None, str]:
+    """The run's corpus; None where it has moved or changed, and what says so."""
     try:
-        return run_corpus(path)
-    except UserError:
-        return None
+        return run_corpus(path), ""
+    except UserError as error:
+        return None, str(error)
 
 
 def names_of(best: Trained | None, corpus: Corpus | None) -> list[tuple[str, str]]:
@@ -123,6 +123,7 @@ def html(
         stands=stands,
         itself=itself,
         measures=MEASURES,
+        judged=[(place, arm, arm.quality()) for place, arm in enumerate(results.leaderboard()[:ARM_ROWS], 1) if arm.quality()],
         counts={mark: sum(m == mark for _, m in samples) for mark in ("new", "repeated", "corpus")},
         changed={key: cell(value) for key, value in facts["base"].items() if value != flatten(Config()).get(key)},
         command=command_of(facts),

@@ -1,0 +1,52 @@
+"""Which family of models is best, at as many parameters and as much time?
+
+    python -m experiments.sweep families
+
+TIME. OUTCOME
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxgen.config import Config
+from jaxgen.sweep import Question, Sweep, Uniform, random, zipped
+
+QUESTION = Question(
+    "families", "Which family of models is best, at as many parameters and as much time?", arms=("model.family",)
+)
+SETTINGS = {
+    "model.context": 8,
+    "model.embedding": 16,
+    "model.depth": 2,
+    "optimizer.schedule": "cosine",
+    "train.steps": 6000,
+    "train.eval_every": 200,
+}
+SEEDS = 3
+DRAWS = 6  # of a learning rate and a dropout rate, the same for each family
+
+# Family -> the width at which it has 19,000 to 21,500 parameters with these settings and a vocabulary of 27, and how many times
+# as long its step takes as the mlp's on two CPU cores (what this sweep itself prints of each). A bigram has no width and 729
+# parameters; an ngram has nothing to tune or to wait for, and stands below every leaderboard.
+FAMILIES: Mapping[str, tuple[int, float]] = {
+    "mlp": (80, 1.0),
+    "bow": (544, 2.0),
+    "rnn": (120, 2.0),
+    "gru": (68, 3.0),
+    "lstm": (60, 3.0),
+    "wavenet": (64, 2.0),
+    "dilated": (36, 4.0),
+    "transformer": (28, 8.0),
+}
+
+
+def sweep(base: Config) -> Sweep:
+    """Each family for as long as train.steps take the mlp."""
+    axes = {
+        "model.family": list(FAMILIES),
+        "model.hidden": [hidden for hidden, _ in FAMILIES.values()],
+        "train.steps": [max(1, round(base.train.steps / cost)) for _, cost in FAMILIES.values()],
+    }
+    tuned = {"optimizer.learning_rate": Uniform(1e-3, 2e-2, log=True), "regularizer.dropout": Uniform(0.0, 0.3)}
+    return random(zipped(base, axes), tuned, DRAWS)
