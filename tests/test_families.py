@@ -39,7 +39,7 @@ def network(family: str, **values: Any) -> tuple[ModelConfig, Any, Any]:
     config = override(Config(), {f"model.{key}": value for key, value in small.items()})
     if family == "ngram":
         return config.model, parameters(ngram.fit(windows(LONG, VOCABULARY, T), V, T)), {}
-    params, stats = next_character(V).init(config, jax.random.key(1))
+    params, stats = jax.jit(next_character(V).init, static_argnums=0)(config, jax.random.key(1))
     source = np.random.default_rng(0)
     params = jax.tree.map(lambda p: p + 0.3 * source.normal(size=p.shape).astype(np.float32), params)
     return config.model, params, jax.tree.map(lambda s: s + 0.5 * source.random(s.shape).astype(np.float32), stats)
@@ -110,7 +110,7 @@ def test_no_place_sees_what_comes_after_it(family: str) -> None:
         changed = {**params, table: {**params[table], "embedding": embeddings}}
         return apply(config, changed, stats)(ids, every=True)[0].sum(-1)  # (T,)
 
-    slopes = jax.jacobian(logits)(params[table]["embedding"])[:, ids[0]]  # (T, T, E)
+    slopes = jax.jit(jax.jacobian(logits))(params[table]["embedding"])[:, ids[0]]  # (T, T, E)
     seen = np.abs(slopes).sum(-1) > 0
     assert not np.triu(seen, 1).any()
     reach = np.eye(T, dtype=bool) if family == "bigram" else np.tri(T, dtype=bool)
@@ -144,7 +144,12 @@ def test_wavenet_normalizes_over_the_batch_and_all_places_of_a_level() -> None:
     ids, regularizer = windows(LONG, VOCABULARY, T).ids, only(override(Config(), {})).regularizer
     module = models.build(config, V)
     variables, key = {"params": params, "batch_stats": stats}, {"noise": jax.random.key(0)}
-    found, changed = module.apply(variables, ids, regularizer, rngs=key, mutable=["batch_stats", "intermediates"])
+
+    @jax.jit
+    def trained(variables: Any) -> Any:
+        return module.apply(variables, ids, regularizer, rngs=key, mutable=["batch_stats", "intermediates"])
+
+    found, changed = trained(variables)
     exact, kept = float64(params), float64(stats)
     x, level = exact["embedding"]["embedding"][ids], 0
     while x.shape[1] > 1:
@@ -171,9 +176,10 @@ def test_dropout_reaches_every_family(family: str, key: str) -> None:
     whole = models.FAMILIES[family].sequences
     batch = Windows(*map(jnp.asarray, (sequences if whole else windows)(SHORT, VOCABULARY, T)))
 
-    def loss(rate: float) -> float:
-        config = override(dataclasses.replace(Config(), model=model), {f"regularizer.{key}": rate})
-        return float(next_character(V).loss(config, params, stats, batch, jax.random.key(0))[0])
+    @jax.jit
+    def loss(rate: float) -> jax.Array:
+        config = only(dataclasses.replace(Config(), model=model), **{key: rate})
+        return next_character(V).loss(config, params, stats, batch, jax.random.key(0))[0]
 
     assert (loss(0.5) != loss(0.0)) == (key == "dropout" or family in DEEP)
 
@@ -182,7 +188,7 @@ def test_dropout_reaches_every_family(family: str, key: str) -> None:
 @pytest.mark.parametrize("family", ["mlp", "dilated", "transformer"])
 def test_a_network_may_be_of_one_layer_or_none(family: str, depth: int) -> None:
     config, params, stats = network(family, depth=depth)
-    logits = apply(config, params, stats)(windows(SHORT, VOCABULARY, T).ids)
+    logits = jax.jit(apply(config, params, stats))(windows(SHORT, VOCABULARY, T).ids)
     assert logits.shape[1] == V
     assert np.isfinite(logits).all()
     assert len([name for name in params if name.startswith("hidden_")]) == depth
@@ -197,10 +203,11 @@ def test_activity_is_of_the_places_of_a_name_alone(family: str) -> None:
     _, params, stats = network(family)
     task = next_character(V)
 
-    def loss(context: int, activity: float) -> float:
+    @functools.partial(jax.jit, static_argnums=0)
+    def loss(context: int, activity: float) -> jax.Array:
         batch = Windows(*map(jnp.asarray, sequences(("abc",), VOCABULARY, context)))
         wanted = dataclasses.replace(config, regularizer=dataclasses.replace(config.regularizer, activity=activity))
-        return float(task.loss(wanted, params, stats, batch, jax.random.key(0))[0])
+        return task.loss(wanted, params, stats, batch, jax.random.key(0))[0]
 
     penalties = [loss(context, 0.5) - loss(context, 0.0) for context in (len("abc") + 1, T)]
     assert penalties[0] > 0.01

@@ -161,7 +161,7 @@ def test_every_trial_draws_for_itself(family: str) -> None:
         wanted = np.exp(-longer) / empty
         assert (np.abs(seen - wanted) <= 4.5 * np.sqrt(wanted * (1 - wanted) / len(names)) + 1 / len(names)).all()
         begun = np.array([sum(name[0] == letter for name in names) for letter in letters]) / len(names)
-        first = np.asarray(apply(config, params, stats)(np.zeros((1, T), np.int32))[0], np.float64)[1:]
+        first = np.asarray(jax.jit(apply(config, params, stats))(np.zeros((1, T), np.int32))[0], np.float64)[1:]
         wanted = np.exp(first - np.logaddexp.reduce(first))
         assert (np.abs(begun - wanted) <= 4.5 * np.sqrt(wanted * (1 - wanted) / len(names)) + 1 / len(names)).all()
 
