@@ -42,7 +42,15 @@ SMALL = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="the long forms of the fault tests: about an hour")
+    parser.addoption("--long", action="store_true", help="the long forms of the fault tests, and every family: over an hour")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked `long` runs with --long alone."""
+    if not config.getoption("--long"):
+        later = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in later]
+        config.hook.pytest_deselected(items=later)
 
 
 def pytest_configure(config: pytest.Config) -> None:

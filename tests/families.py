@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 from reference import EPS, Array, activation
 from scipy.special import expit, softmax
 
-from jaxgen.config import ModelConfig
+from jaxgen.config import FAMILIES, ModelConfig
 from jaxgen.corpus import BOUNDARY
 
 Ids = list[int]
@@ -128,6 +129,9 @@ def transformer(params: Any, stats: Any, config: ModelConfig, ids: Ids) -> Array
         rows = after
     return head(params, layernorm(params["normalized"], rows[-1]))
 
+
+# Where each family takes seconds: one of each kind (counts, windows, a state, a memory of all), and by --long the others.
+SOME = [f if f in ("ngram", "mlp", "gru", "transformer") else pytest.param(f, marks=pytest.mark.long) for f in FAMILIES]
 
 REFERENCES: Mapping[str, Callable[[Any, Any, ModelConfig, Ids], Array]] = {
     "bigram": bigram,

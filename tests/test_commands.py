@@ -18,7 +18,7 @@ from processes import Commands
 
 from jaxgen.corpus import Corpus
 
-FLAGS = [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
+FLAGS = [part for key, value in (SMALL | {"train.names": 8}).items() for part in (f"--{key}", str(value))]
 
 
 def call(command: str, *args: str | Path) -> tuple[int, str, str]:

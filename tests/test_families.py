@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import float64, only
-from families import REFERENCES
+from families import REFERENCES, SOME
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import EPS
@@ -248,7 +248,7 @@ def trained(family: str) -> Trained:
     return Trained(0, dataclasses.replace(Config(), model=model), VOCABULARY, 10, params, stats)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SOME)
 def test_names_grow_as_a_plain_loop_makes_them(family: str) -> None:
     """Beyond the context too, and from a prefix."""
     member = trained(family)

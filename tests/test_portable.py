@@ -17,18 +17,19 @@ import optax
 import pytest
 import safetensors.numpy
 from conftest import same_bits
+from families import SOME
 from test_families import VOCABULARY, T, apply, network, trained
 
 import jaxgen
 from jaxgen import ngram
-from jaxgen.config import FAMILIES, UserError
+from jaxgen.config import UserError
 from jaxgen.portable import FACTS, WEIGHTS
 from jaxgen.results import Trained
 
 NAMES = ["abc", "a", "gfedcbagfedcba", "cab", "a"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SOME)
 def test_a_score_is_the_sum_of_a_names_surprises(family: str) -> None:
     """By a plain loop over windows; infinite where a character is unknown."""
     member = trained(family)
@@ -44,7 +45,7 @@ def test_a_score_is_the_sum_of_a_names_surprises(family: str) -> None:
         np.testing.assert_allclose(nats, total, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SOME)
 def test_the_probabilities_of_all_names_up_to_a_length_are_all_but_the_tail(family: str) -> None:
     """P(names of up to n characters) + P(a name begins with n + 1 characters) = 1, whatever the network."""
     member, most = trained(family), 3
@@ -74,7 +75,7 @@ def test_a_mixture_scores_by_the_mean_of_probabilities() -> None:
     np.testing.assert_allclose(jaxgen.score(members, ["abc"]), [total], rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SOME)
 def test_an_exported_trial_is_the_trial(family: str, tmp_path: Path) -> None:
     member = trained(family)
     folder = jaxgen.export(member, tmp_path / "a" / "trial")
