@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 
+import jax
 import pytest
 from conftest import SMALL
 
@@ -11,8 +14,9 @@ import jaxgen
 from experiments.ablations import ABLATIONS
 from experiments.sweep import Flags, given, sweep_of
 from jaxgen.answers import VERDICTS, answer
-from jaxgen.config import Config, flatten, override
+from jaxgen.config import FAMILIES, Config, flatten, override
 from jaxgen.corpus import Corpus
+from jaxgen.objective import next_character
 from jaxgen.report.page import report
 from jaxgen.sweep import Sweep, groups
 
@@ -56,6 +60,15 @@ def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path:
     assert answer(jaxgen.load_results(tmp_path / "run"), corpus).sentences == sentences
     if request.config.getoption("--long") or name in FIRST.values():
         assert report(tmp_path / "run").exists()
+
+
+def test_families_are_of_one_size_and_see_one_context() -> None:
+    _, sweep = sweep_of(Flags(ablation="families"))
+    configs = {config.model.family: dataclasses.replace(config, seed=0) for config in sweep}
+    for config in configs.values():
+        params, _ = jax.eval_shape(lambda c=config: next_character(27).init(c, jax.random.key(0)))
+        assert 19_000 < sum(math.prod(p.shape) for p in jax.tree.leaves(params)) < 21_500, config.model.family
+    assert configs.keys() == {*FAMILIES} - {"ngram", "bigram"}
 
 
 def test_a_flag_wins_over_an_ablations_setting() -> None:
