@@ -25,8 +25,8 @@ SETTINGS = {
 SEEDS = 3
 DRAWS = 6  # of a learning rate and a dropout rate, the same for each family
 
-# Family -> its width and depth, with which it has 19,000 to 21,500 parameters (at these settings and a vocabulary of 27) and sees
-# the whole context; and how many times as long its step takes as the mlp's on two CPU cores, which this sweep itself prints. A
+# Family -> its width and depth, with which it has 19,000 to 21,500 parameters (with these settings and a vocabulary of 27) and
+# sees the whole context; and how many times as long its step takes as the mlp's on two CPU cores, which this sweep prints. A
 # bigram has no width and 729 parameters; an ngram has nothing to tune or to wait for, and stands below every leaderboard.
 FAMILIES: Mapping[str, tuple[int, int, float]] = {
     "mlp": (80, 2, 1.0),
