@@ -299,6 +299,7 @@ def _take(event: Event | Planned | Notice, results: Results) -> None:
                 event.best_step,
                 **event.losses,
                 flaw=event.flaw,
+                quality={},
             )
         )
 

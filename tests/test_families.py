@@ -20,7 +20,7 @@ from reference import EPS
 import jaxgen
 from jaxgen import models, ngram
 from jaxgen.config import FAMILIES, NORMALIZATIONS, Config, ModelConfig, UserError, override, validate
-from jaxgen.corpus import BOUNDARY, Vocabulary, Windows, sequences, windows
+from jaxgen.corpus import BOUNDARY, Vocabulary, sequences, windows
 from jaxgen.models.ngram import parameters
 from jaxgen.objective import next_character
 from jaxgen.results import Trained
@@ -174,7 +174,7 @@ def test_dropout_reaches_every_family(family: str, key: str) -> None:
     """`dropout_last` those of more than one layer."""
     model, params, stats = network(family)
     whole = models.FAMILIES[family].sequences
-    batch = Windows(*map(jnp.asarray, (sequences if whole else windows)(SHORT, VOCABULARY, T)))
+    batch = jax.tree.map(jnp.asarray, (sequences if whole else windows)(SHORT, VOCABULARY, T))
 
     @jax.jit
     def loss(rate: float) -> jax.Array:
@@ -205,7 +205,7 @@ def test_activity_is_of_the_places_of_a_name_alone(family: str) -> None:
 
     @functools.partial(jax.jit, static_argnums=0)
     def loss(context: int, activity: float) -> jax.Array:
-        batch = Windows(*map(jnp.asarray, sequences(("abc",), VOCABULARY, context)))
+        batch = jax.tree.map(jnp.asarray, sequences(("abc",), VOCABULARY, context))
         wanted = dataclasses.replace(config, regularizer=dataclasses.replace(config.regularizer, activity=activity))
         return task.loss(wanted, params, stats, batch, jax.random.key(0))[0]
 
@@ -285,7 +285,7 @@ def test_the_loss_of_a_window_of_many_targets_is_their_mean() -> None:
     task, (_, params, stats) = next_character(V), network("gru")
     whole, single = sequences(SHORT, VOCABULARY, T), windows(SHORT, VOCABULARY, T)
     losses = task.losses(config, params, stats, single)
-    found, _ = task.loss(config, params, stats, Windows(*map(jnp.asarray, whole)), jax.random.key(0))
+    found, _ = task.loss(config, params, stats, jax.tree.map(jnp.asarray, whole), jax.random.key(0))
     np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,7 +31,7 @@ TWICE = Corpus(("anna", "bob", "cara", "dora") * 10, "names.txt", None, "")
 ONCE = Corpus(tuple(f"{a}{b}" for a in "abcdef" for b in "ghijkl"), "names.txt", None, "")
 
 
-def results(*trials: tuple[dict[str, object], float, str]) -> Results:
+def results(*trials: tuple[Mapping[str, Any], float, str]) -> Results:
     """Trials of these values, validation losses and statuses."""
     found = Results(jaxgen.Sweep(BASE, tuple(values for values, _, _ in trials)))
     for trial, (_, loss, status) in enumerate(trials):
