@@ -164,6 +164,7 @@ def measured(scale: Scale, clock: Clock, say: Callable[[str], None]) -> Report:
         families(rates, scale),
         sampling(scale, setting, clock),
         diverging(setting, clock),
+        saving(scale, setting, clock),
         memory(scale, clock),
     )
     figures = []
@@ -279,6 +280,29 @@ def diverging(setting: Setting, clock: Clock) -> Iterator[Figure]:
     for count in (8, 64):
         time = times.get(str(count))
         yield Figure(f"sweep_of_{count}_trials_s_per_trial", f"{count} trials, s a trial", time and time / count, note)
+
+
+def saving(scale: Scale, setting: Setting, clock: Clock) -> Iterator[Figure]:
+    """The same sweep to a folder and in memory, in turn, at the default steps: about a minute each at full scale."""
+    ratios: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def took(out: Path | None, rate: float = 0.3) -> float:
+            axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [rate], "seed": range(scale.trials)}
+            return seconds(measure.whole_run(setting, grid(Config(), axes), out, "saving").burst)
+
+        out, pair, memory = Path(folder) / "run", 140.0, 60.0  # seconds: of a pair, at first a guess; kept for the last section
+        if clock.left() > pair + memory:
+            took(out, 1e30)  # compiles: all of its trials diverge at once
+        while len(ratios) < scale.rounds and clock.left() > pair + memory:
+            first, second = (out, None) if len(ratios) % 2 else (None, out)  # a drift of the machine's speed cancels
+            times = {first: took(first), second: took(second)}
+            ratios.append(times[out] / times[None])
+            pair = sum(times.values())
+    pairs = ", ".join(f"{100 * (ratio - 1):.2f}" for ratio in ratios)
+    yield Figure("saving_percent", f"{scale.trials} trials to a folder, what that adds to their time in memory, %",
+                 100 * (statistics.median(ratios) - 1) if ratios else None,
+                 f"at the default steps; a median, the pairs being {pairs}" if ratios else USED_UP)  # fmt: skip
 
 
 CHILD = """

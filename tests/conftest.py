@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -26,8 +27,10 @@ from jaxgen.programs import programs
 from jaxgen.runs import load_results
 
 jax.config.update("jax_num_cpu_devices", 2)
-# What the tests compute beside the package compiles fast so, and runs slowly; the package's programs say for themselves.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+# Compiles in a third of the time, and runs slowly; the package's programs say for themselves at which level.
+SHIPPED = {"xla_cpu_use_fusion_emitters": True, "xla_cpu_parallel_codegen_split_count": 32}  # as XLA has it, else
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *(f"--{k}={str(v).lower()}" for k, v in QUICK.items())])
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -102,19 +105,33 @@ def commands(library: Path | None, tmp_path_factory: pytest.TempPathFactory) -> 
         yield found
 
 
-@pytest.fixture(scope="module")
-def compiled_quickly() -> Iterator[None]:
-    """Programs that run so briefly that compiling them is what takes time; not for tests of last bits."""
+@contextlib.contextmanager
+def compiled_with(options: dict[str, Any]) -> Iterator[None]:
+    """The package's programs, with these options."""
 
     def forget() -> None:
         plan.compiler_options.cache_clear()
         programs.cache_clear()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "CPU_OPTIONS", plan.RARE)
+        patch.setattr(plan, "CPU_OPTIONS", options)
         forget()
         yield
     forget()
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly() -> Iterator[None]:
+    """Programs that run so briefly that compiling them is what takes time; not for tests of last bits."""
+    with compiled_with(plan.RARE):
+        yield
+
+
+@pytest.fixture(scope="module")
+def compiled_as_shipped() -> Iterator[None]:
+    """For tests of last bits, and of what the compiler does: the programs as users have them."""
+    with compiled_with(SHIPPED | plan.CPU_OPTIONS):
+        yield
 
 
 V, B = 11, 24  # vocabulary and batch of `network`

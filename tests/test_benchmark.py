@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from conftest import only, same_bits
 from rich.console import Console
 from test_commands import call
 
-from experiments import benchmark, measure, peers, sequences
+from experiments import benchmark, figures, measure, peers, sequences
 from experiments.figures import Figure, Report
 from experiments.measure import Clock, Rate
 from jaxgen import trial
@@ -23,6 +24,7 @@ from jaxgen.corpus import Corpus, Windows
 from jaxgen.corpus import sequences as rows_of
 from jaxgen.objective import next_character
 from jaxgen.optimizers import lower
+from jaxgen.sweep import Sweep
 
 V = 7
 
@@ -105,6 +107,27 @@ def test_what_cannot_be_measured_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["there"][0].bursts == 1
     late = measure.in_turn(makers, 1, Clock(0.0), lambda message: None)
     assert {rate.note for rate, _ in late.values()} == {"not measured: the time was used up"}
+
+
+def test_what_saving_costs_is_a_median_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With times that are given: how long a run takes is no matter of tests."""
+    outs: list[Path | None] = []
+
+    def whole_run(setting: measure.Setting, sweep: Sweep, out: Path | None, name: str) -> peers.Subject:
+        assert len(sweep) == measure.FULL.trials
+        outs.append(out)
+        return peers.Subject(name, 1, 1, lambda: None)
+
+    times = iter([0.0, 1.0, 1.02, 2.02, 2.0, 4.0, 4.2])  # the first one compiles and does not count
+    monkeypatch.setattr(measure, "whole_run", whole_run)
+    monkeypatch.setattr(figures, "seconds", lambda burst: next(times))
+    setting: Any = None
+    (figure,) = figures.saving(dataclasses.replace(measure.FULL, rounds=3), setting, Clock(float("inf")))
+    assert [out is not None for out in outs] == [True, False, True, True, False, False, True]
+    assert figure.value == pytest.approx(2)
+    assert figure.note.endswith("2.00, 1.00, 5.00")
+    (late,) = figures.saving(measure.FULL, setting, Clock(0.0))
+    assert (late.value, late.note) == (None, figures.USED_UP)
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ from jaxgen.results import Diagnostic
 from jaxgen.runs import Interrupted
 from jaxgen.sweep import Sweep, groups
 
+pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
+
 RATE, DECAY, EPS = 0.2, 0.1, 1e-3  # learning rate, L2 and Adam's eps of the networks looked at
 STEPS = {"sgd": lambda g: RATE * g, "adam": lambda g: RATE * g / (np.abs(g) + EPS)}  # from a gradient, Adam's first one
 look = jax.jit(diagnose, static_argnums=0, compiler_options=compiler_options(rare=True))

@@ -23,6 +23,8 @@ from jaxgen.plan import Plan, choose
 from jaxgen.sweep import Sweep, grid, groups, seeds, zipped
 from jaxgen.trial import Status
 
+pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
+
 # Another width or another program may fuse and round otherwise, and 40 steps of training let a last bit grow.
 ROUNDING = 2e-5
 

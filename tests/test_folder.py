@@ -29,6 +29,8 @@ from jaxgen.results import Results
 from jaxgen.runs import Interrupted, Notice
 from jaxgen.sweep import Sweep
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.fixture(scope="module")
 def sweep(small: Config) -> Sweep:

@@ -23,6 +23,8 @@ from jaxgen.plan import compiler_options
 from jaxgen.programs import begin, column
 from jaxgen.sweep import STRENGTHS, Sweep, groups
 
+pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
+
 KEYS = [".".join(strength) for strength in STRENGTHS if strength[0] != "train"]  # those need another corpus: test_transfer.py
 STRONG = dict.fromkeys(KEYS, 0.3) | {"optimizer.clip_norm": 0.5, "regularizer.l2": 0.01, "regularizer.l1": 0.001}
 LANES = ["adam", "nesterov", "rmsprop", "adamw"]  # the last one is the one with strengths

@@ -18,6 +18,8 @@ from jaxgen.objective import layers, next_character
 from jaxgen.runs import _prepare
 from jaxgen.sweep import Sweep
 
+pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
+
 SOURCE = ["zoe", "zelda", "quentin", "xerxes", "ωmega"] * 4
 
 
