@@ -26,6 +26,8 @@ from jaxgen.quality import LONGEST, MEASURES, Reference, divergence
 from jaxgen.results import Results, Row
 from jaxgen.standing import standings
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 BASE = Config()
 TWICE = Corpus(("anna", "bob", "cara", "dora") * 10, "names.txt", None, "")
 ONCE = Corpus(tuple(f"{a}{b}" for a in "abcdef" for b in "ghijkl"), "names.txt", None, "")
