@@ -43,7 +43,7 @@ def test_rule_follows_optax_on_a_training_run(name: str, splits: Splits, corpus:
     Training is chaotic: a last bit grows. So the losses along both paths are compared over the first 100 steps to float32
     rounding, and each of the 1,000 steps is compared on its own: the rule's step from a state of optax's path is optax's.
     """
-    values = {"optimizer.name": name, "model.hidden": 16, "model.depth": 2, "train.steps": STEPS}
+    values = {"optimizer.name": name, "model.hidden": 16, "model.depth": 1, "train.steps": STEPS}
     config = lower(override(Config(), values), len(splits.train.targets))
     task = next_character(len(corpus.vocabulary))
     theirs = optax_chain(name, OPTIMIZERS[name]["learning_rate"])

@@ -25,7 +25,7 @@ from jaxgen.sweep import STRENGTHS, Sweep, groups
 
 pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 
-KEYS = [".".join(strength) for strength in STRENGTHS if strength[0] != "train"]  # those need another corpus: test_transfer.py
+KEYS = [".".join(strength) for strength in STRENGTHS if strength[0] != "train"]  # those need another corpus
 STRONG = dict.fromkeys(KEYS, 0.3) | {"optimizer.clip_norm": 0.5, "regularizer.l2": 0.01, "regularizer.l1": 0.001}
 LANES = ["adam", "nesterov", "rmsprop", "adamw"]  # the last one is the one with strengths
 
@@ -38,18 +38,18 @@ def test_every_strength_that_can_be_left_out_is_known() -> None:
 
 
 @pytest.fixture(scope="module")
-def base(small: Config) -> Config:
-    return override(small, {"train.eval_every": 40})
+def shallow(small: Config) -> Config:
+    return override(small, {"model.depth": 1, "optimizer.name": "sgd"})
 
 
 Train = Callable[[tuple[str, ...], tuple[str, ...]], list[Any]]
 
 
 @pytest.fixture(scope="module")
-def train(base: Config, corpus: Corpus) -> Train:
+def train(small: Config, corpus: Corpus) -> Train:
     """Trains LANES side by side and gives what becomes of each."""
     windows, task = split(corpus, "rows", 42, 3).train, next_character(len(corpus.vocabulary))
-    shape = (len(LANES), base.train.steps, base.train.batch_size)
+    shape = (len(LANES), small.train.steps, small.train.batch_size)
     rows = np.random.default_rng(0).integers(0, len(windows.targets), shape)
     batches = jax.tree.map(lambda x: x[rows], windows)
 
@@ -59,7 +59,7 @@ def train(base: Config, corpus: Corpus) -> Train:
             batch = jax.tree.map(lambda x: jnp.asarray(x)[:, i], batches)
             return jax.vmap(lambda *lane: trial.advance(task, *lane)[0])(configs, state, batch)
 
-        return jax.lax.fori_loop(0, base.train.steps, step, state)
+        return jax.lax.fori_loop(0, small.train.steps, step, state)
 
     @functools.cache
     def trained(strong: tuple[str, ...], known: tuple[str, ...]) -> list[Any]:
@@ -67,11 +67,11 @@ def train(base: Config, corpus: Corpus) -> Train:
         points = [{"seed": lane, "optimizer.name": name, "optimizer.weight_decay": 0.0} for lane, name in enumerate(LANES)]
         points[-1] |= {key: STRONG[key] for key in strong}
         waiting = {key: STRONG[key] for key in known}
-        (group,) = groups(Sweep(base, (*points, waiting)), lambda config: lower(config, len(windows.targets)))
+        (group,) = groups(Sweep(small, (*points, waiting)), lambda config: lower(config, len(windows.targets)))
         lowered = [jax.tree.map(lambda leaf: column(leaf, 1), group.lowered(lane)) for lane in range(len(LANES))]
         configs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *lowered)
         state = jax.device_get(loop(configs, jax.vmap(functools.partial(begin, task))(configs)))
-        assert (state.step == base.train.steps).all()
+        assert (state.step == small.train.steps).all()
         return [jax.tree.map(lambda x, lane=lane: x[lane], (state.params, state.stats)) for lane in range(len(LANES))]
 
     return trained
@@ -93,9 +93,8 @@ def test_beside_a_trial_that_uses_every_strength(train: Train) -> None:
     assert same_bits(train(tuple(KEYS), ())[:-1], train((), ())[:-1])
 
 
-def test_in_a_whole_run(base: Config, corpus: Corpus) -> None:
+def test_in_a_whole_run(shallow: Config, corpus: Corpus) -> None:
     """A mixed sweep on lanes of two devices: a trial without strengths has the bytes of one where nobody has any."""
-    shallow = override(base, {"model.depth": 1, "train.eval_every": 20, "optimizer.name": "sgd"})
     seeds = [{"seed": seed} for seed in range(3)]
     everything = dict.fromkeys(KEYS, 0.0) | {key: STRONG[key] for key in KEYS}
     runs = [
@@ -107,3 +106,19 @@ def test_in_a_whole_run(base: Config, corpus: Corpus) -> None:
         states = [(t.params, t.stats) for t in (run.trained(number) for run in runs)]
         assert dataclasses.replace(rows[1], values={}) == dataclasses.replace(rows[0], values={})
         assert same_bits(*states)
+
+
+def test_beside_trials_that_train_on_other_names_first_or_are_frozen(shallow: Config, corpus: Corpus) -> None:
+    names = ["zoe", "zelda", "quentin", "xerxes"] * 4
+    source, points = Corpus(tuple(names), "others.txt", None, ""), ({"seed": 0}, {"seed": 1})
+    more = ({"seed": 0, "train.pretrain": 10}, {"seed": 1, "train.freeze": 2})
+    alone = jaxgen.run(Sweep(shallow, points), corpus, width=4, chunk=2)
+    beside = jaxgen.run(Sweep(shallow, (*points, *more)), corpus, source=source, width=4, chunk=2)
+
+    def final(results: jaxgen.Results, number: int) -> tuple[Any, Any]:
+        trained = results.trained(number)
+        return trained.params, trained.stats
+
+    for number in range(2):
+        assert same_bits(final(alone, number), final(beside, number))
+        assert not same_bits(final(beside, number)[0], final(beside, number + 2)[0])
