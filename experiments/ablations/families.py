@@ -2,7 +2,10 @@
 
     python -m experiments.sweep families
 
-TIME. OUTCOME
+96 trials in 8 programs, 4 min 36 s on 2 cores of a shared machine. A GRU of 68 units leads (2.178) by 0.045 nats on the LSTM
+(2.223), the next of the leaderboard; dilated convolutions (2.245), the RNN (2.247), the hierarchical WaveNet (2.289), the MLP
+(2.301), the bag of words (2.394) and the transformer (2.399) follow, not all of them resolved at 3 seeds. In that time none
+reaches what counts of 6 characters come to (2.086).
 """
 
 from __future__ import annotations
@@ -19,11 +22,11 @@ SETTINGS = {
     "model.context": 8,
     "model.embedding": 16,
     "optimizer.schedule": "cosine",
-    "train.steps": 3000,
+    "train.steps": 2000,
     "train.eval_every": 100,
 }
 SEEDS = 3
-DRAWS = 6  # of a learning rate and a dropout rate, the same for each family
+DRAWS = 4  # of a learning rate and a dropout rate, the same for each family
 
 # Family -> its width and depth, with which it has 19,000 to 21,500 parameters (with these settings and a vocabulary of 27) and
 # sees the whole context; and how many times as long its step takes as the mlp's on two CPU cores, which this sweep prints. A
