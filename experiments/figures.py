@@ -22,7 +22,7 @@ import jaxgen
 from experiments import measure, peers, sequences
 from experiments.measure import Clock, Rate, Scale, Setting, seconds
 from jaxgen.config import Config, override
-from jaxgen.plan import choose
+from jaxgen.plan import choose, cores
 from jaxgen.sweep import grid
 from jaxgen.trial import Stream, init, stream
 
@@ -101,12 +101,11 @@ def machine() -> dict[str, Any]:
         except PackageNotFoundError:
             return None
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = {name: found(name) for name in ("jax", "jaxlib", "flax", "optax", "torch")}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "devices": [str(device) for device in jax.devices()],
-        "cores_count": cores,
+        "cores_count": cores(),
         "load_at_start_processes": load,  # of other programs: above 0, the times are not the machine's own
         "python": platform.python_version(),
         "versions": versions,

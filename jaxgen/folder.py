@@ -21,12 +21,12 @@ from jaxgen.facts import CONFIG, check_ours, config_text, planned_of, read_confi
 from jaxgen.files import read, remove, settle, write, writing
 from jaxgen.lock import LOCK, Lock
 from jaxgen.logs import LOGS, METRICS, Log, all_counting, lines, take_up
-from jaxgen.plan import Planned
+from jaxgen.plan import Planned, cores
 from jaxgen.results import Results, row_of
 
 RESULTS, CHECKPOINTS = "results.csv", "checkpoints"
 FILES = {CONFIG, *LOGS, RESULTS, CHECKPOINTS, "report.html", "plots", "tensorboard"}  # all that a run's folder holds
-SHARE = 0.03  # of the time, at most, goes into saving
+SHARE = 0.05  # of the time, at most, goes into saving
 
 
 class Folder:
@@ -173,7 +173,7 @@ class Folder:
         """Saves if it is time or `now`; says whether it did.
 
         The arrays are copied to the host, and written while training goes on; with `now` all is on disk on return. Saving
-        takes SHARE of the time at most: what is trained between two saves is trained again after a crash.
+        takes SHARE of the time at most: a crash costs one segment, or several where they are shorter than that allows for.
         """
         busy = self._writing is not None and not self._writing.done()
         began = time.monotonic()
@@ -191,8 +191,9 @@ class Folder:
         }
         self._writing = self._writer.submit(self._write, lanes, dict(ended), progress, more, results.results_csv())
         if now:
-            wrote = self.settle()
-        self._due = time.monotonic() + (time.monotonic() - began + wrote) / SHARE
+            self.settle()
+        beside = 0.0 if now else wrote / (cores() + 1)  # the writer and as many threads as cores train share the cores
+        self._due = time.monotonic() + (time.monotonic() - began + beside) / SHARE
         return True
 
     def trial(self, trial: int, shape: Any) -> Any:

@@ -41,10 +41,12 @@ def use_every_core() -> None:
         "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
         and "JAX_NUM_CPU_DEVICES" not in os.environ
     ):
-        jax.config.update(
-            "jax_num_cpu_devices",
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        )
+        jax.config.update("jax_num_cpu_devices", cores())
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # Measured on the home task's network: the region analysis saves copies of the state in every step, reductions written out

@@ -31,7 +31,7 @@ from jaxgen.results import Diagnostic
 from jaxgen.runs import Interrupted
 from jaxgen.sweep import Sweep, groups
 
-pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 RATE, DECAY, EPS = 0.2, 0.1, 1e-3  # learning rate, L2 and Adam's eps of the networks looked at
 STEPS = {"sgd": lambda g: RATE * g, "adam": lambda g: RATE * g / (np.abs(g) + EPS)}  # from a gradient, Adam's first one

@@ -10,7 +10,9 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,36 @@ def reference(sweep: Sweep, corpus: Corpus, tmp_path_factory: pytest.TempPathFac
     out = tmp_path_factory.mktemp("reference") / "run"
     go(sweep, corpus, out, width=4, chunk=2)
     return bytes_of(out)
+
+
+@pytest.mark.parametrize(("segment", "saves"), [(7.0, 7), (6.0, 5)])
+def test_each_segment_is_saved_where_that_takes_a_twentieth_of_the_time(
+    segment: float, saves: int, sweep: Sweep, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that segments alone move: seven of them, and a write has shared two cores with two threads for a second, which
+    is a third of one. The first save knows of no write before it, and the last is always made."""
+    now, write = 0.0, folder.Folder._write
+
+    class AtOnce:
+        def submit(self, work: Callable[..., float], *args: Any) -> Future[float]:
+            done: Future[float] = Future()
+            done.set_result(work(*args))
+            return done
+
+        def shutdown(self) -> None:
+            pass
+
+    def listener(event: Event | Planned | Notice, results: Results) -> None:
+        nonlocal now
+        now += segment * isinstance(event, SegmentDone)
+
+    monkeypatch.setattr(folder, "time", types.SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(folder, "ThreadPoolExecutor", lambda threads: AtOnce())
+    monkeypatch.setattr(folder, "cores", lambda: 2)
+    monkeypatch.setattr(folder.Folder, "_write", lambda *args: write(*args) + 1.0)
+    jaxgen.run(Sweep(sweep.base, ({"train.eval_every": 7},)), corpus, tmp_path / "run", width=1, chunk=1, listener=listener)
+    assert now == 7 * segment
+    assert max(int(path.stem[5:]) for path in (tmp_path / "run" / "checkpoints").glob("save-*.json")) == saves
 
 
 def copied(begun: Path, tmp_path: Path) -> Path:
