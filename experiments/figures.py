@@ -162,8 +162,8 @@ def measured(scale: Scale, clock: Clock, say: Callable[[str], None]) -> Report:
         costs(rates, scale),
         families(rates, scale),
         sampling(scale, setting, clock),
-        diverging(setting, clock),
         saving(scale, setting, clock),
+        diverging(setting, clock),
         memory(scale, clock),
     )
     figures = []
@@ -264,23 +264,6 @@ def sampling(scale: Scale, setting: Setting, clock: Clock) -> Iterator[Figure]:
     yield Figure("sampling_speedup_times", "in one call against one at a time, times as fast", scale.names / at_once / singly)
 
 
-def diverging(setting: Setting, clock: Clock) -> Iterator[Figure]:
-    """Half of the trials diverge in their first step; and how time grows with trials."""
-    times: dict[str, float] = {}
-    if clock.left() > 180:
-        for key, rates, seeds in (("8", [0.3], 8), ("half", [0.3, 1e30], 32), ("64", [0.3], 64)):
-            for tried in ([1e30] * len(rates), rates):  # the first compiles: all of its trials diverge at once
-                axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": tried, "seed": range(seeds)}
-                times[key] = seconds(measure.whole_run(setting, grid(Config(), axes), None, key).burst)
-    half, whole = times.get("half"), times.get("64")
-    note = "at the default width, steps and segments" if whole else USED_UP
-    yield Figure("diverging_half_to_all_sound_ratio", "64 trials of which 32 diverge at once, time to that of 64 sound ones",
-                 half / whole if half and whole else None, note)  # fmt: skip
-    for count in (8, 64):
-        time = times.get(str(count))
-        yield Figure(f"sweep_of_{count}_trials_s_per_trial", f"{count} trials, s a trial", time and time / count, note)
-
-
 def saving(scale: Scale, setting: Setting, clock: Clock) -> Iterator[Figure]:
     """The same sweep to a folder and in memory, in turn, at the default steps: about a minute each at full scale."""
     ratios: list[float] = []
@@ -302,6 +285,23 @@ def saving(scale: Scale, setting: Setting, clock: Clock) -> Iterator[Figure]:
     yield Figure("saving_percent", f"{scale.trials} trials to a folder, what that adds to their time in memory, %",
                  100 * (statistics.median(ratios) - 1) if ratios else None,
                  f"at the default steps; a median, the pairs being {pairs}" if ratios else USED_UP)  # fmt: skip
+
+
+def diverging(setting: Setting, clock: Clock) -> Iterator[Figure]:
+    """Half of the trials diverge in their first step; and how time grows with trials."""
+    times: dict[str, float] = {}
+    if clock.left() > 180:
+        for key, rates, seeds in (("8", [0.3], 8), ("half", [0.3, 1e30], 32), ("64", [0.3], 64)):
+            for tried in ([1e30] * len(rates), rates):  # the first compiles: all of its trials diverge at once
+                axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": tried, "seed": range(seeds)}
+                times[key] = seconds(measure.whole_run(setting, grid(Config(), axes), None, key).burst)
+    half, whole = times.get("half"), times.get("64")
+    note = "at the default width, steps and segments" if whole else USED_UP
+    yield Figure("diverging_half_to_all_sound_ratio", "64 trials of which 32 diverge at once, time to that of 64 sound ones",
+                 half / whole if half and whole else None, note)  # fmt: skip
+    for count in (8, 64):
+        time = times.get(str(count))
+        yield Figure(f"sweep_of_{count}_trials_s_per_trial", f"{count} trials, s a trial", time and time / count, note)
 
 
 CHILD = """
