@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -264,21 +264,25 @@ def sampling(scale: Scale, setting: Setting, clock: Clock) -> Iterator[Figure]:
     yield Figure("sampling_speedup_times", "in one call against one at a time, times as fast", scale.names / at_once / singly)
 
 
+def took(setting: Setting, rates: Sequence[float], seeds: int, out: Path | None = None) -> float:
+    """Seconds of a whole run of SGD at the default steps, to a folder or in memory."""
+    axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": rates, "seed": range(seeds)}
+    return seconds(measure.whole_run(setting, grid(Config(), axes), out, "SGD").burst)
+
+
+SOUND, WILD = 0.3, 1e30  # learning rates; at the second one a trial diverges in its first step
+
+
 def saving(scale: Scale, setting: Setting, clock: Clock) -> Iterator[Figure]:
     """The same sweep to a folder and in memory, in turn, at the default steps: about a minute each at full scale."""
     ratios: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-
-        def took(out: Path | None, rate: float = 0.3) -> float:
-            axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [rate], "seed": range(scale.trials)}
-            return seconds(measure.whole_run(setting, grid(Config(), axes), out, "saving").burst)
-
         out, pair, memory = Path(folder) / "run", 140.0, 60.0  # seconds: of a pair, at first a guess; kept for the last section
         if clock.left() > pair + memory:
-            took(out, 1e30)  # compiles: all of its trials diverge at once
+            took(setting, [WILD], scale.trials, out)  # compiles: all of its trials diverge at once
         while len(ratios) < scale.rounds and clock.left() > pair + memory:
             first, second = (out, None) if len(ratios) % 2 else (None, out)  # a drift of the machine's speed cancels
-            times = {first: took(first), second: took(second)}
+            times = {place: took(setting, [SOUND], scale.trials, place) for place in (first, second)}
             ratios.append(times[out] / times[None])
             pair = sum(times.values())
     pairs = ", ".join(f"{100 * (ratio - 1):.2f}" for ratio in ratios)
@@ -291,10 +295,9 @@ def diverging(setting: Setting, clock: Clock) -> Iterator[Figure]:
     """Half of the trials diverge in their first step; and how time grows with trials."""
     times: dict[str, float] = {}
     if clock.left() > 180:
-        for key, rates, seeds in (("8", [0.3], 8), ("half", [0.3, 1e30], 32), ("64", [0.3], 64)):
-            for tried in ([1e30] * len(rates), rates):  # the first compiles: all of its trials diverge at once
-                axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": tried, "seed": range(seeds)}
-                times[key] = seconds(measure.whole_run(setting, grid(Config(), axes), None, key).burst)
+        for key, rates, seeds in (("8", [SOUND], 8), ("half", [SOUND, WILD], 32), ("64", [SOUND], 64)):
+            for tried in ([WILD] * len(rates), rates):  # the first compiles: all of its trials diverge at once
+                times[key] = took(setting, tried, seeds)
     half, whole = times.get("half"), times.get("64")
     note = "at the default width, steps and segments" if whole else USED_UP
     yield Figure("diverging_half_to_all_sound_ratio", "64 trials of which 32 diverge at once, time to that of 64 sound ones",

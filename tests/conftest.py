@@ -24,13 +24,15 @@ from jaxgen.config import Config, RegularizerConfig, override
 from jaxgen.corpus import Corpus, Windows, load_corpus
 from jaxgen.objective import next_character
 from jaxgen.programs import programs
+from jaxgen.results import Results
 from jaxgen.runs import load_results
 
 jax.config.update("jax_num_cpu_devices", 2)
 # Compiles in a third of the time, and runs slowly; the package's programs say for themselves at which level.
-SHIPPED = {"xla_cpu_use_fusion_emitters": True, "xla_cpu_parallel_codegen_split_count": 32}  # as XLA has it, else
+SHIPPED: dict[str, Any] = {}
 QUICK = ["--xla_backend_optimization_level=0"]
 if jax.__version_info__ < (0, 11):  # XLA ends a process at a flag that it does not know
+    SHIPPED = {"xla_cpu_use_fusion_emitters": True, "xla_cpu_parallel_codegen_split_count": 32}  # as XLA has it by itself
     QUICK += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK])
 
@@ -171,11 +173,16 @@ def same_bits(a: Any, b: Any) -> bool:
     return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs)
 
 
+def final(results: Results, trial: int) -> tuple[Any, Any]:
+    """The parameters and statistics that a trial ended with."""
+    trained = results.trained(trial)
+    return trained.params, trained.stats
+
+
 def bytes_of(out: Path) -> tuple[bytes, bytes, list[Any]]:
     """The tables of a run's folder, and every trial's arrays."""
     results = load_results(out)
-    trained = [results.trained(row.trial) for row in sorted(results.rows, key=lambda row: row.trial)]
-    arrays = [(t.params, t.stats) for t in trained]
+    arrays = [final(results, row.trial) for row in sorted(results.rows, key=lambda row: row.trial)]
     return (out / "results.csv").read_bytes(), (out / "metrics.csv").read_bytes(), arrays
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import same_bits
+from conftest import final, same_bits
 
 import jaxgen
 from jaxgen import trial
@@ -103,9 +103,8 @@ def test_in_a_whole_run(shallow: Config, corpus: Corpus) -> None:
     assert [run.programs for run in runs] == [1, 1]
     for number in range(3):
         rows = [next(row for row in run.rows if row.trial == number) for run in runs]
-        states = [(t.params, t.stats) for t in (run.trained(number) for run in runs)]
         assert dataclasses.replace(rows[1], values={}) == dataclasses.replace(rows[0], values={})
-        assert same_bits(*states)
+        assert same_bits(*(final(run, number) for run in runs))
 
 
 def test_beside_trials_that_train_on_other_names_first_or_are_frozen(shallow: Config, corpus: Corpus) -> None:
@@ -114,10 +113,6 @@ def test_beside_trials_that_train_on_other_names_first_or_are_frozen(shallow: Co
     more = ({"seed": 0, "train.pretrain": 10}, {"seed": 1, "train.freeze": 2})
     alone = jaxgen.run(Sweep(shallow, points), corpus, width=4, chunk=2)
     beside = jaxgen.run(Sweep(shallow, (*points, *more)), corpus, source=source, width=4, chunk=2)
-
-    def final(results: jaxgen.Results, number: int) -> tuple[Any, Any]:
-        trained = results.trained(number)
-        return trained.params, trained.stats
 
     for number in range(2):
         assert same_bits(final(alone, number), final(beside, number))

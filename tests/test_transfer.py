@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from conftest import same_bits
+from conftest import final, same_bits
 
 import jaxgen
 from jaxgen import trial
@@ -28,11 +27,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     path = tmp_path_factory.mktemp("source") / "others.txt"
     path.write_text("\n".join(SOURCE), encoding="utf-8")
     return load_corpus(path)
-
-
-def final(results: jaxgen.Results, trial: int) -> tuple[Any, Any]:
-    trained = results.trained(trial)
-    return trained.params, trained.stats
 
 
 def test_early_batches_are_of_the_source_and_later_ones_are_not(small: Config) -> None:
