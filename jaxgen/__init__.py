@@ -5,8 +5,9 @@ trained, how, towards what), `trial` (one trial as three pure functions), `diagn
 (many trials), `plan`, `programs` and `engine` (how lanes lie, what they compute, how they are refilled), `timing` (what a
 plan takes), `files`, `results`, `statistics` and `verdict` (which arm wins), `ensemble` and `answers` (what else a question
 may ask), `checkpoint`, `cache` (what outlives a process), `facts`, `lock`, `logs` and `folder` (a run's files), `generate` (new
-names), `quality` (what they are like), `ngram` and `counts` (counting in place of training), `portable` (a trial on its own),
-`runs` (a sweep on disk), `scores` (how likely names are), `standing` (what losses are worth beside counting).
+names), `quality` (what they are like), `ngram` and `counts` (counting in place of training), `material` (what each group
+reads), `portable` (a trial on its own), `runs` (a sweep on disk), `scores` (how likely names are), `standing` (what losses are
+worth beside counting).
 """
 
 from __future__ import annotations

@@ -88,8 +88,11 @@ class ModelConfig:
     """Share of BatchNorm's running mean and variance that a step keeps."""
     residual: bool = False
     """Adds what goes into a hidden layer to what comes out, where both have the same width."""
+    counts: int = 0
+    """Characters of context of the counts on which a network stands, of any family but ngram: it learns what to add to their
+    log-probabilities, and how much these weigh. 0: none, it stands alone."""
     smoothing: str = "kneser_ney"
-    """How counts are interpolated (ngram): kneser_ney (modified, Chen and Goodman 1998) or witten_bell."""
+    """How counts are interpolated (ngram, model.counts): kneser_ney (modified, Chen and Goodman 1998) or witten_bell."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,7 @@ BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
     "model.hidden": (1, 65536, True, True),
     "model.depth": (0, 1000, True, True),
     "model.heads": (1, 1024, True, True),
+    "model.counts": (0, MAX_ORDER, True, True),
     "model.init_scale": (0.0, 3e38, True, True),
     "model.batch_momentum": _UNIT,
     "optimizer.learning_rate": (0.0, 3e38, True, True),
@@ -345,6 +349,17 @@ def validate(config: Config) -> Config:
         raise UserError(f"model.context is {model.context}, expected a value in [0, {MAX_ORDER}] for an ngram")
     if model.family == "ngram" and config.train.pretrain:
         raise UserError("train.pretrain is given, but an ngram is not trained; leave it out, or choose another family")
+    if model.counts and model.family == "ngram":
+        raise UserError("model.counts is given, but an ngram is counts already (of model.context characters); leave it out")
+    if model.counts > model.context:
+        raise UserError(
+            f"model.counts is {model.counts}, expected a value in [0, {model.context}]: counts see no more than the network "
+            "(model.context)"
+        )
+    if model.counts and config.train.pretrain:
+        raise UserError(
+            "train.pretrain is given with model.counts, whose counts are of the corpus alone; leave one of them out"
+        )
     if model.family == "wavenet" and (model.context < 2 or model.context & (model.context - 1)):
         raise UserError(f"model.context is {model.context}, expected a power of two, 2 or more, which wavenet can halve")
     if config.regularizer.activity and model.family in ("ngram", "bigram", "gru", "lstm", "dilated"):

@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,7 @@ class Windows(NamedTuple):
 
     ids: NDArray[np.int32]  # (N, T): the T ids before a character, boundaries before the name's start
     targets: NDArray[np.int32]  # (N,): the character's own id, or the boundary after the last
+    prior: Any = None  # (N, V) in float32: what counts say of each id in its place, as log-probabilities (`model.counts`)
 
 
 class Splits(NamedTuple):

@@ -113,8 +113,7 @@ class Grown(NamedTuple):
 
 def opened(model: ModelConfig, vocabulary: int, count: int) -> Grown:
     """`count` names of which nothing is known."""
-    family = models.FAMILIES[model.family]
-    cache = family.build(model, vocabulary).empty(count) if family.sequences else ()
+    cache = models.build(model, vocabulary).empty(count) if models.FAMILIES[model.family].sequences else ()
     return Grown(jnp.full((count, model.context), BOUNDARY, jnp.int32), cache)
 
 
@@ -126,10 +125,9 @@ def told(
     A family of sequences remembers what it has computed, until a name is longer than its context: from there on what it sees
     begins with another character each time, so that all of it is computed again.
     """
-    family = models.FAMILIES[model.family]
-    module = family.build(model, vocabulary)
+    module = models.build(model, vocabulary)
     windows = jnp.concatenate([state.windows, ids[:, None]], axis=1)[:, 1:]
-    if not family.sequences:
+    if not models.FAMILIES[model.family].sequences:
         return Grown(windows, ()), module.apply(variables, windows)
 
     def one() -> tuple[Any, jax.Array]:

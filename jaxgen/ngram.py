@@ -164,6 +164,21 @@ def mixed(model: NGram, places: list[Place]) -> NDArray[np.float64]:
     return found
 
 
+def distributions(model: NGram, ids: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The probabilities (N, V) of each id after rows of ids (N, T), T of the highest order or more."""
+    size, count = model.vocabulary, len(ids)
+    found, place, known = np.full((count, size), 1 / size), np.zeros(count, np.int64), np.ones(count, bool)
+    for length, order in enumerate(model.orders):
+        place, here = _find(_keys(order.begins, order.first, size), _longer(place, ids, length, size))
+        known = known & here
+        rows = np.flatnonzero(known)
+        first, kinds = order.follows[place[rows]], np.diff(order.follows)[place[rows]]
+        found[rows] *= order.left[place[rows]][:, None]
+        sightings = np.repeat(first - (np.cumsum(kinds) - kinds), kinds) + np.arange(kinds.sum())
+        found[np.repeat(rows, kinds), order.after[sightings]] += order.share[sightings]
+    return found
+
+
 def _keys(begins: NDArray[np.int32], characters: NDArray[np.int32], size: int) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(begins) - 1), np.diff(begins)) * size + characters
 

@@ -14,6 +14,7 @@ from jaxgen import models
 from jaxgen.config import Config
 from jaxgen.corpus import BOUNDARY
 from jaxgen.models.layers import ACTIVATIONS, BEFORE
+from jaxgen.models.on_counts import joined
 from jaxgen.models.sequence import present
 from jaxgen.optimizers import matrices
 
@@ -51,12 +52,13 @@ def next_character(vocabulary: int) -> Task:
     """Learn the next id from the T before it: cross-entropy in nats a character, over a vocabulary of `vocabulary` ids.
 
     Rows are `corpus.Windows`: of one target each, or, to learn from, of one at each place (`corpus.sequences`). A batch's loss
-    is the mean over its targets.
+    is the mean over its targets. Where networks stand on counts, rows have a `prior`; of a trained one, whose statistics hold
+    the tables, they need none.
     """
 
     def init(config: Config, key: jax.Array) -> tuple[Any, Any]:
         ids = jnp.zeros((1, config.model.context), jnp.int32)
-        variables = models.build(config.model, vocabulary).init(key, ids)
+        variables = models.network(config.model, vocabulary).init(key, ids)
         return variables["params"], variables.get("batch_stats", {})
 
     def train(config: Config, params: Any, stats: Any, ids: jax.Array, key: jax.Array, every: bool) -> tuple[jax.Array, Any]:
@@ -68,7 +70,7 @@ def next_character(vocabulary: int) -> Task:
         if family.sequences:
             how = {"every": every}
         variables = {"params": params, "batch_stats": stats}
-        module = family.build(config.model, vocabulary)
+        module = models.network(config.model, vocabulary)
         mutable = ["batch_stats", "intermediates"]
         return module.apply(variables, ids, config.regularizer, **how, rngs={"noise": key}, mutable=mutable)
 
@@ -76,6 +78,8 @@ def next_character(vocabulary: int) -> Task:
         regularizer = config.regularizer
         every = batch.targets.ndim > 1
         logits, changed = train(config, params, stats, batch.ids, key, every)
+        if config.model.counts:
+            logits = joined(logits, batch.prior)
         found = cross_entropy(logits, jnp.maximum(batch.targets, 0), regularizer.label_smoothing)
         value = jnp.where(batch.targets >= 0, found, 0.0).sum() / (batch.targets >= 0).sum() if every else found.mean()
         if regularizer.activity is not None:
@@ -85,7 +89,11 @@ def next_character(vocabulary: int) -> Task:
         return value, changed.get("batch_stats", {})
 
     def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
-        logits = models.build(config.model, vocabulary).apply({"params": params, "batch_stats": stats}, rows.ids)
+        variables = {"params": params, "batch_stats": stats}
+        if rows.prior is None:
+            logits = models.build(config.model, vocabulary).apply(variables, rows.ids)
+        else:  # looked up already
+            logits = joined(models.network(config.model, vocabulary).apply(variables, rows.ids), rows.prior)
         return cross_entropy(logits, rows.targets, None)  # pyright: ignore[reportArgumentType]
 
     def before(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> dict[str, Before]:

@@ -21,6 +21,7 @@ from jaxgen.config import Config, UserError, flatten, override, validate
 from jaxgen.corpus import Vocabulary
 from jaxgen.files import CannotWrite, checked, read, settle, write, writing
 from jaxgen.models.ngram import fits
+from jaxgen.models.on_counts import COUNTS
 from jaxgen.ngram import Order
 from jaxgen.objective import next_character
 from jaxgen.results import Trained, named_value
@@ -73,17 +74,23 @@ def trained_of(trial: int, config: Config, vocabulary: Vocabulary, longest: int,
     """A trained trial whose state comes from `state(shape of params and stats)`; of one that counts, from `state(None)`.
 
     Raises:
-      UserError: where what was counted is not of the config's order.
+      UserError: where what was counted, or what stands on it, is not of the config's order and shapes.
     """
-    if models.FAMILIES[config.model.family].trained:
-        task = next_character(len(vocabulary))
-        shape = jax.eval_shape(lambda: task.init(config, stream(0, Stream.START)))
-    else:
-        shape = None
-    params, stats = state(shape)
-    if shape is None and not fits(params, config.model.context, len(vocabulary)):
-        raise UserError(f"trial {trial} holds no counts of {config.model.context} characters; train it, or export it, again")
+    model = config.model
+    shape = network_shape(config, vocabulary) if models.FAMILIES[model.family].trained else None
+    params, stats = state(None if model.counts else shape)
+    if shape is None or model.counts:
+        tables, order = (params, model.context) if shape is None else (stats.get(COUNTS), model.counts)
+        network = None if shape is None else (params, {name: part for name, part in stats.items() if name != COUNTS})
+        if not fits(tables, order, len(vocabulary)) or named_shapes(network) != named_shapes(shape):
+            raise UserError(f"trial {trial} holds no counts of {order} characters; train it, or export it, again")
     return Trained(trial, config, vocabulary, longest, params, stats)
+
+
+def network_shape(config: Config, vocabulary: Vocabulary) -> Any:
+    """The shapes of a network's params and stats."""
+    task = next_character(len(vocabulary))
+    return jax.eval_shape(lambda: task.init(config, stream(0, Stream.START)))
 
 
 def is_exported(path: Path) -> bool:
@@ -127,22 +134,29 @@ def load_exported(path: Path) -> Trained:
         raise damaged(f"{rotten} is not finite")
 
     def state(shape: Any) -> Any:
-        wanted = _counted(config) if shape is None else named_shapes({"params": shape[0], "batch_stats": shape[1]})
+        wanted = _counted(config, vocabulary) if shape is None else _named(shape)
         off = next((name for name in sorted(wanted.keys() | arrays.keys()) if not _fits(wanted, arrays, name)), None)
         if off is not None:
             raise UserError(f"{str(path / WEIGHTS)!r} does not fit its config at {off}; export the trial again")
         if shape is None:
-            return nested(arrays)["params"], {}
+            found = nested(arrays)
+            return found["params"], found.get("batch_stats", {})
         found = unnamed({"params": shape[0], "batch_stats": shape[1]}, arrays)
         return found["params"], found["batch_stats"]
 
     return trained_of(trial, config, vocabulary, longest, state)
 
 
-def _counted(config: Config) -> dict[str, Any]:
-    """The names of what an ngram has, whose shapes depend on what was counted."""
-    orders = range(config.model.context + 1)
-    return {f"params.order_{length}.{part}": None for length in orders for part in Order._fields}
+def _named(shape: tuple[Any, Any]) -> dict[str, Any]:
+    return named_shapes({"params": shape[0], "batch_stats": shape[1]})
+
+
+def _counted(config: Config, vocabulary: Vocabulary) -> dict[str, Any]:
+    """The names of what an ngram, or a network on counts, has; None for counts, whose shapes depend on what was counted."""
+    model = config.model
+    place, highest = (f"batch_stats.{COUNTS}", model.counts) if model.counts else ("params", model.context)
+    tables = {f"{place}.order_{length}.{part}": None for length in range(highest + 1) for part in Order._fields}
+    return tables | (_named(network_shape(config, vocabulary)) if model.counts else {})
 
 
 def _fits(wanted: Mapping[str, Any], arrays: Mapping[str, Any], name: str) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 from jaxgen import engine, plan, timing
 from jaxgen.cache import known, learn
 from jaxgen.checkpoint import Store
-from jaxgen.config import Config, DataConfig, UserError, flatten, override, validate
-from jaxgen.corpus import Corpus, Vocabulary, cut, hold_out, load_corpus, sequences, windows
+from jaxgen.config import Config, UserError, flatten, override, validate
+from jaxgen.corpus import Corpus, Vocabulary, load_corpus
 from jaxgen.counts import count
 from jaxgen.engine import Ended, Evaluated, Event, Looked, Position, SegmentDone
 from jaxgen.facts import describe, read_config
@@ -25,15 +25,16 @@ from jaxgen.files import CannotWrite
 from jaxgen.folder import CHECKPOINTS, Folder, Memory, check_trials
 from jaxgen.generate import draw
 from jaxgen.logs import all_counting, take_up
+from jaxgen.material import Material, material
 from jaxgen.models import FAMILIES
+from jaxgen.models.on_counts import COUNTS
 from jaxgen.objective import Task, next_character
-from jaxgen.optimizers import lower
 from jaxgen.plan import Lanes, Plan, Planned
 from jaxgen.portable import is_exported, load_exported, trained_of
-from jaxgen.programs import Data, prepare, state_shape
+from jaxgen.programs import Data, state_shape
 from jaxgen.quality import LONGEST, Reference
 from jaxgen.results import DIVERGED, Curve, Diagnostic, Results, Row, Trained, by_loss, row_of
-from jaxgen.sweep import Group, Question, Sweep, groups
+from jaxgen.sweep import Group, Question, Sweep
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def run(
     if not len(sweep):
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
     lanes = Lanes(width, chunk, devices)
-    group_list, data = _prepare(sweep, corpus, source)
+    group_list, made = material(sweep, corpus, source)
     task = next_character(len(corpus.vocabulary))
     trained = [group for group in group_list if _is_trained(group)]
     for group in trained:
@@ -114,7 +115,7 @@ def run(
         ended: dict[int, Any] = {}
         fresh: list[int] = []  # trials that ended in this segment
         reference = Reference(corpus.names)
-        for event in _events(task, len(corpus.vocabulary), group_list, data, keeper, start, lanes, cache):
+        for event in _events(task, len(corpus.vocabulary), group_list, made, keeper, start, lanes, cache):
             _take(event, results)
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
@@ -143,7 +144,7 @@ def _events(
     task: Task,
     vocabulary: int,
     group_list: Sequence[Group],
-    data: Callable[[Config], Data],
+    made: Callable[[Config], Material],
     keeper: Folder | Memory,
     start: Position | None,
     lanes: Lanes,
@@ -152,12 +153,16 @@ def _events(
     """What happens in all groups. After each, one more `SegmentDone`: at the beginning of the next."""
     for number in range(0 if start is None else start.group, len(group_list)):
         group = group_list[number]
+        data, counts = made(group.static)
         if _is_trained(group):
             resumed = start if start is not None and start.group == number else None
-            yield from _train(task, data(group.static), group, number, resumed, keeper, lanes, cache)
+            for event in _train(task, data, group, number, resumed, keeper, lanes, cache):
+                if isinstance(event, Ended) and counts is not None:  # from here on it is looked up as it is asked
+                    event = dataclasses.replace(event, stats={**event.stats, COUNTS: counts})
+                yield event
         else:
             keeper.keep(number, Planned(Plan(1, 1, 1), {}))
-            yield from count(data(group.static), vocabulary, group)
+            yield from count(data, vocabulary, group)
         yield SegmentDone(Position(number + 1, 0, (), None))
 
 
@@ -234,48 +239,6 @@ def _of(sweep: Sweep | Iterable[Config], corpus: Corpus) -> Sweep:
     if fixed:
         raise UserError(f"{fixed[0]} is varied, but a run has one corpus; start a run for each file")
     return dataclasses.replace(sweep, base=override(sweep.base, {"data.path": corpus.path, "data.column": corpus.column}))
-
-
-def _prepare(sweep: Sweep, corpus: Corpus, source: Corpus | None) -> tuple[list[Group], Callable[[Config], Data]]:
-    """Groups of a sweep, and a group's data from its config. All that the user can have got wrong raises here."""
-    vocabulary, other = corpus.vocabulary, ()
-    if any(config.train.pretrain for config in sweep):
-        other = tuple(name for name in source.names if {*name} <= {*vocabulary.characters}) if source is not None else ()
-        if not other:
-            raise UserError("train.pretrain wants names to train on first; give --data.source FILE, in the corpus's characters")
-
-    @functools.cache
-    def learnt(how: str, seed: int, dev: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return hold_out(cut(corpus, how, seed)[0], dev)
-
-    @functools.lru_cache(maxsize=1)  # groups come one after the other
-    def prepared(data: DataConfig, context: int, whole: bool) -> Data:
-        train, held = learnt(data.split, data.split_seed, data.dev)
-        _, validation, test = cut(corpus, data.split, data.split_seed)
-        parts = [windows(names, vocabulary, context) if names else None for names in (train, validation, test, held)]
-        batches = sequences(train, vocabulary, context) if whole else None
-        first = (sequences if whole else windows)(other, vocabulary, context) if other else None
-        return prepare(parts[0], parts[1], parts[2], dev=parts[3], batches=batches, source=first)
-
-    @functools.cache
-    def count(data: DataConfig, context: int | None) -> int:
-        """Rows that batches are drawn from; `context`: of a family of sequences."""
-        train, _ = learnt(data.split, data.split_seed, data.dev)
-        if context is not None:
-            return len(sequences(train, vocabulary, context).targets)
-        return sum(map(len, train)) + len(train)
-
-    def whole(config: Config) -> bool:
-        return FAMILIES[config.model.family].sequences
-
-    def lowered(config: Config) -> Config:
-        return lower(config, count(config.data, config.model.context if whole(config) else None))
-
-    def data(config: Config) -> Data:
-        return prepared(config.data, config.model.context, whole(config))
-
-    group_list = groups(sweep, lowered)
-    return group_list, data
 
 
 def _take(event: Event | Planned | Notice, results: Results) -> None:

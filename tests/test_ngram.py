@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import jaxgen
 from jaxgen import ngram
 from jaxgen.config import SMOOTHINGS, Config, UserError
-from jaxgen.corpus import BOUNDARY, Corpus, Vocabulary, Windows, windows
+from jaxgen.corpus import BOUNDARY, Corpus, Vocabulary, Windows, sequences, windows
+from jaxgen.material import FOLDS, on_other_names
 from jaxgen.models.ngram import NGram, fits, parameters
 from jaxgen.runs import Interrupted
 
@@ -39,20 +40,20 @@ def sightings(names: tuple[str, ...], order: int) -> dict[tuple[int, ...], Count
     return found
 
 
-def witten_bell(order: int) -> list[dict[tuple[int, ...], tuple[dict[int, float], float]]]:
+def witten_bell(order: int, names: tuple[str, ...] = NAMES) -> list[dict[tuple[int, ...], tuple[dict[int, float], float]]]:
     """For each length, context -> (share of each character, share left), of Witten and Bell."""
     return [
         {
             h: ({c: n / (seen.total() + len(seen)) for c, n in seen.items()}, len(seen) / (seen.total() + len(seen)))
-            for h, seen in sightings(NAMES, length).items()
+            for h, seen in sightings(names, length).items()
         }
         for length in range(order + 1)
     ]
 
 
-def kneser_ney(order: int) -> list[dict[tuple[int, ...], tuple[dict[int, float], float]]]:
+def kneser_ney(order: int, names: tuple[str, ...] = NAMES) -> list[dict[tuple[int, ...], tuple[dict[int, float], float]]]:
     """The same of Chen and Goodman's modified Kneser-Ney."""
-    tables, found = [sightings(NAMES, length) for length in range(order + 1)], []
+    tables, found = [sightings(names, length) for length in range(order + 1)], []
     for length, table in enumerate(tables):
         if length < order:  # kinds of characters in front, except where a name begins
             table = {
@@ -77,22 +78,48 @@ def kneser_ney(order: int) -> list[dict[tuple[int, ...], tuple[dict[int, float],
 REFERENCES = {"kneser_ney": kneser_ney, "witten_bell": witten_bell}
 
 
+def chance(parts: list[dict[tuple[int, ...], tuple[dict[int, float], float]]], ids: list[int], target: int) -> float:
+    """The probability of an id after others, of tables from `REFERENCES`."""
+    found, seen = 1 / V, ids
+    while seen[:2] == [BOUNDARY, BOUNDARY]:
+        seen = seen[1:]
+    for length, part in enumerate(parts[: len(seen) + 1]):
+        shares, left = part.get(tuple(seen[len(seen) - length :]), ({}, 1.0))
+        found = shares.get(target, 0.0) + left * found
+    return found
+
+
 @pytest.mark.parametrize("order", ngram.ORDERS)
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 def test_probabilities_are_those_of_the_formulas(smoothing: str, order: int) -> None:
+    """Of the targets, and of all that could have come in their place."""
     parts = REFERENCES[smoothing](order)
     model = ngram.fit(windows(NAMES, VOCABULARY, max(order, 1)), V, order, smoothing)
     rows = windows((*OTHERS, *NAMES[:50]), VOCABULARY, max(order, 1))
-    wanted = []
-    for ids, target in zip(rows.ids.tolist(), rows.targets.tolist(), strict=True):
-        chance, seen = 1 / V, ids
-        while seen[:2] == [BOUNDARY, BOUNDARY]:
-            seen = seen[1:]
-        for length, part in enumerate(parts[: len(seen) + 1]):
-            shares, left = part.get(tuple(seen[len(seen) - length :]), ({}, 1.0))
-            chance = shares.get(target, 0.0) + left * chance
-        wanted.append(chance)
-    np.testing.assert_allclose(ngram.probabilities(model, rows), wanted, rtol=1e-12)
+    wanted = [[chance(parts, ids, target) for target in range(V)] for ids in rows.ids.tolist()]
+    np.testing.assert_allclose(ngram.distributions(model, rows.ids), wanted, rtol=1e-12)
+    np.testing.assert_allclose(
+        ngram.probabilities(model, rows), np.take_along_axis(np.array(wanted), rows.targets[:, None], 1)[:, 0], rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("context", [4, 8])
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+def test_a_network_learns_from_counts_of_other_names(smoothing: str, context: int) -> None:
+    """At each place that has a target, from tables of the names in the other parts; a context of 4 cuts long names in two."""
+    order, names = 3, (*NAMES[:40], "abcdabcdabcd")
+    rows = sequences(names, VOCABULARY, context)
+    found = on_other_names(rows, names, VOCABULARY, order, smoothing)
+    assert found[:2] == rows[:2]
+    tables = [REFERENCES[smoothing](order, tuple(n for i, n in enumerate(names) if i % FOLDS != part)) for part in range(FOLDS)]
+    every = windows(names, VOCABULARY, order).ids.tolist()
+    owners = [number for number, name in enumerate(names) for _ in range(len(name) + 1)]
+    wanted = [[chance(tables[owner % FOLDS], ids, c) for c in range(V)] for owner, ids in zip(owners, every, strict=True)]
+    np.testing.assert_allclose(np.exp(found.prior[rows.targets >= 0]), wanted, rtol=1e-5)
+    plain = windows(names, VOCABULARY, context)
+    np.testing.assert_array_equal(
+        on_other_names(plain, names, VOCABULARY, order, smoothing).prior, found.prior[rows.targets >= 0]
+    )
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)

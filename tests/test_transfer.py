@@ -13,8 +13,8 @@ import jaxgen
 from jaxgen import trial
 from jaxgen.config import Config, UserError, override
 from jaxgen.corpus import Corpus, cut, hold_out, load_corpus, windows
+from jaxgen.material import material
 from jaxgen.objective import layers, next_character
-from jaxgen.runs import _prepare
 from jaxgen.sweep import Sweep
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -40,9 +40,9 @@ def test_what_is_trained_on_first_are_the_names_that_the_vocabulary_can_write(
     small: Config, corpus: Corpus, source: Corpus
 ) -> None:
     config = override(small, {"train.pretrain": 7})
-    groups, data = _prepare(Sweep(config), corpus, source)
+    groups, made = material(Sweep(config), corpus, source)
     wanted = windows(tuple(name for name in source.names if "ω" not in name), corpus.vocabulary, config.model.context)
-    found = data(groups[0].static).source
+    found = made(groups[0].static).data.source
     np.testing.assert_array_equal(found.ids, wanted.ids)
     np.testing.assert_array_equal(found.targets, wanted.targets)
 

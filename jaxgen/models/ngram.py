@@ -60,24 +60,30 @@ class NGram:
         orders = jax.tree.map(jnp.asarray, variables["params"])
         found = jnp.full((len(ids), self.vocabulary), 1 / self.vocabulary)
         place, known = jnp.zeros(len(ids), jnp.int32), jnp.ones(len(ids), bool)
-        every = jnp.broadcast_to(jnp.arange(self.vocabulary), found.shape)
+        rows, seats = jnp.arange(len(ids))[:, None], jnp.arange(self.vocabulary)[None]
         for length in range(len(orders)):
             order = ngram.Order(**orders[f"order_{length}"])
             if length:
                 place, here = self._find(order.first, order.begins[place], order.begins[place + 1], ids[:, -length])
                 known &= here
-            low, high = (jnp.broadcast_to(order.follows[p][:, None], found.shape) for p in (place, place + 1))
-            pair, paired = self._find(order.after, low, high, every)
-            mixed = jnp.where(paired, order.share[pair], 0) + order.left[place][:, None] * found
-            found = jnp.where(known[:, None], mixed, found)
+            sightings = order.follows[place][:, None] + seats  # (B, V): those of a context, and others behind them
+            own = known[:, None] & (sightings < order.follows[place + 1][:, None])
+            sightings = jnp.minimum(sightings, len(order.after) - 1)
+            found = jnp.where(known, order.left[place], 1.0)[:, None] * found
+            found = found.at[rows, order.after[sightings]].add(jnp.where(own, order.share[sightings], 0.0))
         return jnp.log(found)
 
     def _find(self, values: jax.Array, low: jax.Array, high: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Where each wanted character stands among the sorted ones from low to high, and whether it does."""
-        end = high
-        for _ in range(self.vocabulary.bit_length()):  # halves what is left each time
+
+        def halved(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            low, high = ends
             middle = (low + high) // 2
             right = (low < high) & (values[jnp.minimum(middle, len(values) - 1)] < wanted)
-            low, high = jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
+            return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
+
+        end = high
+        # A loop, for the compiler would write out each half of a half again.
+        low, _ = jax.lax.fori_loop(0, self.vocabulary.bit_length(), halved, (low, high))
         place = jnp.minimum(low, len(values) - 1)
         return place, (low < end) & (values[place] == wanted)
