@@ -247,23 +247,29 @@ def test_a_run_of_another_format_is_named_and_can_be_replaced(small: Config, cor
     jaxgen.run(Sweep(small), corpus, out, overwrite=True)
 
 
-def test_a_run_of_the_format_before_is_read_and_not_gone_on_with(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "unknown"), [(4, ("model.heads", "model.smoothing", "train.names", "model.counts")), (5, ("model.counts",))]
+)
+def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(
+    version: int, unknown: tuple[str, ...], small: Config, corpus: Corpus, tmp_path: Path
+) -> None:
     """What that one did not know has its default."""
     out = tmp_path / "run"
     kept = jaxgen.run(Sweep(small), corpus, out)
     facts = json.loads((out / "config.json").read_bytes())
-    for key in ("model.heads", "model.smoothing", "train.names"):
+    for key in unknown:
         del facts["base"][key]
-    (out / "config.json").write_bytes(config_text({**facts, "format": 4}))
+    (out / "config.json").write_bytes(config_text({**facts, "format": version}))
     for path in (out / "checkpoints").glob("save-*.json"):
         manifest = files.unsigned(path.read_bytes())
         for row in manifest["rows"]:
-            del row["quality"]
-        path.write_text(files.signed({**manifest, "format": 4}))
+            if "train.names" in unknown:
+                del row["quality"]
+        path.write_text(files.signed({**manifest, "format": version}))
     found = jaxgen.load_results(out)
     assert found.rows == kept.rows
     assert jaxgen.sample(jaxgen.load(out), 3) == jaxgen.sample(kept.best(), 3)
-    with pytest.raises(UserError, match="format 4, expected 5"):
+    with pytest.raises(UserError, match=f"format {version}, expected 6"):
         jaxgen.run(Sweep(small), corpus, out, resume=True)
 
 

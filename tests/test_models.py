@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 import reference
 from conftest import V, float64, network, only, same_bits
+from flax import linen as nn
 
 from jaxgen import models
 from jaxgen.config import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS, Config, ModelConfig, override
 from jaxgen.corpus import Windows
-from jaxgen.models.layers import drop
+from jaxgen.models.layers import EPSILON, LayerNorm, drop
 from jaxgen.objective import next_character
 from jaxgen.optimizers import lower
 from jaxgen.sweep import grid
@@ -102,6 +104,22 @@ def test_dropout_acts_in_training_only() -> None:
     assert losses[0] != losses[1]
     evaluated = [task.losses(override(config, {"regularizer.dropout": p}), params, stats, batch) for p in (0.0, 0.5)]
     np.testing.assert_array_equal(evaluated[0], evaluated[1])
+
+
+@pytest.mark.parametrize("shape", [(6, 13), (2, 3, 13)])
+def test_layer_normalization_is_flaxs_to_the_gradient(shape: tuple[int, ...]) -> None:
+    """Values and gradients, of rows whose mean is far from 0 and whose scales differ."""
+    source = np.random.default_rng(0)
+    x = (5 + source.normal(size=shape) * source.uniform(0.1, 9, shape)).astype(np.float32)
+    weights, slope = source.normal(size=(2, 13)).astype(np.float32), source.normal(size=shape).astype(np.float32)
+    names = nn.LayerNorm(epsilon=EPSILON, use_fast_variance=False), LayerNorm()
+
+    def total(which: Any, params: Any, x: jax.Array) -> jax.Array:
+        return (which.apply({"params": dict(zip(("scale", "bias"), params, strict=True))}, x) * slope).sum()
+
+    wanted, found = (jax.value_and_grad(functools.partial(total, which), (0, 1))(weights, x) for which in names)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.99])

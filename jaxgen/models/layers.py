@@ -97,6 +97,47 @@ def _normalize_gradient(kept: Any, upstream: Any) -> tuple[jax.Array, jax.Array,
 normalize.defvjp(_normalize, _normalize_gradient)
 
 
+@jax.custom_vjp
+def standardize(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """Rows (..., F), each with its mean and variance taken out, times `scale` plus `bias` (Ba et al. 2016).
+
+    The gradient is written out, and each row's sums are computed once: the compiler would compute them again for every number
+    that needs them, which takes a third of a small transformer's time on a CPU.
+    """
+    return _standardize(x, scale, bias)[0]
+
+
+def _standardize(x: jax.Array, scale: jax.Array, bias: jax.Array) -> tuple[jax.Array, Any]:
+    centred = x - x.mean(-1, keepdims=True)
+    root = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + EPSILON)
+    centred, root = jax.lax.optimization_barrier((centred, root))
+    unit = centred * root
+    return unit * over(scale, x) + over(bias, x), (unit, root, scale)
+
+
+def _standardize_gradient(kept: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    unit, root, scale = kept
+    scaled = slope * over(scale, slope)
+    means = scaled.mean(-1, keepdims=True), (scaled * unit).mean(-1, keepdims=True)
+    scaled, (mean, along) = jax.lax.optimization_barrier((scaled, means))
+    rows = tuple(range(slope.ndim - 1))
+    return root * (scaled - mean - unit * along), (slope * unit).sum(rows), slope.sum(rows)
+
+
+standardize.defvjp(_standardize, _standardize_gradient)
+
+
+class LayerNorm(nn.Module):
+    """flax's LayerNorm over the last axis of (..., F), with its names, and `standardize` for its arithmetic."""
+
+    scale_init: initializers.Initializer = initializers.ones
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = x.shape[-1:]
+        return standardize(x, self.param("scale", self.scale_init, shape), self.param("bias", initializers.zeros, shape))
+
+
 class BatchNorm(nn.Module):
     """flax's BatchNorm for a batch (..., F), over all axes but the last, with its names, and `normalize` for its arithmetic.
 
@@ -151,13 +192,26 @@ class Linear(nn.Module):
         if self.normalization == "batchnorm":
             x = BatchNorm(scale, self.batch_momentum, name="norm")(x, train)
         elif self.normalization == "layernorm":
-            x = nn.LayerNorm(epsilon=EPSILON, scale_init=scale, use_fast_variance=False, name="norm")(x)
+            x = LayerNorm(scale, name="norm")(x)
         return x
 
 
-def dense(features: int, initialization: str, init_scale: float, name: str | None = None) -> nn.Dense:
+class Dense(nn.Module):
+    """flax's Dense with a bias, of (..., F) as one product of all rows: on a CPU, that of several axes is slower."""
+
+    features: int
+    kernel_init: initializers.Initializer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        bias = self.param("bias", initializers.zeros, (self.features,))
+        return (x.reshape(-1, x.shape[-1]) @ kernel + bias[None]).reshape(*x.shape[:-1], self.features)
+
+
+def dense(features: int, initialization: str, init_scale: float, name: str | None = None) -> Dense:
     """A linear layer with a bias and no normalization."""
-    return nn.Dense(features, kernel_init=scaled(INITIALIZATIONS[initialization], init_scale), name=name)
+    return Dense(features, scaled(INITIALIZATIONS[initialization], init_scale), name=name)
 
 
 class Head(nn.Module):

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from jaxgen.config import RegularizerConfig
 from jaxgen.corpus import BOUNDARY
-from jaxgen.models.layers import ACTIVATIONS, BEFORE, EPSILON, HIDDEN, Head, dense, drop, embedded, rate
+from jaxgen.models.layers import ACTIVATIONS, BEFORE, HIDDEN, Head, LayerNorm, dense, drop, embedded, rate
 from jaxgen.models.sequence import begins
 
 WIDER = 4  # the hidden layer of a block beside the block
@@ -57,7 +57,7 @@ class Transformer(nn.Module):
             x = x + self._dropped(given, training, block, 1, key)
             self.sow("intermediates", BEFORE + name, before)
             kept.append(memory)
-        x = nn.LayerNorm(epsilon=EPSILON, use_fast_variance=False, name="normalized")(x if every else x[:, -1])
+        x = LayerNorm(name="normalized")(x if every else x[:, -1])
         logits = Head(self.vocabulary, self.initialization, use_bias=False, name="output")(x)
         return logits if cache is None else (logits, (place + 1, tuple(kept)))
 
@@ -82,10 +82,10 @@ class _Block(nn.Module):
 
     def setup(self) -> None:
         make = (self.initialization, self.init_scale)
-        self.before_attention = nn.LayerNorm(epsilon=EPSILON, use_fast_variance=False)
+        self.before_attention = LayerNorm()
         self.attention = dense(3 * self.hidden, *make)
         self.attended = dense(self.hidden, *make)
-        self.before_hidden = nn.LayerNorm(epsilon=EPSILON, use_fast_variance=False)
+        self.before_hidden = LayerNorm()
         self.wide = dense(WIDER * self.hidden, *make)
         self.narrow = dense(self.hidden, *make)
 
