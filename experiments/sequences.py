@@ -39,7 +39,7 @@ def left(rows: Windows) -> Windows:
     first = np.where((rows.targets >= 0).any(1), (rows.targets >= 0).argmax(1), 0)
     filled = (rows.ids[np.arange(len(first)), 0] == BOUNDARY) & (first > 0)
     order = (np.arange(rows.ids.shape[1]) + np.where(filled, first, 0)[:, None]) % rows.ids.shape[1]
-    return Windows(*(np.take_along_axis(x, order, axis=1) for x in rows[:2]))
+    return Windows(*(np.take_along_axis(x, order, axis=1) for x in rows))
 
 
 def start(config: Config, vocabulary: int) -> Any:

@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,14 @@ class Windows(NamedTuple):
 
     ids: NDArray[np.int32]  # (N, T): the T ids before a character, boundaries before the name's start
     targets: NDArray[np.int32]  # (N,): the character's own id, or the boundary after the last
-    prior: Any = None  # (N, V) in float32: what counts say of each id in its place, as log-probabilities (`model.counts`)
+
+
+class Told(NamedTuple):
+    """Windows with what counts say of what comes after each, for networks that stand on counts."""
+
+    ids: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    prior: NDArray[np.float32]  # (N, V): log-probabilities of each id in the target's place
 
 
 class Splits(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,10 +29,7 @@ def count(data: Data, vocabulary: int, group: Group) -> Iterator[Event]:
     if data.dev is not None:
         parts["dev_loss"] = data.dev
     losses = {name: loss(part) for name, part in parts.items()}
-    curve = {
-        name: loss(jax.tree.map(operator.itemgetter(place), data.curves))
-        for place, name in enumerate(("train_loss", "val_loss"))
-    }
+    curve = {name: loss([x[place] for x in data.curves]) for place, name in enumerate(("train_loss", "val_loss"))}
     params = parameters(model)
     for trial in group.trials:
         yield Evaluated(trial, 0, curve)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxgen import ngram
 from jaxgen.config import Config, DataConfig, ModelConfig, UserError
-from jaxgen.corpus import Corpus, Vocabulary, Windows, cut, hold_out, sequences, windows
+from jaxgen.corpus import Corpus, Told, Vocabulary, Windows, cut, hold_out, sequences, windows
 from jaxgen.models import FAMILIES
 from jaxgen.models.ngram import parameters
 from jaxgen.ngram import NGram
@@ -102,9 +102,9 @@ def check(model: ModelConfig, train: tuple[str, ...], vocabulary: Vocabulary) ->
         )
 
 
-def told(rows: Windows, model: NGram) -> Windows:
+def told(rows: Windows, model: NGram) -> Told:
     """Windows (N, T) with what counts say of each."""
-    return rows._replace(prior=spoken(model, rows.ids))
+    return Told(*rows, spoken(model, rows.ids))
 
 
 def spoken(model: NGram, ids: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -115,7 +115,7 @@ def spoken(model: NGram, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     return found
 
 
-def on_other_names(rows: Windows, names: tuple[str, ...], vocabulary: Vocabulary, order: int, smoothing: str) -> Windows:
+def on_other_names(rows: Windows, names: tuple[str, ...], vocabulary: Vocabulary, order: int, smoothing: str) -> Told:
     """The windows or sequences of `names`, in their order, each with what the counts of other names say of its targets.
 
     The names are dealt into FOLDS parts, and of each it is asked what the counts of all the others make of it: so a network
@@ -130,4 +130,4 @@ def on_other_names(rows: Windows, names: tuple[str, ...], vocabulary: Vocabulary
         found[part == fold] = spoken(ngram.fit(others, len(vocabulary), order, smoothing), every.ids[part == fold])
     prior = np.zeros((*rows.targets.shape, len(vocabulary)), np.float32)
     prior[rows.targets >= 0] = found
-    return rows._replace(prior=prior)
+    return Told(*rows, prior)

@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import models
 from jaxgen.config import Config
-from jaxgen.corpus import BOUNDARY
+from jaxgen.corpus import BOUNDARY, Told
 from jaxgen.models.layers import ACTIVATIONS, BEFORE
 from jaxgen.models.on_counts import joined
 from jaxgen.models.sequence import present
@@ -52,8 +52,8 @@ def next_character(vocabulary: int) -> Task:
     """Learn the next id from the T before it: cross-entropy in nats a character, over a vocabulary of `vocabulary` ids.
 
     Rows are `corpus.Windows`: of one target each, or, to learn from, of one at each place (`corpus.sequences`). A batch's loss
-    is the mean over its targets. Where networks stand on counts, rows have a `prior`; of a trained one, whose statistics hold
-    the tables, they need none.
+    is the mean over its targets. Networks that stand on counts learn from `corpus.Told`; a trained one, whose statistics hold
+    the tables, needs none.
     """
 
     def init(config: Config, key: jax.Array) -> tuple[Any, Any]:
@@ -90,10 +90,10 @@ def next_character(vocabulary: int) -> Task:
 
     def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
         variables = {"params": params, "batch_stats": stats}
-        if rows.prior is None:
-            logits = models.build(config.model, vocabulary).apply(variables, rows.ids)
-        else:  # looked up already
+        if isinstance(rows, Told):
             logits = joined(models.network(config.model, vocabulary).apply(variables, rows.ids), rows.prior)
+        else:
+            logits = models.build(config.model, vocabulary).apply(variables, rows.ids)
         return cross_entropy(logits, rows.targets, None)  # pyright: ignore[reportArgumentType]
 
     def before(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> dict[str, Before]:

@@ -178,7 +178,7 @@ def test_a_row_is_a_layer_of_a_trial_as_a_segment_begins(done: Path, sweep: Swee
     number = 2 * SEEDS - 1  # it took a lane that was free again
     splits, task = split(corpus, "rows", 42, 3), next_character(len(corpus.vocabulary))
     config = lower(list(sweep)[number], len(splits.train.targets))
-    batch = Windows(*(x[: config.train.batch_size] for x in splits.train[:2]))
+    batch = Windows(*(x[: config.train.batch_size] for x in splits.train))
     measures = look(task, config, begin(task, config), batch)
     for row in rows:
         if (row["trial"], row["step"]) == (str(number), "0"):

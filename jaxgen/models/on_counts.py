@@ -23,7 +23,7 @@ from jaxgen.models.ngram import NGram
 COUNTS = "counts"  # the place of their tables, among a trained network's statistics
 
 
-def joined(outputs: jax.Array, prior: jax.Array) -> jax.Array:
+def joined(outputs: jax.Array, prior: jax.typing.ArrayLike) -> jax.Array:
     """The logits (..., V) from a network's outputs (..., V + 1) and log-probabilities (..., V)."""
     return outputs[..., :-1] + (1 + outputs[..., -1:]) * prior
 
