@@ -111,7 +111,8 @@ def test_beside_trials_that_train_on_other_names_first_or_are_frozen(shallow: Co
     names = ["zoe", "zelda", "quentin", "xerxes"] * 4
     source, points = Corpus(tuple(names), "others.txt", None, ""), ({"seed": 0}, {"seed": 1})
     more = ({"seed": 0, "train.pretrain": 10}, {"seed": 1, "train.freeze": 2})
-    alone = jaxgen.run(Sweep(shallow, points), corpus, width=4, chunk=2)
+    others = ({"seed": 2}, {"seed": 3})  # so that as many lanes are computed at once: a chunk of one rounds otherwise
+    alone = jaxgen.run(Sweep(shallow, (*points, *others)), corpus, width=4, chunk=2)
     beside = jaxgen.run(Sweep(shallow, (*points, *more)), corpus, source=source, width=4, chunk=2)
 
     for number in range(2):
