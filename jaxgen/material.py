@@ -79,7 +79,8 @@ def material(sweep: Sweep, corpus: Corpus, source: Corpus | None) -> tuple[list[
 
     def made(config: Config) -> Material:
         model = config.model
-        return prepared(config.data, model.context, whole(config), model.counts, model.smoothing)
+        smoothing = model.smoothing if model.counts else ""  # without counts, groups that differ in it read the same
+        return prepared(config.data, model.context, whole(config), model.counts, smoothing)
 
     group_list = groups(sweep, lowered)
     return group_list, made
