@@ -21,8 +21,8 @@ from jaxgen.config import UserError
 from jaxgen.files import cannot_write, checked, damage, read, remove, settle, signed, sums, unsigned, write, writing
 from jaxgen.results import row_of
 
-FORMAT = 6
-READABLE = (4, 5, FORMAT)  # what is missing in older ones has its default; they are read, and not gone on with
+FORMAT = 7
+READABLE = (4, 5, 6, FORMAT)  # what is missing in older ones has its default; they are read, and not gone on with
 KEPT = 2  # manifests
 SAVE = re.compile(r"save-(\d{6,})\.json")
 PLACE = re.compile(r"(lanes|trials)-(\d{6,})")

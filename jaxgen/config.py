@@ -89,8 +89,8 @@ class ModelConfig:
     residual: bool = False
     """Adds what goes into a hidden layer to what comes out, where both have the same width."""
     counts: int = 0
-    """Characters of context of the counts on which a network stands, of any family but ngram: it learns what to add to their
-    log-probabilities, and how much these weigh. 0: none, it stands alone."""
+    """Characters of context of the counts on which a network stands, of any family but ngram: it reads what they say, after
+    half and a quarter as many too, and learns what to add to it. 0: none, it stands alone."""
     smoothing: str = "kneser_ney"
     """How counts are interpolated (ngram, model.counts): kneser_ney (modified, Chen and Goodman 1998) or witten_bell."""
 

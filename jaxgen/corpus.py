@@ -65,7 +65,7 @@ class Told(NamedTuple):
 
     ids: NDArray[np.int32]
     targets: NDArray[np.int32]
-    prior: NDArray[np.float32]  # (N, V): log-probabilities of each id in the target's place
+    said: NDArray[np.float32]  # (N, L, V): log-probabilities of each id in the target's place, by contexts of L lengths
 
 
 class Splits(NamedTuple):

@@ -14,7 +14,7 @@ from jaxgen.config import Config, DataConfig, ModelConfig, UserError
 from jaxgen.corpus import Corpus, Told, Vocabulary, Windows, cut, hold_out, sequences, windows
 from jaxgen.models import FAMILIES
 from jaxgen.models.ngram import parameters
-from jaxgen.ngram import NGram
+from jaxgen.ngram import NGram, read_lengths
 from jaxgen.optimizers import lower
 from jaxgen.programs import Data, prepare
 from jaxgen.sweep import Group, Sweep, groups
@@ -95,7 +95,7 @@ def check(model: ModelConfig, train: tuple[str, ...], vocabulary: Vocabulary) ->
     if len(train) < FOLDS:
         raise UserError(f"model.counts wants {FOLDS} training names or more, and there are {len(train)}; leave it out")
     places = model.context * len(train) if FAMILIES[model.family].sequences else sum(map(len, train)) + len(train)
-    size = 4 * len(vocabulary) * places
+    size = 4 * len(read_lengths(model.counts)) * len(vocabulary) * places
     if size > MOST:
         raise UserError(
             f"model.counts wants {size / 1e9:.3g} GB for what counts say of {len(train):,} training names, and takes "
@@ -109,10 +109,13 @@ def told(rows: Windows, model: NGram) -> Told:
 
 
 def spoken(model: NGram, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-    """The log-probabilities (N, V) of each id after rows of ids (N, T)."""
-    found = np.empty((len(ids), model.vocabulary), np.float32)
+    """The log-probabilities (N, L, V) of each id after rows of ids (N, T), by contexts of L lengths (`ngram.read_lengths`)."""
+    lengths = read_lengths(len(model.orders) - 1)
+    found = np.empty((len(ids), len(lengths), model.vocabulary), np.float32)
     for first in range(0, len(ids), ROWS):
-        found[first : first + ROWS] = np.log(ngram.distributions(model, ids[first : first + ROWS]))
+        for length, likely in enumerate(ngram.distributions(model, ids[first : first + ROWS])):
+            if length in lengths:
+                found[first : first + ROWS, lengths.index(length)] = np.log(likely)
     return found
 
 
@@ -125,10 +128,10 @@ def on_other_names(rows: Windows, names: tuple[str, ...], vocabulary: Vocabulary
     """
     every = windows(names, vocabulary, order)  # as the targets of `rows` are, one after the other
     part = np.repeat(np.arange(len(names)) % FOLDS, [len(name) + 1 for name in names])
-    found = np.empty((len(part), len(vocabulary)), np.float32)
+    found = np.empty((len(part), len(read_lengths(order)), len(vocabulary)), np.float32)
     for fold in range(FOLDS):
         others = Windows(every.ids[part != fold], every.targets[part != fold])
         found[part == fold] = spoken(ngram.fit(others, len(vocabulary), order, smoothing), every.ids[part == fold])
-    prior = np.zeros((*rows.targets.shape, len(vocabulary)), np.float32)
-    prior[rows.targets >= 0] = found
-    return Told(*rows, prior)
+    said = np.zeros((*rows.targets.shape, *found.shape[1:]), np.float32)
+    said[rows.targets >= 0] = found
+    return Told(*rows, said)

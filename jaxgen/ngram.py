@@ -17,6 +17,7 @@ A name begins with one boundary: a context with more of them before it says what
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -164,8 +165,11 @@ def mixed(model: NGram, places: list[Place]) -> NDArray[np.float64]:
     return found
 
 
-def distributions(model: NGram, ids: NDArray[np.int32]) -> NDArray[np.float64]:
-    """The probabilities (N, V) of each id after rows of ids (N, T), T of the highest order or more."""
+def distributions(model: NGram, ids: NDArray[np.int32]) -> Iterator[NDArray[np.float64]]:
+    """The probabilities (N, V) of each id after rows of ids (N, T), by contexts of 0, 1, ... characters.
+
+    T is the highest order or more.
+    """
     size, count = model.vocabulary, len(ids)
     found, place, known = np.full((count, size), 1 / size), np.zeros(count, np.int64), np.ones(count, bool)
     for length, order in enumerate(model.orders):
@@ -176,7 +180,12 @@ def distributions(model: NGram, ids: NDArray[np.int32]) -> NDArray[np.float64]:
         found[rows] *= order.left[place[rows]][:, None]
         sightings = np.repeat(first - (np.cumsum(kinds) - kinds), kinds) + np.arange(kinds.sum())
         found[np.repeat(rows, kinds), order.after[sightings]] += order.share[sightings]
-    return found
+        yield found.copy()
+
+
+def read_lengths(order: int) -> tuple[int, ...]:
+    """The lengths of context at which a network reads counts of `order` characters: all of them, half of them, a quarter."""
+    return tuple(dict.fromkeys(-(-order // part) for part in (1, 2, 4)))
 
 
 def _keys(begins: NDArray[np.int32], characters: NDArray[np.int32], size: int) -> NDArray[np.int64]:

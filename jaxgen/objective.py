@@ -14,7 +14,7 @@ from jaxgen import models
 from jaxgen.config import Config
 from jaxgen.corpus import BOUNDARY, Told
 from jaxgen.models.layers import ACTIVATIONS, BEFORE
-from jaxgen.models.on_counts import joined
+from jaxgen.models.on_counts import READER
 from jaxgen.models.sequence import present
 from jaxgen.optimizers import matrices
 
@@ -58,28 +58,26 @@ def next_character(vocabulary: int) -> Task:
 
     def init(config: Config, key: jax.Array) -> tuple[Any, Any]:
         ids = jnp.zeros((1, config.model.context), jnp.int32)
-        variables = models.network(config.model, vocabulary).init(key, ids)
+        variables = models.build(config.model, vocabulary).init(key, ids)
         return variables["params"], variables.get("batch_stats", {})
 
-    def train(config: Config, params: Any, stats: Any, ids: jax.Array, key: jax.Array, every: bool) -> tuple[jax.Array, Any]:
-        family, how = models.FAMILIES[config.model.family], {}
+    def train(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        family, ids = models.FAMILIES[config.model.family], batch.ids
         if config.regularizer.augmentation is not None:
             other = noised(ids, config.regularizer.augmentation, jax.random.fold_in(key, 1))
             # Where a name begins says to a family of sequences how much of a window is there.
             ids = jnp.where((ids == BOUNDARY) | (other == BOUNDARY), ids, other) if family.sequences else other
-        if family.sequences:
-            how = {"every": every}
+        how = {"every": batch.targets.ndim > 1} if family.sequences else {}
+        how |= {"said": batch.said} if config.model.counts else {}
         variables = {"params": params, "batch_stats": stats}
-        module = models.network(config.model, vocabulary)
+        module = models.build(config.model, vocabulary)
         mutable = ["batch_stats", "intermediates"]
         return module.apply(variables, ids, config.regularizer, **how, rngs={"noise": key}, mutable=mutable)
 
     def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         regularizer = config.regularizer
         every = batch.targets.ndim > 1
-        logits, changed = train(config, params, stats, batch.ids, key, every)
-        if config.model.counts:
-            logits = joined(logits, batch.prior)
+        logits, changed = train(config, params, stats, batch, key)
         found = cross_entropy(logits, jnp.maximum(batch.targets, 0), regularizer.label_smoothing)
         value = jnp.where(batch.targets >= 0, found, 0.0).sum() / (batch.targets >= 0).sum() if every else found.mean()
         if regularizer.activity is not None:
@@ -90,14 +88,12 @@ def next_character(vocabulary: int) -> Task:
 
     def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
         variables = {"params": params, "batch_stats": stats}
-        if isinstance(rows, Told):
-            logits = joined(models.network(config.model, vocabulary).apply(variables, rows.ids), rows.prior)
-        else:
-            logits = models.build(config.model, vocabulary).apply(variables, rows.ids)
+        said = {"said": rows.said} if isinstance(rows, Told) else {}
+        logits = models.build(config.model, vocabulary).apply(variables, rows.ids, **said)
         return cross_entropy(logits, rows.targets, None)  # pyright: ignore[reportArgumentType]
 
     def before(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> dict[str, Before]:
-        _, changed = train(config, params, stats, batch.ids, key, batch.targets.ndim > 1)
+        _, changed = train(config, params, stats, batch, key)
         return _before(changed, batch)
 
     return Task(init, loss, losses, before)
@@ -164,7 +160,8 @@ def constrain(config: Config, params: Any) -> Any:
 
 def layers(params: Any) -> list[str]:
     """The layers of a network, in the order in which data goes through them, as far as their names tell."""
-    return sorted(params, key=lambda name: (name == "output", name != "embedding", len(name), name))
+    last = ("output", READER)
+    return sorted(params, key=lambda name: (name in last and last.index(name) + 1, name != "embedding", len(name), name))
 
 
 def hold(config: Config, step: jax.Array, old: Any, new: Any) -> Any:

@@ -248,7 +248,8 @@ def test_a_run_of_another_format_is_named_and_can_be_replaced(small: Config, cor
 
 
 @pytest.mark.parametrize(
-    ("version", "unknown"), [(4, ("model.heads", "model.smoothing", "train.names", "model.counts")), (5, ("model.counts",))]
+    ("version", "unknown"),
+    [(4, ("model.heads", "model.smoothing", "train.names", "model.counts")), (5, ("model.counts",)), (6, ())],
 )
 def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(
     version: int, unknown: tuple[str, ...], small: Config, corpus: Corpus, tmp_path: Path
@@ -269,7 +270,7 @@ def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(
     found = jaxgen.load_results(out)
     assert found.rows == kept.rows
     assert jaxgen.sample(jaxgen.load(out), 3) == jaxgen.sample(kept.best(), 3)
-    with pytest.raises(UserError, match=f"format {version}, expected 6"):
+    with pytest.raises(UserError, match=f"format {version}, expected 7"):
         jaxgen.run(Sweep(small), corpus, out, resume=True)
 
 

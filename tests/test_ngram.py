@@ -96,10 +96,13 @@ def test_probabilities_are_those_of_the_formulas(smoothing: str, order: int) -> 
     parts = REFERENCES[smoothing](order)
     model = ngram.fit(windows(NAMES, VOCABULARY, max(order, 1)), V, order, smoothing)
     rows = windows((*OTHERS, *NAMES[:50]), VOCABULARY, max(order, 1))
-    wanted = [[chance(parts, ids, target) for target in range(V)] for ids in rows.ids.tolist()]
-    np.testing.assert_allclose(ngram.distributions(model, rows.ids), wanted, rtol=1e-12)
+    wanted = [
+        [[chance(parts[: length + 1], ids, target) for target in range(V)] for ids in rows.ids.tolist()]
+        for length in range(order + 1)
+    ]
+    np.testing.assert_allclose(list(ngram.distributions(model, rows.ids)), wanted, rtol=1e-12)
     np.testing.assert_allclose(
-        ngram.probabilities(model, rows), np.take_along_axis(np.array(wanted), rows.targets[:, None], 1)[:, 0], rtol=1e-12
+        ngram.probabilities(model, rows), np.take_along_axis(np.array(wanted[-1]), rows.targets[:, None], 1)[:, 0], rtol=1e-12
     )
 
 
@@ -114,11 +117,13 @@ def test_a_network_learns_from_counts_of_other_names(smoothing: str, context: in
     tables = [REFERENCES[smoothing](order, tuple(n for i, n in enumerate(names) if i % FOLDS != part)) for part in range(FOLDS)]
     every = windows(names, VOCABULARY, order).ids.tolist()
     owners = [number for number, name in enumerate(names) for _ in range(len(name) + 1)]
-    wanted = [[chance(tables[owner % FOLDS], ids, c) for c in range(V)] for owner, ids in zip(owners, every, strict=True)]
-    np.testing.assert_allclose(np.exp(found.prior[rows.targets >= 0]), wanted, rtol=1e-5)
+    for place, length in enumerate((3, 2, 1)):
+        parts = [tables[owner % FOLDS][: length + 1] for owner in owners]
+        wanted = [[chance(part, ids, c) for c in range(V)] for part, ids in zip(parts, every, strict=True)]
+        np.testing.assert_allclose(np.exp(found.said[rows.targets >= 0][:, place]), wanted, rtol=1e-5)
     plain = windows(names, VOCABULARY, context)
     np.testing.assert_array_equal(
-        on_other_names(plain, names, VOCABULARY, order, smoothing).prior, found.prior[rows.targets >= 0]
+        on_other_names(plain, names, VOCABULARY, order, smoothing).said, found.said[rows.targets >= 0]
     )
 
 

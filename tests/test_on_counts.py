@@ -20,7 +20,7 @@ from jaxgen.corpus import BOUNDARY, Corpus, Vocabulary, Windows, cut, windows
 from jaxgen.generate import opened, told
 from jaxgen.material import told as with_counts
 from jaxgen.models.ngram import parameters
-from jaxgen.models.on_counts import COUNTS
+from jaxgen.models.on_counts import COUNTS, READER
 from jaxgen.objective import next_character
 from jaxgen.portable import WEIGHTS
 from jaxgen.runs import Interrupted
@@ -55,14 +55,26 @@ def test_a_network_that_says_nothing_says_what_the_counts_say(family: str) -> No
     np.testing.assert_allclose(found, -np.log(ngram.probabilities(COUNTED, Windows(*rows[:2]))), rtol=1e-4, atol=1e-5)
 
 
+def read(reader: Any, outputs: Any, by_length: list[Any]) -> Any:
+    """The logits, in float64, from a network's outputs and the probabilities by contexts of 0 to 3 characters."""
+    reader = jax.tree.map(lambda p: np.asarray(p, np.float64), reader)
+    q = [by_length[3], by_length[2], by_length[1]]
+    sure = [np.stack([-(p * np.log(p)).sum(1) for p in q], 1), np.stack([p.max(1) for p in q], 1)]
+    x = np.concatenate([outputs, *q, *sure], 1)
+    z = np.maximum(x @ reader["hidden"]["kernel"] + reader["hidden"]["bias"], 0)
+    weights = z @ reader["weights"]["kernel"] + reader["weights"]["bias"] + np.array([1, 0, 0])
+    more = z @ reader["output"]["kernel"] + reader["output"]["bias"]
+    return outputs + more + sum(weights[:, k, None] * np.log(p) for k, p in enumerate(q))
+
+
 @pytest.mark.parametrize("family", NETWORKS)
 def test_logits_are_those_of_the_formula(family: str) -> None:
     """From what the network alone gives and the counts in float64; the same where a trained trial looks the counts up."""
     config, params, stats = network(family)
     rows = with_counts(windows((*NAMES[:10], "dcbadcbadcba"), VOCABULARY, T), COUNTED)
-    alone = jax.jit(models.network(config.model, V).apply)({"params": params, "batch_stats": stats}, rows.ids)
-    outputs = np.asarray(alone, np.float64)
-    logits = outputs[:, :V] + (1 + outputs[:, V:]) * np.log(ngram.distributions(COUNTED, rows.ids))
+    network_alone = jax.jit(models.FAMILIES[family].build(config.model, V).apply)
+    alone = network_alone({"params": {k: v for k, v in params.items() if k != READER}, "batch_stats": stats}, rows.ids)
+    logits = read(params[READER], np.asarray(alone, np.float64), list(ngram.distributions(COUNTED, rows.ids)))
     wanted = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(logits)), rows.targets]
     losses = jax.jit(functools.partial(next_character(V).losses, config))
     np.testing.assert_allclose(losses(params, stats, rows), wanted, rtol=1e-4)

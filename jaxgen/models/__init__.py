@@ -14,7 +14,7 @@ from jaxgen.models.gru import GRU
 from jaxgen.models.lstm import LSTM
 from jaxgen.models.mlp import MLP
 from jaxgen.models.ngram import NGram
-from jaxgen.models.on_counts import OnCounts
+from jaxgen.models.on_counts import OnCounts, Reader
 from jaxgen.models.recurrent import Recurrent
 from jaxgen.models.rnn import RNN
 from jaxgen.models.transformer import Transformer
@@ -69,10 +69,5 @@ def shape(config: ModelConfig) -> ModelConfig:
 
 def build(config: ModelConfig, vocabulary: int) -> Any:
     """The module of a config for a vocabulary of `vocabulary` ids, the boundary included; on its counts, where it has some."""
-    alone = network(config, vocabulary)
-    return OnCounts(alone, vocabulary, config.counts) if config.counts else alone
-
-
-def network(config: ModelConfig, vocabulary: int) -> Any:
-    """The module of a config's family alone. It has one output more where it stands on counts (`on_counts.joined`)."""
-    return FAMILIES[config.family].build(config, vocabulary + bool(config.counts))
+    alone = FAMILIES[config.family].build(config, vocabulary)
+    return OnCounts(alone, Reader(vocabulary, config.hidden, config.init), config.counts) if config.counts else alone

@@ -57,10 +57,14 @@ class NGram:
 
     def apply(self, variables: Mapping[str, Any], ids: jax.Array) -> jax.Array:
         """The log-probabilities of what comes after each row."""
+        return self.each(variables, ids)[-1]
+
+    def each(self, variables: Mapping[str, Any], ids: jax.Array) -> list[jax.Array]:
+        """The log-probabilities by the last 0, 1, ... ids of each row."""
         orders = jax.tree.map(jnp.asarray, variables["params"])
         found = jnp.full((len(ids), self.vocabulary), 1 / self.vocabulary)
         place, known = jnp.zeros(len(ids), jnp.int32), jnp.ones(len(ids), bool)
-        rows, seats = jnp.arange(len(ids))[:, None], jnp.arange(self.vocabulary)[None]
+        each, rows, seats = [], jnp.arange(len(ids))[:, None], jnp.arange(self.vocabulary)[None]
         for length in range(len(orders)):
             order = ngram.Order(**orders[f"order_{length}"])
             if length:
@@ -71,7 +75,8 @@ class NGram:
             sightings = jnp.minimum(sightings, len(order.after) - 1)
             found = jnp.where(known, order.left[place], 1.0)[:, None] * found
             found = found.at[rows, order.after[sightings]].add(jnp.where(own, order.share[sightings], 0.0))
-        return jnp.log(found)
+            each.append(jnp.log(found))
+        return each
 
     def _find(self, values: jax.Array, low: jax.Array, high: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Where each wanted character stands among the sorted ones from low to high, and whether it does."""
