@@ -188,7 +188,8 @@ def beside_torch(family: str, rounds: int) -> list[tuple[str, int, int, Callable
 
     def own() -> peers.Subject:
         changes = {**sequences.SIZES, "model.family": family, "train.eval_every": 100}
-        return measure.lanes(setting(), choose(16), changes, rounds + 2, f"jaxgen, 16 of {family}")
+        plan = measure.plan_of(setting(), changes, 16)
+        return measure.lanes(setting(), plan, changes, rounds + 2, f"jaxgen, 16 of {family}")
 
     return [(f"family_{family}_eager", 1, rounds, measure.torch_or_not(peer)), (f"family_{family}", 16, rounds, own)]
 

@@ -6,6 +6,7 @@ ratio of two medians says something although neither time is worth much.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,8 @@ import numpy as np
 import jaxgen
 from experiments import peers
 from experiments.peers import Subject
-from jaxgen import engine, models, optimizers, programs
+from jaxgen import engine, models, optimizers, programs, timing
+from jaxgen import plan as plans
 from jaxgen.config import Config, override
 from jaxgen.corpus import Corpus, Splits, cut, load_corpus, sequences, split
 from jaxgen.engine import SegmentDone
@@ -113,6 +115,13 @@ def flop(params: Any, batch: int) -> int:
     """
     kernels = {name: layer["linear"]["kernel"] for name, layer in params.items() if name != "embedding"}
     return 6 * batch * sum(int(np.prod(kernel.shape)) for kernel in kernels.values())
+
+
+def plan_of(setting: Setting, changes: dict[str, Any], trials: int) -> Plan:
+    """The plan that a sweep of so many trials at the default steps measures for itself."""
+    group = group_of(setting, sweep_of(trials, changes))
+    seconds = functools.partial(timing.seconds, setting.task, setting.data, group)
+    return plans.measure(plans.candidates(trials), seconds, trials * Config().train.steps, {}).plan
 
 
 def lanes(setting: Setting, plan: Plan, changes: dict[str, Any], segments: int, name: str, note: str = "") -> Subject:

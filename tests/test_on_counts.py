@@ -15,12 +15,12 @@ from families import SOME
 
 import jaxgen
 from jaxgen import models, ngram
-from jaxgen.config import Config, UserError, override
+from jaxgen.config import Config, RegularizerConfig, UserError, override
 from jaxgen.corpus import BOUNDARY, Corpus, Vocabulary, Windows, cut, windows
 from jaxgen.generate import opened, told
 from jaxgen.material import told as with_counts
 from jaxgen.models.ngram import parameters
-from jaxgen.models.on_counts import COUNTS, READER
+from jaxgen.models.on_counts import COUNTS, READER, Reader
 from jaxgen.objective import next_character
 from jaxgen.portable import WEIGHTS
 from jaxgen.runs import Interrupted
@@ -37,22 +37,13 @@ NETWORKS = [family for family in SOME if family != "ngram"]
 SMALL = {"model.context": T, "model.embedding": 5, "model.hidden": 8, "model.depth": 2, "model.counts": ORDER}
 
 
-def network(family: str, **values: Any) -> tuple[Config, Any, Any]:
+def network(family: str) -> tuple[Config, Any, Any]:
     """A small network of a family, away from its start, with its parameters and statistics."""
-    config = override(Config(), {**SMALL, "model.family": family, **values})
+    config = override(Config(), {**SMALL, "model.family": family})
     params, stats = jax.jit(next_character(V).init, static_argnums=0)(config, jax.random.key(0))
     source = np.random.default_rng(1)
-    if not values:
-        params = jax.tree.map(lambda p: p + 0.3 * source.normal(size=p.shape).astype(np.float32), params)
+    params = jax.tree.map(lambda p: p + 0.3 * source.normal(size=p.shape).astype(np.float32), params)
     return config, params, stats
-
-
-@pytest.mark.parametrize("family", NETWORKS)
-def test_a_network_that_says_nothing_says_what_the_counts_say(family: str) -> None:
-    config, params, stats = network(family, **{"model.init": "zero"})
-    rows = with_counts(windows(NAMES[:20], VOCABULARY, T), COUNTED)
-    found = jax.jit(functools.partial(next_character(V).losses, config))(params, stats, rows)
-    np.testing.assert_allclose(found, -np.log(ngram.probabilities(COUNTED, Windows(*rows[:2]))), rtol=1e-4, atol=1e-5)
 
 
 def read(reader: Any, outputs: Any, by_length: list[Any]) -> Any:
@@ -69,17 +60,49 @@ def read(reader: Any, outputs: Any, by_length: list[Any]) -> Any:
 
 @pytest.mark.parametrize("family", NETWORKS)
 def test_logits_are_those_of_the_formula(family: str) -> None:
-    """From what the network alone gives and the counts in float64; the same where a trained trial looks the counts up."""
+    """From what the network alone gives and the counts in float64; the same where a trained trial looks the counts up.
+
+    A network that says nothing says what the counts say.
+    """
     config, params, stats = network(family)
     rows = with_counts(windows((*NAMES[:10], "dcbadcbadcba"), VOCABULARY, T), COUNTED)
     network_alone = jax.jit(models.FAMILIES[family].build(config.model, V).apply)
-    alone = network_alone({"params": {k: v for k, v in params.items() if k != READER}, "batch_stats": stats}, rows.ids)
-    logits = read(params[READER], np.asarray(alone, np.float64), list(ngram.distributions(COUNTED, rows.ids)))
+    given = network_alone({"params": {k: v for k, v in params.items() if k != READER}, "batch_stats": stats}, rows.ids)
+    logits = read(params[READER], np.asarray(given, np.float64), list(ngram.distributions(COUNTED, rows.ids)))
     wanted = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(logits)), rows.targets]
     losses = jax.jit(functools.partial(next_character(V).losses, config))
     np.testing.assert_allclose(losses(params, stats, rows), wanted, rtol=1e-4)
+    nothing = jax.tree.map(np.zeros_like, params)
+    alone = -np.log(ngram.probabilities(COUNTED, Windows(rows.ids, rows.targets)))
+    np.testing.assert_allclose(losses(nothing, stats, rows), alone, rtol=1e-4, atol=1e-5)
     looked_up = losses(params, {**stats, COUNTS: parameters(COUNTED)}, Windows(rows.ids, rows.targets))
     np.testing.assert_allclose(looked_up, wanted, rtol=1e-4)
+
+
+def test_dropout_acts_on_what_is_read() -> None:
+    """Of the last hidden layer's rate: where it drops all, nothing is read, and half of it leaves the mean as it is."""
+    source = np.random.default_rng(0)
+    outputs, said = source.normal(size=(4, V)), np.log(source.dirichlet(np.ones(V), size=(4, 3)))
+    reader = Reader(V, 64, "he")
+    start: Any = reader.init(jax.random.key(0), outputs, said)["params"]
+    params = jax.tree.map(lambda p: source.normal(size=p.shape).astype(np.float32) / 8, start)
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(None, 0))
+    def read_with(rate: jax.Array, key: jax.Array) -> Any:
+        noise = RegularizerConfig(dropout=0.0, dropout_last=rate)  # pyright: ignore[reportArgumentType]  (traced)
+        return reader.apply({"params": params}, outputs, said, noise, rngs={"noise": key})
+
+    keys = jax.random.split(jax.random.key(0), 400)
+    weights = params["weights"]["bias"] + np.array([1, 0, 0])
+    nothing = outputs + params["output"]["bias"] + (weights[:, None] * said).sum(1)
+    np.testing.assert_allclose(read_with(1 - 1e-7, keys)[0], nothing, rtol=1e-4, atol=1e-4)
+    whole: Any = reader.apply({"params": params}, outputs, said)
+    np.testing.assert_allclose(read_with(0.0, keys)[0], whole, rtol=1e-5)
+    halves = np.asarray(read_with(0.5, keys))
+    spread = halves.std(0)
+    assert spread.min() > 0.01
+    assert np.abs((halves.mean(0) - whole) / spread).max() < 5 / np.sqrt(len(keys))  # standard errors
 
 
 @pytest.mark.parametrize("family", NETWORKS)
