@@ -6,7 +6,6 @@ ratio of two medians says something although neither time is worth much.
 
 from __future__ import annotations
 
-import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -20,13 +19,13 @@ import numpy as np
 import jaxgen
 from experiments import peers
 from experiments.peers import Subject
-from jaxgen import engine, models, optimizers, programs, timing
-from jaxgen import plan as plans
+from jaxgen import engine, models, optimizers, programs
 from jaxgen.config import Config, override
 from jaxgen.corpus import Corpus, Splits, cut, load_corpus, sequences, split
 from jaxgen.engine import SegmentDone
 from jaxgen.objective import Task, next_character
-from jaxgen.plan import Plan, choose
+from jaxgen.plan import Plan, candidates, choose
+from jaxgen.runs import fastest
 from jaxgen.sweep import Group, Sweep, grid, groups
 
 NAMES = ("sgd", "momentum", "adam", "rmsprop")  # the optimizers of the sweeps that are measured: one program
@@ -118,10 +117,8 @@ def flop(params: Any, batch: int) -> int:
 
 
 def plan_of(setting: Setting, changes: dict[str, Any], trials: int) -> Plan:
-    """The plan that a sweep of so many trials at the default steps measures for itself."""
-    group = group_of(setting, sweep_of(trials, changes))
-    seconds = functools.partial(timing.seconds, setting.task, setting.data, group)
-    return plans.measure(plans.candidates(trials), seconds, trials * Config().train.steps, {}).plan
+    """The plan that a sweep of so many trials measures for itself."""
+    return fastest(setting.task, setting.data, group_of(setting, sweep_of(trials, changes)), candidates(trials), None).plan
 
 
 def lanes(setting: Setting, plan: Plan, changes: dict[str, Any], segments: int, name: str, note: str = "") -> Subject:

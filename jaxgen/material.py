@@ -113,9 +113,8 @@ def spoken(model: NGram, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     lengths = read_lengths(len(model.orders) - 1)
     found = np.empty((len(ids), len(lengths), model.vocabulary), np.float32)
     for first in range(0, len(ids), ROWS):
-        for length, likely in enumerate(ngram.distributions(model, ids[first : first + ROWS])):
-            if length in lengths:
-                found[first : first + ROWS, lengths.index(length)] = np.log(likely)
+        each = list(ngram.distributions(model, ids[first : first + ROWS]))
+        found[first : first + ROWS] = np.log(np.stack([each[length] for length in lengths], axis=1))
     return found
 
 

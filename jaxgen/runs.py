@@ -182,7 +182,7 @@ def _train(
     if stored is not None and (lanes == Lanes() or stored.plan in found):
         planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))
     else:
-        planned = _plan(task, data, group, found, cache)
+        planned = fastest(task, data, group, found, cache)
     if stored is not None and planned.plan != stored.plan:
         planned = dataclasses.replace(planned, instead=stored.plan)
     while True:
@@ -209,8 +209,8 @@ def _is_trained(group: Group) -> bool:
     return FAMILIES[group.static.model.family].trained
 
 
-def _plan(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], cache: Path | None) -> Planned:
-    """The fastest of the plans that are worth measuring for a group."""
+def fastest(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], cache: Path | None) -> Planned:
+    """The fastest of the plans that are worth measuring for a group; a cache knows and keeps what was measured."""
     if len(found) == 1:
         return Planned(found[0], {})
     key = timing.program_key(task, data, group)

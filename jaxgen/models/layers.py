@@ -229,7 +229,7 @@ class Head(nn.Module):
 
 # Where chance comes in. Each place draws on its own, so that no draw depends on what else is part of the program.
 NOISE, INPUT, HIDDEN = 0, 1, 2  # HIDDEN: the first hidden layer
-READ = 1 << 30  # in what reads counts
+READ = 1 << 30  # in what reads counts: behind those of all hidden layers
 
 
 def embedded(ids: jax.Array, vocabulary: int, width: int, training: RegularizerConfig | None, key: Any) -> jax.Array:
