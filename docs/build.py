@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.ablations import ABLATIONS
-from jaxgen.answers import answer
-from jaxgen.facts import read_config
+from jaxgen.judge.answers import answer
+from jaxgen.storage.facts import read_config
 from jaxgen.runs import load_results, run_corpus
 
 DOCS = Path(__file__).parent

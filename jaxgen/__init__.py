@@ -1,13 +1,22 @@
-"""jaxgen trains many small networks side by side in one compiled JAX program and generates from the winner.
+"""jaxgen trains many small networks side by side in one compiled JAX program, says which choice won, and generates or predicts.
 
-Reading order: `config` (what defines a trial), `corpus` (file -> windows), `models`, `optimizers` and `objective` (what is
-trained, how, towards what), `trial` (one trial as three pure functions), `diagnostics` (its layers from inside), `sweep`
-(many trials), `plan`, `programs` and `engine` (how lanes lie, what they compute, how they are refilled), `timing` (what a
-plan takes), `files`, `results`, `statistics` and `verdict` (which arm wins), `ensemble` and `answers` (what else a question
-may ask), `checkpoint`, `cache` (what outlives a process), `facts`, `lock`, `logs` and `folder` (a run's files), `generate` (new
-names), `quality` (what they are like), `ngram` and `counts` (counting in place of training), `material` (what each group
-reads), `portable` (a trial on its own), `runs` (a sweep on disk), `scores` (how likely names are), `standing` (what losses are
-worth beside counting).
+Reading order, room by room; each imports only from those before it:
+
+`config`: what defines a trial, whatever its task, by the types of its fields
+`nn`: pieces of networks that take leaves
+`train`: one trial as pure functions: `functions` (what it knows of its task), `optimizers`, `objective` (penalties and
+  constraints), `order` (rows by epochs), `trial`, `diagnostics`
+`tasks.base`: the seam, what a task is to a run; `tasks`: the registry
+`search`: where trials come from: `sweep`
+`engine`: `plan` (how lanes lie), `programs` (what they compute), `lanes` (how they are refilled), `timing`, `probe` (a look at a
+  task before it is trained)
+`judge`: `results`, `statistics`, `verdict`, `answers`
+`storage`: `files`, `lock`, `rows`, `logs`, `checkpoint`, `facts`, `folder`, `portable`, `cache`
+`runs`: a sweep from its first trial to its last, in memory or in a folder
+`report`: what people see of any run
+`tasks.names`, `tasks.digits`, `tasks.curve`: rooms, each with `data`, `model`, `task` and `show`; `tasks.front` and
+  `tasks.modules` (any network in a call), `testing` (whether a task keeps its promises)
+`commands`: parse, call, print; one file a command
 """
 
 from __future__ import annotations
@@ -16,61 +25,87 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxgen.answers import answer as answer
-    from jaxgen.config import Config as Config
+    from jaxgen import nn as nn
+    from jaxgen import testing as testing
+    from jaxgen.config import Leaf as Leaf
+    from jaxgen.config import Static as Static
+    from jaxgen.config import Strength as Strength
     from jaxgen.config import UserError as UserError
     from jaxgen.config import override as override
-    from jaxgen.corpus import Corpus as Corpus
-    from jaxgen.corpus import load_corpus as load_corpus
-    from jaxgen.generate import sample as sample
-    from jaxgen.optimizers import lower as lower
-    from jaxgen.portable import export as export
-    from jaxgen.results import Results as Results
+    from jaxgen.judge.answers import answer as answer
+    from jaxgen.judge.results import Results as Results
+    from jaxgen.judge.verdict import Verdict as Verdict
     from jaxgen.runs import load as load
     from jaxgen.runs import load_results as load_results
+    from jaxgen.runs import predict as predict
     from jaxgen.runs import run as run
-    from jaxgen.scores import score as score
-    from jaxgen.sweep import Question as Question
-    from jaxgen.sweep import Sweep as Sweep
-    from jaxgen.sweep import Uniform as Uniform
-    from jaxgen.sweep import grid as grid
-    from jaxgen.sweep import random as random
-    from jaxgen.sweep import seeds as seeds
-    from jaxgen.sweep import zipped as zipped
-    from jaxgen.verdict import Verdict as Verdict
+    from jaxgen.runs import sample as sample
+    from jaxgen.search.sweep import Question as Question
+    from jaxgen.search.sweep import Sweep as Sweep
+    from jaxgen.search.sweep import Uniform as Uniform
+    from jaxgen.search.sweep import grid as grid
+    from jaxgen.search.sweep import random as random
+    from jaxgen.search.sweep import seeds as seeds
+    from jaxgen.search.sweep import zipped as zipped
+    from jaxgen.storage.portable import export as export
+    from jaxgen.tasks.base import Metric as Metric
+    from jaxgen.tasks.base import Section as Section
+    from jaxgen.tasks.base import Splits as Splits
+    from jaxgen.tasks.base import Task as Task
+    from jaxgen.tasks.front import supervised as supervised
+    from jaxgen.tasks.names.config import Config as Config
+    from jaxgen.tasks.names.data import Corpus as Corpus
+    from jaxgen.tasks.names.data import load_corpus as load_corpus
+    from jaxgen.tasks.names.scores import score as score
+    from jaxgen.train import trial as trial
+    from jaxgen.train.functions import Weighed as Weighed
+    from jaxgen.train.optimizers import lower as lower
 
 # Names are looked up when they are used, so that reading a command's flags does not import JAX.
 _PUBLIC = {
-    "Config": "config",
+    "Config": "tasks.names.config",
+    "Corpus": "tasks.names.data",
+    "Leaf": "config",
+    "Metric": "tasks.base",
+    "Question": "search.sweep",
+    "Results": "judge.results",
+    "Section": "tasks.base",
+    "Splits": "tasks.base",
+    "Static": "config",
+    "Strength": "config",
+    "Sweep": "search.sweep",
+    "Task": "tasks.base",
+    "Uniform": "search.sweep",
     "UserError": "config",
-    "override": "config",
-    "Corpus": "corpus",
-    "load_corpus": "corpus",
-    "lower": "optimizers",
-    "Question": "sweep",
-    "Sweep": "sweep",
-    "Uniform": "sweep",
-    "grid": "sweep",
-    "random": "sweep",
-    "seeds": "sweep",
-    "zipped": "sweep",
-    "run": "runs",
+    "Verdict": "judge.verdict",
+    "Weighed": "train.functions",
+    "answer": "judge.answers",
+    "export": "storage.portable",
+    "grid": "search.sweep",
     "load": "runs",
+    "load_corpus": "tasks.names.data",
     "load_results": "runs",
-    "Results": "results",
-    "Verdict": "verdict",
-    "answer": "answers",
-    "sample": "generate",
-    "score": "scores",
-    "export": "portable",
+    "lower": "train.optimizers",
+    "override": "config",
+    "predict": "runs",
+    "random": "search.sweep",
+    "run": "runs",
+    "sample": "runs",
+    "score": "tasks.names.scores",
+    "seeds": "search.sweep",
+    "supervised": "tasks.front",
+    "zipped": "search.sweep",
 }
+_MODULES = {"nn": "nn", "testing": "testing", "trial": "train.trial"}
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+    return sorted({*_PUBLIC, *_MODULES})
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"jaxgen.{_MODULES[name]}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'jaxgen' has no attribute {name!r}; it has {', '.join(_PUBLIC)}")
     return getattr(importlib.import_module(f"jaxgen.{_PUBLIC[name]}"), name)

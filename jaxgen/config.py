@@ -1,32 +1,234 @@
-"""What defines a trial: frozen dataclasses of numbers and names, dotted overrides, and what is allowed in them.
+"""What defines a trial, whatever its task: sections are frozen dataclasses, and all that is known of a field stands in its type.
 
-Nothing here imports JAX, so that every command's --help is quick. Floats, the seed, the step budget and the patience are
-leaves of the config's pytree (`trial.py` registers it); every other field is tree structure and selects the program.
+A float is a leaf of the config's pytree: its value may differ from lane to lane of one program. Any other type is structure
+and selects the program. The type says what else holds: bounds as `annotated_types.Interval`, choices as `typing.Literal`, and
+`Leaf`, `Static` and `Strength` where a field is not what its type alone would make it. Flags, `--grid` keys, checks and error
+texts follow from it. Nothing here imports JAX, so that every command's --help is quick.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
+import functools
+import types
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from numbers import Integral
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
+from annotated_types import BaseMetadata, GroupedMetadata, Interval
+
+T = TypeVar("T")
 
 
 class UserError(ValueError):
     """A mistake of the user's: the message says what was given, what was expected and what to do."""
 
 
-FAMILIES = ("ngram", "bigram", "mlp", "bow", "rnn", "gru", "lstm", "wavenet", "dilated", "transformer")
-ACTIVATIONS = ("tanh", "relu", "leaky_relu", "sigmoid", "gelu")
-NORMALIZATIONS = ("batchnorm", "layernorm", "none")
-INITIALIZATIONS = ("zero", "normal", "xavier", "he")
-SCHEDULES = ("constant", "steps", "exponential", "inverse_time", "cosine")
-SMOOTHINGS = ("kneser_ney", "witten_bell")
-SPLITS = ("rows", "names", "order")
+class Caution(UserWarning):
+    """What a user should know of a task, found as it is traced; a run says it and goes on."""
+
+
+class Mark(BaseMetadata):
+    """What a field is to a program, where its type alone does not say so."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+LEAF, STRUCTURE, STRENGTH, HIDDEN = Mark("leaf"), Mark("structure"), Mark("strength"), Mark("hidden")
+
+Leaf = Annotated[T, LEAF]
+"""An integer that may differ from lane to lane of one program, as floats do."""
+Static = Annotated[T, STRUCTURE]
+"""A float that selects the program, for code that asks it for its value: `jaxgen.Static[float]`."""
+Strength = Annotated[T, STRENGTH]
+"""A number that is None in a program where it is zero in every trial: what it strengthens is not computed then."""
+
+LARGEST = 3e38  # of a float32, nearly
+Share = Annotated[float, Interval(ge=0.0, lt=1.0)]
+"""A float in [0, 1)."""
+Amount = Annotated[float, Interval(ge=0.0, le=LARGEST)]
+"""A float of 0 or more."""
+Seed = Annotated[int, Interval(ge=0, le=2**31 - 1)]
+"""A whole number of 31 bits."""
+
+
+# What is known of a field. -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a section, as its type describes it: its name, what values it takes, and what it is to a program."""
+
+    name: str
+    kinds: tuple[Any, ...]  # of str, int, float, bool, NoneType; or one dataclass, which is a section; or one of any type
+    choices: tuple[Any, ...] = ()
+    low: float = -LARGEST
+    high: float = LARGEST
+    with_low: bool = True
+    with_high: bool = True
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def section(self) -> bool:
+        return dataclasses.is_dataclass(self.kinds[0])
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is a Python object, which has neither flag nor key."""
+        return HIDDEN in self.marks
+
+    @property
+    def leaf(self) -> bool:
+        """Whether it is a leaf of the config's pytree."""
+        numeric = float in self.kinds or LEAF in self.marks
+        return self.section or (numeric and STRUCTURE not in self.marks)
+
+    def takes(self, value: Any) -> bool:
+        """Whether a value is of the field's type."""
+        if value is None or isinstance(value, bool):
+            return type(value) in self.kinds
+        if isinstance(value, Integral):
+            return int in self.kinds or float in self.kinds
+        return isinstance(value, self.kinds)
+
+    @property
+    def said(self) -> str:
+        """The field's type, in words."""
+        return " | ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
+
+    def wrong(self, value: Any) -> str | None:
+        """What is expected, where a value is not allowed; None where it is."""
+        if not self.takes(value):
+            return self.said
+        if self.choices and value not in self.choices and value is not None:
+            return f"one of {', '.join(map(str, self.choices))}"
+        if value is None or isinstance(value, str | bool):
+            return None
+        inside = (self.low <= value if self.with_low else self.low < value) and (
+            value <= self.high if self.with_high else value < self.high
+        )
+        if inside:
+            return None
+        if (self.low, self.high) == (-LARGEST, LARGEST):
+            return "a finite number"
+        left, right = "[" if self.with_low else "(", "]" if self.with_high else ")"
+        return f"a value in {left}{self.low:g}, {self.high:g}{right}"
+
+
+PLAIN = (str, int, float, bool, type(None))  # the types whose values flags and files can hold
+
+
+@functools.cache
+def fields(kind: type) -> tuple[Field, ...]:
+    """The fields of a section or of a whole config, in their order.
+
+    Raises:
+      UserError: for a field of a type that no flag can have.
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    found = tuple(described(part.name, hints[part.name]) for part in dataclasses.fields(kind))
+    for part in found:
+        if not (plain(part) or part.section or part.hidden):
+            raise UserError(
+                f"{kind.__name__}.{part.name} is of type {hints[part.name]}, which no flag can have; "
+                "expected str, int, float, bool, a Literal of these, or one of them or None"
+            )
+    return found
+
+
+def plain(part: Field) -> bool:
+    """Whether flags and files can hold a field's values."""
+    return all(kind in PLAIN for kind in part.kinds)
+
+
+def described(name: str, hint: Any) -> Field:
+    """A field of this name and type."""
+    kinds: dict[Any, None] = {}
+    found: dict[str, Any] = {"choices": (), "marks": ()}
+
+    def walk(hint: Any) -> None:
+        origin = typing.get_origin(hint)
+        if origin is Annotated:
+            inner, *notes = typing.get_args(hint)
+            walk(inner)
+            for note in notes:
+                read(note)
+        elif origin in (typing.Union, types.UnionType):
+            for option in typing.get_args(hint):
+                walk(option)
+        elif origin is Literal:
+            found["choices"] += tuple(value for value in typing.get_args(hint) if value is not None)
+            kinds.update(dict.fromkeys(type(value) for value in typing.get_args(hint)))
+        else:
+            kinds[hint] = None
+
+    def read(note: Any) -> None:
+        if isinstance(note, Mark):
+            found["marks"] += (note,)
+        elif isinstance(note, GroupedMetadata):
+            for one in note:
+                read(one)
+        for bound, end in (("ge", "low"), ("gt", "low"), ("le", "high"), ("lt", "high")):
+            if isinstance(note, BaseMetadata) and getattr(note, bound, None) is not None:
+                found.update({end: getattr(note, bound), f"with_{end}": bound.endswith("e")})
+
+    walk(hint)
+    return Field(name, tuple(kinds), **found)
+
+
+@functools.cache
+def keys(kind: type) -> Mapping[str, Field]:
+    """Dotted key -> field, of a whole config."""
+    found: dict[str, Field] = {}
+    for part in fields(kind):
+        if part.section:
+            found |= {f"{part.name}.{key}": inner for key, inner in keys(part.kinds[0]).items()}
+        elif not part.hidden:
+            found[part.name] = part
+    return found
+
+
+@functools.cache
+def strengths(kind: type) -> tuple[tuple[str, str], ...]:
+    """The (section, field) that are left out of a program where they are zero in every trial."""
+    return tuple((key.split(".")[0], part.name) for key, part in keys(kind).items() if STRENGTH in part.marks)
+
+
+@functools.cache
+def register(kind: type) -> None:
+    """Makes a config's type, and its sections', pytrees: what are leaves is up to its fields."""
+    import jax
+
+    for part in fields(kind):
+        if part.section:
+            register(part.kinds[0])
+    data = [part.name for part in fields(kind) if part.leaf]
+    jax.tree_util.register_dataclass(kind, data, [part.name for part in fields(kind) if not part.leaf])
+
+
+# The sections that every task has. -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A section without fields."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The data section of a task that says no more: how rows are cut into parts."""
+
+    split_seed: Seed = 42
+    """Shuffles the rows before they are cut; the same for every trial of a sweep unless varied."""
+
+
+Schedule = Literal["constant", "steps", "exponential", "inverse_time", "cosine"]
+SCHEDULES: tuple[str, ...] = typing.get_args(Schedule)
 
 # The coefficients that each classic optimizer has, and the value that suits it where the config leaves it out.
 # The defaults are optax's (adagrad and rmsprop keep their eps inside the root, as there), the learning rates those that
@@ -44,334 +246,198 @@ OPTAX = "optax."  # the prefix that names any other optimizer of optax's, such a
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    path: str = "data/names.txt"
-    """A text file (a name a line) or a CSV file, in UTF-8."""
-    column: str | None = None
-    """The column of a CSV file that holds the names."""
-    split: str = "rows"
-    """rows: shuffle and cut 80/10/10; names: the same over the different names, each once, so that none is in two parts; order:
-    cut the names as they stand in the file, so that what comes late is what is validated."""
-    split_seed: int = 42
-    """Shuffles the names before they are cut; the same for every trial of a sweep unless varied."""
-    dev: int = 0
-    """Percent of the training names that are held out; their loss (dev_loss) tells overfitting from a shift of the data."""
-    source: str | None = None
-    """Another text file of names, which the first train.pretrain steps train on."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    family: str = "mlp"
-    """The model's family: mlp (Bengio et al. 2003), bigram, bow (bag of words), rnn, gru, lstm, wavenet (the hierarchical one
-    of DL-101 and makemore; its context is a power of two), dilated (van den Oord et al. 2016), transformer; or ngram, which
-    counts and needs no training."""
-    context: int = 3
-    """Characters that the model sees (T); 0 for an ngram that sees none."""
-    embedding: int = 10
-    """Width of a character's embedding (E); a transformer's is hidden."""
-    hidden: int = 100
-    """Width of a hidden layer, a recurrent state, a channel or a transformer (H)."""
-    depth: int = 5
-    """Hidden layers (mlp) or blocks (dilated, transformer); the other families have as many as they need."""
-    heads: int = 4
-    """Attention heads (transformer), into which hidden is divided."""
-    activation: str = "tanh"
-    """tanh, relu, leaky_relu, sigmoid or gelu (mlp, bow, rnn, wavenet, transformer; the other families have their own)."""
-    normalization: str = "batchnorm"
-    """batchnorm, layernorm or none, after every linear layer (mlp, wavenet); with none the layers have biases."""
-    init: str = "he"
-    """Initialization of the linear layers: zero, normal, xavier or he."""
-    init_scale: float = 1.0
-    """Multiplies the initial weights of the hidden layers."""
-    batch_momentum: float = 0.9
-    """Share of BatchNorm's running mean and variance that a step keeps."""
-    residual: bool = False
-    """Adds what goes into a hidden layer to what comes out, where both have the same width."""
-    counts: int = 0
-    """Characters of context of the counts on which a network stands, of any family but ngram: it reads what they say, after
-    half and a quarter as many too, and learns what to add to it. 0: none, it stands alone."""
-    smoothing: str = "kneser_ney"
-    """How counts are interpolated (ngram, model.counts): kneser_ney (modified, Chen and Goodman 1998) or witten_bell."""
-
-
-@dataclass(frozen=True)
 class OptimizerConfig:
     name: str = "adam"
     """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw; or optax.NAME for any other of optax's."""
-    learning_rate: float | None = None
+    learning_rate: Amount | None = None
     """Peak learning rate. None: what suits the optimizer, here and below."""
-    momentum: float | None = None
+    momentum: Share | None = None
     """Decay of the trace (momentum, nesterov)."""
-    b1: float | None = None
+    b1: Share | None = None
     """Decay of the first moment (adam, adamw)."""
-    b2: float | None = None
+    b2: Share | None = None
     """Decay of the second moment (rmsprop, adam, adamw)."""
-    eps: float | None = None
+    eps: Amount | None = None
     """Added to the denominator (adagrad, rmsprop, adam, adamw)."""
-    debias: float | None = None
+    debias: Annotated[float, Interval(ge=0.0, le=1.0)] | None = None
     """1: the moments are divided by what their start at zero takes from them; 0: not (adam, adamw)."""
-    accumulator: float | None = None
+    accumulator: Amount | None = None
     """What the sum of squared gradients starts at (adagrad)."""
-    weight_decay: float | None = None
+    weight_decay: Strength[Amount] | None = None
     """Decoupled weight decay of the weight matrices, with any classic optimizer. None: 0.01 for adamw, else 0."""
-    clip_norm: float = 0.0
+    clip_norm: Strength[Amount] = 0.0
     """Clips the gradient's global norm. 0: off."""
-    schedule: str = "constant"
-    """constant, steps, exponential, inverse_time or cosine."""
-    warmup: float = 0.0
+    schedule: Schedule = "constant"
+    """How the rate goes over the steps."""
+    warmup: Share = 0.0
     """Share of the steps over which the rate rises linearly from 0 (any schedule)."""
-    decay: float = 0.1
+    decay: Annotated[float, Interval(gt=0.0, le=1.0)] = 0.1
     """steps: factor at each drop; exponential: the share of the peak that is left at the end."""
-    drops: int = 2
+    drops: Annotated[int, Interval(ge=0, le=1000)] = 2
     """steps: number of drops, evenly spaced over the budget."""
-    decay_rate: float = 1.0
+    decay_rate: Amount = 1.0
     """inverse_time: the rate in lr0 / (1 + rate * epoch)."""
-    chain: Annotated[Any, tyro.conf.Suppress] = None
+    chain: Annotated[Any, tyro.conf.Suppress, HIDDEN] = None
     """A Python object instead of a name: learning rate -> optax.GradientTransformation, such as optax.lion."""
 
 
 @dataclass(frozen=True)
-class RegularizerConfig:
-    l2: float = 0.0
+class Penalties:
+    """Regularizers of any parameters; a task's own section adds to them by inheriting."""
+
+    l2: Strength[Amount] = 0.0
     """Adds l2 / 2 * the sum of squared weights (matrices only) to the training objective."""
-    l1: float = 0.0
+    l1: Strength[Amount] = 0.0
     """Adds l1 * the sum of absolute weights (matrices only)."""
-    dropout: float = 0.0
-    """Probability that a hidden unit is dropped in training."""
-    dropout_last: float | None = None
-    """The same in the last hidden layer; the layers between lie evenly between. None: as in the first."""
-    dropout_input: float = 0.0
-    """Probability that a number of the embeddings is dropped in training."""
-    noise: float = 0.0
-    """Standard deviation of what is added to the embeddings in training."""
-    activity: float = 0.0
-    """Adds activity * the mean square of what each hidden layer gives (Merity et al. 2017)."""
-    max_norm: float = 0.0
+    max_norm: Strength[Amount] = 0.0
     """After each step, a unit's incoming weights are no longer than this (Srivastava et al. 2014). 0: off."""
-    label_smoothing: float = 0.0
-    """Share of the target's probability that is spread over the whole vocabulary in training (Szegedy et al. 2016)."""
-    augmentation: float = 0.0
-    """Probability that a character of the context is taken from another window of the batch (Xie et al. 2017)."""
+
+
+MAX_STEPS = 100_000_000
+Steps = Annotated[int, Interval(ge=1, le=MAX_STEPS)]
+FewSteps = Annotated[int, Interval(ge=0, le=MAX_STEPS)]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    steps: int = 4000
+class Training:
+    """What a trial does; a task's own section adds to it by inheriting."""
+
+    steps: Leaf[Steps] = 4000
     """Step budget (S)."""
-    batch_size: int = 32
-    """Windows a step (B), drawn with replacement."""
-    eval_every: int = 400
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
+    """Rows a step (B)."""
+    eval_every: Steps = 400
     """Steps between two evaluations: a segment."""
-    patience: int = 0
-    """Evaluations without a better validation loss after which a trial stops early. 0: never."""
-    pretrain: int = 0
-    """Steps at the beginning that train on the names of data.source."""
-    freeze: int = 0
-    """Layers, from the embedding on, that are not trained after these."""
-    names: int = 128
-    """Names drawn from each trial when it ends, by which the results say how good they are. 0: none."""
+    patience: Leaf[FewSteps] = 0
+    """Evaluations without a better validation score after which a trial stops early. 0: never."""
+    pretrain: Strength[Leaf[FewSteps]] = 0
+    """Steps at the beginning that train on the source's rows."""
+    freeze: Strength[Leaf[Annotated[int, Interval(ge=0, le=1000)]]] = 0
+    """Layers, from the first on, that are not trained after these."""
     diagnostics: bool = False
     """Looks at each layer's activations, gradients and updates at the beginning of each segment."""
+    draw: Literal["replacement", "epochs"] = "replacement"
+    """replacement: each of a step's rows is any row; epochs: each row comes once an epoch, in an order of seed and epoch."""
 
 
-@dataclass(frozen=True)
-class Config:
-    """Everything that defines one trial."""
-
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = 0
-    """Seed of the trial's start, batches and noise."""
+@functools.cache
+def config_of(data: type = Cut, model: type = Nothing, regularizer: type = Penalties, train: type = Training) -> type:
+    """The type of a task's configs, from those of its sections."""
+    sections = {"data": data, "model": model, "optimizer": OptimizerConfig, "regularizer": regularizer, "train": train}
+    parts: list[Any] = [(name, kind, field(default_factory=kind)) for name, kind in sections.items()]
+    seed = ("seed", Leaf[Seed], field(default=0))
+    made = dataclasses.make_dataclass("Config", [*parts, seed], frozen=True, namespace={"__module__": __name__})
+    made.__doc__ = "Everything that defines one trial."
+    return made
 
 
-LEAF_INTEGERS = ("seed", "steps", "patience", "pretrain", "freeze")
-MAX_STEPS = 100_000_000
-MAX_ORDER = 16  # of an ngram: longer contexts were hardly ever seen twice
-
-# key -> (lowest, highest, whether the ends are allowed)
-_UNIT = (0.0, 1.0, True, False)
-BOUNDS: Mapping[str, tuple[float, float, bool, bool]] = {
-    "data.split_seed": (0, 2**31 - 1, True, True),
-    "data.dev": (0, 90, True, True),
-    "model.context": (0, 1024, True, True),
-    "model.embedding": (1, 65536, True, True),
-    "model.hidden": (1, 65536, True, True),
-    "model.depth": (0, 1000, True, True),
-    "model.heads": (1, 1024, True, True),
-    "model.counts": (0, MAX_ORDER, True, True),
-    "model.init_scale": (0.0, 3e38, True, True),
-    "model.batch_momentum": _UNIT,
-    "optimizer.learning_rate": (0.0, 3e38, True, True),
-    "optimizer.momentum": _UNIT,
-    "optimizer.b1": _UNIT,
-    "optimizer.b2": _UNIT,
-    "optimizer.eps": (0.0, 3e38, True, True),
-    "optimizer.debias": (0.0, 1.0, True, True),
-    "optimizer.accumulator": (0.0, 3e38, True, True),
-    "optimizer.weight_decay": (0.0, 3e38, True, True),
-    "optimizer.clip_norm": (0.0, 3e38, True, True),
-    "optimizer.warmup": _UNIT,
-    "optimizer.decay": (0.0, 1.0, False, True),
-    "optimizer.drops": (0, 1000, True, True),
-    "optimizer.decay_rate": (0.0, 3e38, True, True),
-    "regularizer.l2": (0.0, 3e38, True, True),
-    "regularizer.l1": (0.0, 3e38, True, True),
-    "regularizer.dropout": _UNIT,
-    "regularizer.dropout_last": _UNIT,
-    "regularizer.dropout_input": _UNIT,
-    "regularizer.noise": (0.0, 3e38, True, True),
-    "regularizer.activity": (0.0, 3e38, True, True),
-    "regularizer.max_norm": (0.0, 3e38, True, True),
-    "regularizer.label_smoothing": _UNIT,
-    "regularizer.augmentation": (0.0, 1.0, True, True),
-    "train.steps": (1, MAX_STEPS, True, True),
-    "train.batch_size": (1, 1_000_000, True, True),
-    "train.eval_every": (1, MAX_STEPS, True, True),
-    "train.patience": (0, MAX_STEPS, True, True),
-    "train.pretrain": (0, MAX_STEPS, True, True),
-    "train.freeze": (0, 1000, True, True),
-    "train.names": (0, 100_000, True, True),
-    "seed": (0, 2**31 - 1, True, True),
-}
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "data.split": SPLITS,
-    "model.family": FAMILIES,
-    "model.activation": ACTIVATIONS,
-    "model.normalization": NORMALIZATIONS,
-    "model.init": INITIALIZATIONS,
-    "model.smoothing": SMOOTHINGS,
-    "optimizer.schedule": SCHEDULES,
-}
+Config = Any  # of any task: a dataclass with sections data, model, optimizer, regularizer and train, and a seed
 
 
-def items(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Each dotted key of a config with its value and its declared type."""
-    for part in dataclasses.fields(config):
+# Values at dotted keys. ----------------------------------------------------------------------------------------------------
+
+
+def items(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Field]]:
+    """Each dotted key of a config with its value and its field."""
+    for part in fields(type(config)):
         value = getattr(config, part.name)
-        if dataclasses.is_dataclass(value):
+        if part.section:
             yield from items(value, f"{prefix}{part.name}.")
-        elif part.name != "chain":
-            yield prefix + part.name, value, str(part.type)
+        elif not part.hidden:
+            yield prefix + part.name, value, part
 
 
-def flatten(config: Config) -> dict[str, Any]:
+def flatten(config: Any) -> dict[str, Any]:
     """Dotted key -> value; what `config.json` holds and `override` takes."""
     return {key: value for key, value, _ in items(config)}
 
 
-def _declared(key: str) -> str:
-    types = {name: kind for name, _, kind in items(Config())}
-    if key not in types:
+def declared(kind: type, key: str) -> Field:
+    """The field at a key of a config's type.
+
+    Raises:
+      UserError: if there is none.
+    """
+    known = keys(kind)
+    if key not in known:
         section, _, _ = key.rpartition(".")
-        near = [name for name in types if section and name.startswith(section + ".")]
-        near = near or difflib.get_close_matches(key, types, 3, 0.5) or list(types)
+        near = [name for name in known if section and name.startswith(section + ".")]
+        near = near or difflib.get_close_matches(key, known, 3, 0.5) or list(known)
         raise UserError(f"there is no config key {key!r}; expected one of {', '.join(near)}")
-    return types[key]
+    return known[key]
 
 
-def parse(key: str, text: str) -> Any:
-    """The value that `text` stands for at `key`, in the key's own type.
+def parse(key: str, text: str, kind: type) -> Any:
+    """The value that `text` stands for at `key` of a config's type.
 
     Raises:
       UserError: for an unknown key, or a text that the key's type cannot read.
     """
-    kind = _declared(key)
-    if "None" in kind and text == "None":
+    kinds = declared(kind, key).kinds
+    if type(None) in kinds and text == "None":
         return None
-    if "bool" in kind:
+    if bool in kinds:
         if text not in ("True", "False"):
             raise UserError(f"{key} is {text!r}, expected True or False")
         return text == "True"
-    for name, read in (("float", float), ("int", int)):
-        if name in kind:
+    for read in (float, int):
+        if read in kinds:
             try:
                 return read(text)
             except ValueError:
-                what = "a number" if name == "float" else "a whole number"
+                what = "a number" if read is float else "a whole number"
                 raise UserError(f"{key} is {text!r}, expected {what}") from None
     return text
 
 
-def override(config: Config, values: Mapping[str, Any]) -> Config:
+CHAIN = "optimizer.chain"  # the one Python object that a sweep may vary
+
+
+def override(config: T, values: Mapping[str, Any]) -> T:
     """`config` with other values at dotted keys.
 
     Raises:
       UserError: for an unknown key, or a value that is not of the key's type.
     """
-    for key, value in values.items():
-        if key == "optimizer.chain":
-            config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, chain=value))
-            continue
-        kind, value = _declared(key), value.item() if hasattr(value, "item") else value
-        fits = (
-            (value is None and "None" in kind)
-            or ("bool" in kind and isinstance(value, bool))
-            or ("str" in kind and isinstance(value, str))
-            or ("float" in kind and isinstance(value, int | float) and not isinstance(value, bool))
-            or ("int" in kind and isinstance(value, int) and not isinstance(value, bool))
-        )
-        if not fits:
-            raise UserError(f"{key} is {value!r}, expected {kind}")
-        if "float" in kind and value is not None:
-            value = float(value)
+    found: Any = config
+    for key, given in values.items():
+        value = given
+        if key != CHAIN:
+            part, value = declared(type(config), key), given.item() if hasattr(given, "item") else given
+            if not part.takes(value):
+                raise UserError(f"{key} is {value!r}, expected {part.said}")
+            value = float(value) if float in part.kinds and value is not None else value
         section, _, name = key.rpartition(".")
-        if section:
-            part = dataclasses.replace(getattr(config, section), **{name: value})
-            config = dataclasses.replace(config, **{section: part})
-        else:
-            config = dataclasses.replace(config, **{name: value})
-    return config
+        changed = {section: dataclasses.replace(getattr(found, section), **{name: value})} if section else {name: value}
+        found = dataclasses.replace(found, **changed)
+    return found
 
 
-def validate(config: Config) -> Config:
-    """`config` itself, if every value is allowed.
+def settled(config: T) -> T:
+    """`config` with whole numbers in its floats as floats: else a lane's 0.5 would be cut to 0 where another's is 1."""
+    whole = {key: float(value) for key, value, part in items(config) if float in part.kinds and type(value) is int}
+    return override(config, whole) if whole else config
+
+
+def validate(config: T) -> T:
+    """`config` itself, if every value is allowed: by its field, by its optimizer, and by the config as a whole (`check`).
 
     Raises:
       UserError: for the first value that is not, with the values that are.
     """
-    for key, value, _ in items(config):
-        if key in CHOICES and value not in CHOICES[key]:
-            raise UserError(f"{key} is {value!r}, expected one of {', '.join(CHOICES[key])}")
-        if key in BOUNDS and value is not None:
-            low, high, with_low, with_high = BOUNDS[key]
-            inside = (low <= value if with_low else low < value) and (value <= high if with_high else value < high)
-            if not inside or math.isnan(value):
-                left, right = "[" if with_low else "(", "]" if with_high else ")"
-                raise UserError(f"{key} is {value!r}, expected a value in {left}{low:g}, {high:g}{right}")
-    model = config.model
-    if model.family != "ngram" and model.context == 0:
-        raise UserError("model.context is 0, expected a value in [1, 1024]; only an ngram can do without")
-    if model.family == "ngram" and model.context > MAX_ORDER:
-        raise UserError(f"model.context is {model.context}, expected a value in [0, {MAX_ORDER}] for an ngram")
-    if model.family == "ngram" and config.train.pretrain:
-        raise UserError("train.pretrain is given, but an ngram is not trained; leave it out, or choose another family")
-    if model.counts and model.family == "ngram":
-        raise UserError("model.counts is given, but an ngram is counts already (of model.context characters); leave it out")
-    if model.counts > model.context:
-        raise UserError(
-            f"model.counts is {model.counts}, expected a value in [0, {model.context}]: counts see no more than the network; "
-            "give fewer characters, or a larger model.context"
-        )
-    if model.counts and config.train.pretrain:
-        raise UserError(
-            "train.pretrain is given with model.counts, whose counts are of the corpus alone; leave one of them out"
-        )
-    if model.family == "wavenet" and (model.context < 2 or model.context & (model.context - 1)):
-        raise UserError(f"model.context is {model.context}, expected a power of two, 2 or more, which wavenet can halve")
-    if config.regularizer.activity and model.family in ("ngram", "bigram", "gru", "lstm", "dilated"):
-        raise UserError(f"regularizer.activity is given, but model.activation is no part of {model.family}; leave it out")
-    if model.family == "transformer" and model.hidden % model.heads:
-        raise UserError(f"model.hidden is {model.hidden}, expected a multiple of model.heads ({model.heads})")
+    for key, value, part in items(config):
+        if (expected := part.wrong(value)) is not None:
+            raise UserError(f"{key} is {value!r}, expected {expected}")
+    check = getattr(config, "check", None)
+    if check is not None:
+        check()
     resolve(config)
     return config
 
 
-def resolve(config: Config) -> Config:
-    """`config` with every coefficient that was left out at the value that suits its optimizer.
+def resolve(config: Any) -> Any:
+    """`config` with every coefficient that was left out at the value that suits its optimizer, and what it says itself follows
+    from the rest (`resolved`).
 
     Raises:
       UserError: for an unknown optimizer, or a coefficient that the named one does not have.
@@ -390,7 +456,5 @@ def resolve(config: Config) -> Config:
             has = ", ".join(known)
             raise UserError(f"optimizer.{key} is {value!r}, but {name} has no such coefficient (it has {has}); leave it out")
         values[key] = known.get(key) if value is None else value
-    regularizer = config.regularizer
-    if regularizer.dropout_last is None:
-        regularizer = dataclasses.replace(regularizer, dropout_last=regularizer.dropout)
-    return dataclasses.replace(config, optimizer=dataclasses.replace(optimizer, **values), regularizer=regularizer)
+    config = dataclasses.replace(config, optimizer=dataclasses.replace(optimizer, **values))
+    return config.resolved() if hasattr(config, "resolved") else config

@@ -18,13 +18,14 @@ import pytest
 from hypothesis import settings
 from processes import Commands, built
 
-from jaxgen import plan
-from jaxgen.cache import keep_programs, private_folder
-from jaxgen.config import Config, RegularizerConfig, override
-from jaxgen.corpus import Corpus, Windows, load_corpus
-from jaxgen.objective import next_character
-from jaxgen.programs import programs
-from jaxgen.results import Results
+from jaxgen.engine import plan
+from jaxgen.storage.cache import keep_programs, private_folder
+from jaxgen.config import override
+from jaxgen.tasks.names.config import Config, RegularizerConfig
+from jaxgen.tasks.names.data import Corpus, Windows, load_corpus
+from jaxgen.train.objective import next_character
+from jaxgen.engine.programs import programs
+from jaxgen.judge.results import Results
 from jaxgen.runs import load_results
 
 jax.config.update("jax_num_cpu_devices", 2)

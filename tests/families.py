@@ -14,8 +14,8 @@ import pytest
 from reference import EPS, Array, activation
 from scipy.special import expit, softmax
 
-from jaxgen.config import FAMILIES, ModelConfig
-from jaxgen.corpus import BOUNDARY
+from jaxgen.tasks.names.config import FAMILIES, ModelConfig
+from jaxgen.tasks.names.data import BOUNDARY
 
 Ids = list[int]
 

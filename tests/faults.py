@@ -29,7 +29,7 @@ def command(name: str, args: Sequence[str], out: str, err: str, folder: str = ""
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
     os.chdir(ROOT)
     sys.argv = [name, *args]
-    from experiments import cli
+    from jaxgen.commands import cli
 
     module = importlib.import_module(f"experiments.{name}")
     if folder:

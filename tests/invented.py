@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 import jaxgen
-from jaxgen.config import Config
-from jaxgen.corpus import Corpus, Vocabulary, load_corpus
-from jaxgen.facts import describe
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, Vocabulary, load_corpus
+from jaxgen.storage.facts import describe
 from jaxgen.report.pictures import Found
-from jaxgen.results import Curve, Diagnostic, Results, Row, Trained
-from jaxgen.sweep import Question, Sweep
-from jaxgen.verdict import Comparison, Tried, Verdict
+from jaxgen.judge.results import Curve, Diagnostic, Results, Row, Trained
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.judge.verdict import Comparison, Tried, Verdict
 
 EVIL = "<script>alert(1)</script>"
 NAMES = (
@@ -118,5 +118,8 @@ def evil_corpus(folder: Path) -> Corpus:
 def facts_of(found: Found, corpus: Corpus) -> dict[str, Any]:
     """The run's `config.json`."""
     flags = ["--data", f"a b/{EVIL}", "--grid", "optimizer.name=sgd,adam"]
-    facts = describe(found.results.sweep, corpus, 1, found.results.question, flags, None)
+    from jaxgen.tasks.base import find
+    from jaxgen.tasks.names.task import Names
+
+    facts = describe(found.results.sweep, find("names"), Names(corpus), 1, found.results.question, flags)
     return facts | {"plan": [{"lanes": {"devices": 2, "width": 64, "chunk": 4}, "measured": []}]}

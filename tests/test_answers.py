@@ -11,13 +11,13 @@ import pytest
 from test_verdict import results
 
 import jaxgen
-from jaxgen.answers import BUDGET, SEARCHES, answer, gradient_ratios, loss_table
-from jaxgen.config import Config
-from jaxgen.corpus import Corpus, cut, windows
-from jaxgen.ensemble import mixtures
-from jaxgen.results import Diagnostic, Results
-from jaxgen.scores import mixed, surprise
-from jaxgen.sweep import Question
+from jaxgen.judge.answers import BUDGET, SEARCHES, answer, gradient_ratios, loss_table
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, cut, windows
+from jaxgen.tasks.names.ensemble import mixtures
+from jaxgen.judge.results import Diagnostic, Results
+from jaxgen.tasks.names.scores import mixed, surprise
+from jaxgen.search.sweep import Question
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

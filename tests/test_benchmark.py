@@ -16,15 +16,16 @@ from rich.console import Console
 from test_commands import call
 
 from experiments import benchmark, figures, measure, peers, sequences
-from experiments.figures import Figure, Report
-from experiments.measure import Clock, Rate
-from jaxgen import trial
-from jaxgen.config import Config, UserError, override
-from jaxgen.corpus import Corpus, Windows
-from jaxgen.corpus import sequences as rows_of
-from jaxgen.objective import next_character
-from jaxgen.optimizers import lower
-from jaxgen.sweep import Sweep
+from jaxgen.benchmark.figures import Figure, Report
+from jaxgen.benchmark.measure import Clock, Rate
+from jaxgen.train import trial
+from jaxgen.config import UserError, override
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, Windows
+from jaxgen.tasks.names.data import sequences as rows_of
+from jaxgen.train.objective import next_character
+from jaxgen.train.optimizers import lower
+from jaxgen.search.sweep import Sweep
 
 V = 7
 

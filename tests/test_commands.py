@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, SMALL
 from processes import Commands
 
-from jaxgen.corpus import Corpus
+from jaxgen.tasks.names.data import Corpus
 
 FLAGS = [part for key, value in (SMALL | {"train.names": 8}).items() for part in (f"--{key}", str(value))]
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen.config import UserError
-from jaxgen.corpus import Corpus, Vocabulary, cut, hold_out, load_corpus, split, windows
+from jaxgen.tasks.names.data import Corpus, Vocabulary, cut, hold_out, load_corpus, split, windows
 
 NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12), min_size=1, max_size=30)
 

@@ -17,19 +17,22 @@ import reference
 from conftest import V, float64, network, only, same_bits
 
 import jaxgen
-from jaxgen import engine, folder, trial
-from jaxgen.config import ACTIVATIONS, NORMALIZATIONS, Config, UserError, override
-from jaxgen.corpus import Corpus, Windows, split
-from jaxgen.diagnostics import FLAT, MEASURES, diagnose
-from jaxgen.engine import Looked, SegmentDone
-from jaxgen.logs import DIAGNOSTICS
-from jaxgen.objective import Task, next_character
-from jaxgen.optimizers import lower
-from jaxgen.plan import Plan, compiler_options
-from jaxgen.programs import begin, prepare
-from jaxgen.results import Diagnostic
+from jaxgen.engine import lanes as engine
+from jaxgen.storage import folder
+from jaxgen.train import trial
+from jaxgen.config import UserError, override
+from jaxgen.tasks.names.config import ACTIVATIONS, NORMALIZATIONS, Config
+from jaxgen.tasks.names.data import Corpus, Windows, split
+from jaxgen.train.diagnostics import FLAT, MEASURES, diagnose
+from jaxgen.engine.lanes import Looked, SegmentDone
+from jaxgen.storage.logs import DIAGNOSTICS
+from jaxgen.train.objective import Task, next_character
+from jaxgen.train.optimizers import lower
+from jaxgen.engine.plan import Plan, compiler_options
+from jaxgen.engine.programs import begin, prepare
+from jaxgen.judge.results import Diagnostic
 from jaxgen.runs import Interrupted
-from jaxgen.sweep import Sweep, groups
+from jaxgen.search.sweep import Sweep, groups
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

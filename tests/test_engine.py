@@ -14,14 +14,16 @@ from conftest import same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgen import engine, optimizers, programs, timing, trial
-from jaxgen.config import OPTIMIZERS, Config, override
-from jaxgen.corpus import Corpus, split
-from jaxgen.engine import Ended, Evaluated, SegmentDone
-from jaxgen.objective import Task, next_character
-from jaxgen.plan import Plan, choose
-from jaxgen.sweep import Sweep, grid, groups, seeds, zipped
-from jaxgen.trial import Status
+from jaxgen.engine import lanes as engine, programs, timing
+from jaxgen.train import optimizers, trial
+from jaxgen.config import OPTIMIZERS, override
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, split
+from jaxgen.engine.lanes import Ended, Evaluated, SegmentDone
+from jaxgen.train.objective import Task, next_character
+from jaxgen.engine.plan import Plan, choose
+from jaxgen.search.sweep import Sweep, grid, groups, seeds, zipped
+from jaxgen.train.trial import Status
 
 pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 
@@ -269,7 +271,7 @@ def counting(wrong: str) -> Task:
     def init(config: Config, key: jax.Array) -> tuple[Any, Any]:
         return {"w": jnp.zeros(3)}, {"s": jnp.zeros(2)}
 
-    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: Any = None) -> tuple[jax.Array, Any]:
         bad = jax.lax.stop_gradient(params["w"][0]) >= config.seed
         value = -params["w"].sum()
         if wrong == "loss":

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from reference import EPS
 
 import jaxgen
-from jaxgen import models, ngram
-from jaxgen.config import FAMILIES, NORMALIZATIONS, Config, ModelConfig, UserError, override, validate
-from jaxgen.corpus import BOUNDARY, Vocabulary, sequences, windows
-from jaxgen.models.ngram import parameters
-from jaxgen.objective import next_character
-from jaxgen.results import Trained
+from jaxgen.tasks.names import models, ngram
+from jaxgen.config import UserError, override, validate
+from jaxgen.tasks.names.config import FAMILIES, NORMALIZATIONS, Config, ModelConfig
+from jaxgen.tasks.names.data import BOUNDARY, Vocabulary, sequences, windows
+from jaxgen.tasks.names.models.ngram import parameters
+from jaxgen.train.objective import next_character
+from jaxgen.judge.results import Trained
 
 SEQUENCES = [name for name, family in models.FAMILIES.items() if family.sequences]
 VOCABULARY = Vocabulary("abcdefg")

@@ -22,10 +22,11 @@ from conftest import ROOT, bytes_of, same, same_bits
 from processes import Commands, Running
 
 import jaxgen
-from jaxgen import folder
-from jaxgen.config import Config, UserError
-from jaxgen.corpus import Corpus
-from jaxgen.engine import SegmentDone
+from jaxgen.storage import folder
+from jaxgen.config import UserError
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
+from jaxgen.engine.lanes import SegmentDone
 from jaxgen.runs import Interrupted
 
 AXES = ("--grid", "optimizer.learning_rate=0.01,0.1,1e30", "--grid", "optimizer.name=sgd", "--seeds", "2")

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxgen
-from jaxgen.config import Config, UserError
-from jaxgen.corpus import Corpus
-from jaxgen.generate import choose, labels, novelty
-from jaxgen.objective import next_character
-from jaxgen.results import Results, Trained
+from jaxgen.config import UserError
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
+from jaxgen.tasks.names.generate import choose, labels, novelty
+from jaxgen.train.objective import next_character
+from jaxgen.judge.results import Results, Trained
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

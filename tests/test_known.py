@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import jaxgen
-from jaxgen.config import FAMILIES, Config, override
-from jaxgen.corpus import Corpus, cut, windows
-from jaxgen.scores import surprise
-from jaxgen.sweep import Uniform, groups
+from jaxgen.config import override
+from jaxgen.tasks.names.config import FAMILIES, Config
+from jaxgen.tasks.names.data import Corpus, cut, windows
+from jaxgen.tasks.names.scores import surprise
+from jaxgen.search.sweep import Uniform, groups
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

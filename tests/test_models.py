@@ -12,13 +12,14 @@ import reference
 from conftest import V, float64, network, only, same_bits
 from flax import linen as nn
 
-from jaxgen import models
-from jaxgen.config import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS, Config, ModelConfig, override
-from jaxgen.corpus import Windows
-from jaxgen.models.layers import EPSILON, LayerNorm, drop
-from jaxgen.objective import next_character
-from jaxgen.optimizers import lower
-from jaxgen.sweep import grid
+from jaxgen.tasks.names import models
+from jaxgen.config import override
+from jaxgen.tasks.names.config import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS, Config, ModelConfig
+from jaxgen.tasks.names.data import Windows
+from jaxgen.tasks.names.models.layers import EPSILON, LayerNorm, drop
+from jaxgen.train.objective import next_character
+from jaxgen.train.optimizers import lower
+from jaxgen.search.sweep import grid
 
 
 @pytest.mark.parametrize(("vocabulary", "count"), [(88, 53_856), (27, 47_024)])

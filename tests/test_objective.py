@@ -14,12 +14,14 @@ import pytest
 import reference
 from conftest import V, float64, network, only, same_bits
 
-from jaxgen import models, trial
-from jaxgen.config import NORMALIZATIONS, Config, RegularizerConfig, override, resolve
-from jaxgen.corpus import Windows
-from jaxgen.models.layers import jitter
-from jaxgen.objective import constrain, cross_entropy, next_character, noised, penalty
-from jaxgen.optimizers import lower
+from jaxgen.tasks.names import models
+from jaxgen.train import trial
+from jaxgen.config import override, resolve
+from jaxgen.tasks.names.config import NORMALIZATIONS, Config, RegularizerConfig
+from jaxgen.tasks.names.data import Windows
+from jaxgen.tasks.names.models.layers import jitter
+from jaxgen.train.objective import constrain, cross_entropy, next_character, noised, penalty
+from jaxgen.train.optimizers import lower
 
 TASK = next_character(V)
 FIELDS = [part.name for part in dataclasses.fields(RegularizerConfig)]

@@ -14,17 +14,18 @@ from conftest import bytes_of, same, same_bits
 from families import SOME
 
 import jaxgen
-from jaxgen import models, ngram
-from jaxgen.config import FAMILIES, Config, RegularizerConfig, UserError, override
-from jaxgen.corpus import BOUNDARY, Corpus, Vocabulary, Windows, cut, windows
-from jaxgen.generate import opened, told
-from jaxgen.material import told as with_counts
-from jaxgen.models.ngram import parameters
-from jaxgen.models.on_counts import COUNTS, READER, Reader
-from jaxgen.objective import next_character
-from jaxgen.portable import WEIGHTS
+from jaxgen.tasks.names import models, ngram
+from jaxgen.config import UserError, override
+from jaxgen.tasks.names.config import FAMILIES, Config, RegularizerConfig
+from jaxgen.tasks.names.data import BOUNDARY, Corpus, Vocabulary, Windows, cut, windows
+from jaxgen.tasks.names.generate import opened, told
+from jaxgen.tasks.names.material import told as with_counts
+from jaxgen.tasks.names.models.ngram import parameters
+from jaxgen.tasks.names.models.on_counts import COUNTS, READER, Reader
+from jaxgen.train.objective import next_character
+from jaxgen.storage.portable import WEIGHTS
 from jaxgen.runs import Interrupted
-from jaxgen.scores import surprise
+from jaxgen.tasks.names.scores import surprise
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -184,7 +185,7 @@ def test_a_run_on_counts_goes_on_to_the_same_bytes(small: Config, corpus: Corpus
 def test_counts_that_cannot_be_are_refused(
     values: dict[str, Any], says: str, small: Config, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jaxgen.material.MOST", 1_000_000)
+    monkeypatch.setattr("jaxgen.tasks.names.material.MOST", 1_000_000)
     few = Corpus(corpus.names[:80], "few.txt", None, "")
     with pytest.raises(UserError, match=says):
         jaxgen.run([override(small, values)], few, tmp_path / "run")

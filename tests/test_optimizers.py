@@ -9,11 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgen.config import OPTIMIZERS, SCHEDULES, Config, UserError, override, resolve
-from jaxgen.corpus import Corpus, Splits, split
-from jaxgen.objective import next_character
-from jaxgen.optimizers import clip_by_global_norm, lower, matrices, schedule, transformation
-from jaxgen.trial import Stream, draw, init, stream, update
+from jaxgen.config import OPTIMIZERS, SCHEDULES, UserError, override, resolve
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, Splits, split
+from jaxgen.train.objective import next_character
+from jaxgen.train.optimizers import clip_by_global_norm, lower, matrices, schedule, transformation
+from jaxgen.train.trial import Stream, draw, init, stream, update
 
 STEPS = 1000
 

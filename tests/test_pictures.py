@@ -22,13 +22,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import jaxgen
-from jaxgen.config import Config
+from jaxgen.tasks.names.config import Config
 from jaxgen.report import answers, insides, maps, parallel, plots
 from jaxgen.report.pictures import PICTURES, Found, laid_out_as, rendered
 from jaxgen.report.style import COLOURS, DARK, LIGHT, ON_DARK
 from jaxgen.report.text import SHORT, drawable, plain, short, wrapped
-from jaxgen.results import Results
-from jaxgen.verdict import Comparison, Tried, Verdict
+from jaxgen.judge.results import Results
+from jaxgen.judge.verdict import Comparison, Tried, Verdict
 
 RATE, L2 = "optimizer.learning_rate", "regularizer.l2"
 

@@ -15,13 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
-from jaxgen import cache, engine, plan
-from jaxgen.config import Config, UserError
-from jaxgen.corpus import Corpus
-from jaxgen.objective import Task
-from jaxgen.plan import Lanes, Plan, Planned, candidates, choose, fit, halved, measure
-from jaxgen.programs import Data
-from jaxgen.sweep import Group
+from jaxgen.storage import cache
+from jaxgen.engine import lanes as engine, plan
+from jaxgen.config import UserError
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
+from jaxgen.train.objective import Task
+from jaxgen.engine.plan import Lanes, Plan, Planned, candidates, choose, fit, halved, measure
+from jaxgen.engine.programs import Data
+from jaxgen.search.sweep import Group
 
 PLANS = [Plan(2, 64, 4), Plan(2, 64, 2), Plan(2, 64, 8)]
 
@@ -172,7 +174,7 @@ def test_the_cache_remembers_what_was_measured_and_survives_damage(tmp_path: Pat
 EIGHT = """
 import sys
 import jaxgen, jax
-from jaxgen import plan
+from jaxgen.engine import plan
 assert jax.local_device_count() == 8
 plan.CPU_OPTIONS = plan.RARE  # as `compiled_quickly` has it
 base = jaxgen.override(jaxgen.Config(), eval(sys.argv[2]))

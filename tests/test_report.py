@@ -18,16 +18,16 @@ from rich.console import Console
 
 import jaxgen
 import jaxgen.report
-from jaxgen.config import Config
-from jaxgen.corpus import Corpus
-from jaxgen.engine import SegmentDone
-from jaxgen.generate import labels
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
+from jaxgen.engine.lanes import SegmentDone
+from jaxgen.tasks.names.generate import labels
 from jaxgen.report.page import NO_ANSWER, command_of, heads, html, report
 from jaxgen.report.pictures import PICTURES, Found, save
 from jaxgen.report.style import COLOURS, ON_DARK
 from jaxgen.report.terminal import Watch, leaderboard
-from jaxgen.results import Results
-from jaxgen.verdict import Verdict
+from jaxgen.judge.results import Results
+from jaxgen.judge.verdict import Verdict
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

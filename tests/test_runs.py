@@ -13,12 +13,13 @@ import pytest
 from conftest import same_bits
 
 import jaxgen
-from jaxgen import folder
-from jaxgen.config import Config, UserError
-from jaxgen.corpus import Corpus, load_corpus
-from jaxgen.engine import SegmentDone
+from jaxgen.storage import folder
+from jaxgen.config import UserError
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, load_corpus
+from jaxgen.engine.lanes import SegmentDone
 from jaxgen.runs import Interrupted
-from jaxgen.sweep import Sweep
+from jaxgen.search.sweep import Sweep
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -14,14 +14,15 @@ import pytest
 from conftest import final, same_bits
 
 import jaxgen
-from jaxgen import trial
-from jaxgen.config import Config, override
-from jaxgen.corpus import Corpus, split
-from jaxgen.objective import next_character
-from jaxgen.optimizers import Optimizer, lower
-from jaxgen.plan import compiler_options
-from jaxgen.programs import begin, column
-from jaxgen.sweep import STRENGTHS, Sweep, groups
+from jaxgen.train import trial
+from jaxgen.config import override
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, split
+from jaxgen.train.objective import next_character
+from jaxgen.train.optimizers import Optimizer, lower
+from jaxgen.engine.plan import compiler_options
+from jaxgen.engine.programs import begin, column
+from jaxgen.search.sweep import STRENGTHS, Sweep, groups
 
 pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 

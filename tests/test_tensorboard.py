@@ -18,14 +18,14 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, TENS
 from tensorboard.plugins.hparams import metadata
 
 import jaxgen
-from jaxgen import files
-from jaxgen.config import Config
-from jaxgen.corpus import Corpus
-from jaxgen.engine import Evaluated, Event, SegmentDone
-from jaxgen.plan import Planned
+from jaxgen.storage import files
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
+from jaxgen.engine.lanes import Evaluated, Event, SegmentDone
+from jaxgen.engine.plan import Planned
 from jaxgen.report import tensorboard
 from jaxgen.report.tensorboard import TensorBoard, column
-from jaxgen.results import Curve, Results, Row
+from jaxgen.judge.results import Curve, Results, Row
 from jaxgen.runs import Notice, load_results
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")

@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 import jaxgen
-from jaxgen.config import Config
-from jaxgen.engine import Ended, Evaluated, Position, SegmentDone
-from jaxgen.plan import Plan, Planned
+from jaxgen.tasks.names.config import Config
+from jaxgen.engine.lanes import Ended, Evaluated, Position, SegmentDone
+from jaxgen.engine.plan import Plan, Planned
 from jaxgen.report.terminal import Watch, duration, leaderboard
-from jaxgen.results import Curve, Results, Row
+from jaxgen.judge.results import Curve, Results, Row
 from jaxgen.runs import Notice
-from jaxgen.sweep import Sweep
-from jaxgen.trial import Status
+from jaxgen.search.sweep import Sweep
+from jaxgen.train.trial import Status
 
 STATE: Any = "the lanes' arrays, which nobody here looks at"
 

@@ -10,12 +10,13 @@ import pytest
 from conftest import final, same_bits
 
 import jaxgen
-from jaxgen import trial
-from jaxgen.config import Config, UserError, override
-from jaxgen.corpus import Corpus, cut, hold_out, load_corpus, windows
-from jaxgen.material import material
-from jaxgen.objective import layers, next_character
-from jaxgen.sweep import Sweep
+from jaxgen.train import trial
+from jaxgen.config import UserError, override
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, cut, hold_out, load_corpus, windows
+from jaxgen.tasks.names.material import material
+from jaxgen.train.objective import layers, next_character
+from jaxgen.search.sweep import Sweep
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

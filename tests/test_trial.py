@@ -11,12 +11,13 @@ from conftest import same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxgen import trial
-from jaxgen.config import Config, override
-from jaxgen.corpus import Windows
-from jaxgen.objective import Task, next_character, penalty
-from jaxgen.optimizers import lower
-from jaxgen.trial import Best, Status, TrialState
+from jaxgen.train import trial
+from jaxgen.config import override
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Windows
+from jaxgen.train.objective import Task, next_character, penalty
+from jaxgen.train.optimizers import lower
+from jaxgen.train.trial import Best, Status, TrialState
 
 V = 7
 TASK = next_character(V)
@@ -78,7 +79,7 @@ def test_batches_reach_every_row_evenly(config: Config) -> None:
 def test_a_step_that_is_not_finite_restores_everything(where: str, config: Config) -> None:
     poison = jnp.nan if where != "gradient" else 0.0
 
-    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: Any = None) -> tuple[jax.Array, Any]:
         value, stats = TASK.loss(config, params, stats, batch, key)
         if where == "loss":
             value = value + poison

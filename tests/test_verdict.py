@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import jaxgen
-from jaxgen import statistics
-from jaxgen.answers import answer
-from jaxgen.config import Config
-from jaxgen.results import DIVERGED, Results, Row, label
-from jaxgen.statistics import Tried, best_of, interval, t_test
-from jaxgen.sweep import Question, Sweep
-from jaxgen.verdict import Comparison, Verdict
+from jaxgen.judge import statistics
+from jaxgen.judge.answers import answer
+from jaxgen.tasks.names.config import Config
+from jaxgen.judge.results import DIVERGED, Results, Row, label
+from jaxgen.judge.statistics import Tried, best_of, interval, t_test
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.judge.verdict import Comparison, Verdict
 
 pytestmark = pytest.mark.filterwarnings("error")  # a warning of NumPy's or SciPy's is a number that nobody thought about
 

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jaxgen.report.style import ARMS, HEIGHT, LOSS, band, below, ink, limits, line, paper, room, subplots
+from jaxgen.report.style import ARMS, HEIGHT, band, below, ink, limits, line, paper, room, subplots, upright
 from jaxgen.report.text import short, wrapped
-from jaxgen.verdict import Comparison, Verdict
+from jaxgen.judge.verdict import Comparison, Verdict
+from jaxgen.tasks.base import Metric
 
 MOST = 15  # differences in one picture
 FEW = 6  # settings whose spreads are bars and not a band
@@ -32,7 +33,7 @@ def _turned(one: Comparison) -> Comparison:
     return replace(one, better=one.worse, worse=one.better, **signs)
 
 
-def differences(verdict: Verdict) -> Figure | None:
+def differences(verdict: Verdict, measure: Metric) -> Figure | None:
     """How far each arm lies behind the winner, with 95% intervals; filled where that is resolved. None: no other arm."""
     winner, compared = behind(verdict)
     shown = [one for one in compared if math.isfinite(one.difference)][:MOST]
@@ -53,7 +54,7 @@ def differences(verdict: Verdict) -> Figure | None:
     axes.set_yticks(range(len(shown)), names)
     air = 0.04 * (right - left)
     ends = {"xlim": (left - air, right + air), "ylim": (len(shown) - 0.5, -0.5)}
-    axes.set(xlabel=f"nats a character behind\n{short(winner, NARROW)}", **ends)
+    axes.set(xlabel=f"{measure.unit or measure.name} behind\n{short(winner, NARROW)}", **ends)
     axes.grid(axis="y", visible=False)
     kinds = {"resolved": "C0" if any(one.resolved for one in shown) else ""}
     kinds["could be chance"] = "C1" if not all(one.resolved for one in shown) else ""
@@ -73,8 +74,8 @@ def _dot(colour: str, filled: bool) -> Line2D:
     return Line2D([], [], marker="o", color=colour, mfc=colour if filled else paper(), mew=1.6, ms=7)
 
 
-def budgets(verdict: Verdict) -> Figure | None:
-    """Expected validation loss of the best of k settings of each arm, with its spread; None where none was tuned."""
+def budgets(verdict: Verdict, measure: Metric) -> Figure | None:
+    """Expected validation score of the best of k settings of each arm, with its spread; None where none was tuned."""
     found = [(name, [one for one in tried if math.isfinite(one.loss)]) for name, tried in verdict.budgets.items()]
     # The best of all its settings is what ranks an arm everywhere else, and gives it its colour.
     found = sorted(((name, tried) for name, tried in found if tried), key=lambda pair: pair[1][-1].loss)[:ARMS]
@@ -92,7 +93,9 @@ def budgets(verdict: Verdict) -> Figure | None:
             axes.vlines(np.array(at)[known], low[known], high[known], color=f"C{place}", linewidth=1.2, alpha=0.5)
         else:
             band(axes, place, at, low, high)
-    axes.set(xlabel="settings tried (k)", ylabel=LOSS, ylim=limits(room(one.loss for _, tried in found for one in tried)))
+    unit = f" ({measure.measured_in})" if measure.measured_in else ""
+    axes.set(xlabel="settings tried (k)", ylabel=f"validation {measure.name}{unit}", ylim=limits(room(one.loss for _, tried in found for one in tried)))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    upright(measure, axes.yaxis)
     below(figure, axes)
     return figure

@@ -1,23 +1,21 @@
-"""Pictures of what goes on inside the networks: layers while they train, and the winner's embeddings."""
+"""Pictures of what goes on inside the networks: layers while they train."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from jaxgen.report.style import BEST, below, contenders, line, logarithmic, subplots
-from jaxgen.report.text import drawable, plain, short
-from jaxgen.results import Diagnostic, Results, Trained
+from jaxgen.report.style import below, contenders, line, logarithmic, subplots
+from jaxgen.report.text import short
+from jaxgen.judge.results import Diagnostic, Results
 
 T = TypeVar("T")
 PROFILES = 6  # arms whose layers one picture can tell apart
 NAMES = 12  # layers with a name
-LABELS = 300  # characters with a label; the others are dots
 MEASURES = {  # of a Diagnostic: what it is called, and its axis
     "activation": ("activation (std)", "log"),
     "saturation": ("saturated share", "linear"),
@@ -95,56 +93,3 @@ def profile(taken: Sequence[Diagnostic], measure: str) -> dict[str, float]:
         if math.isfinite(value := getattr(one, measure)):
             found.setdefault(one.layer, []).append(value)
     return {layer: float(np.mean(values)) for layer, values in found.items()}
-
-
-def plane(table: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The two directions in which vectors differ most (principal components, by the singular value decomposition).
-
-    Args:
-      table: (V, E).
-
-    Returns:
-      (V, 2) coordinates, and the (2,) shares of the variance that lie along them. A second direction that is not there is 0.
-    """
-    centred = np.asarray(table, np.float64) - np.mean(table, 0, dtype=np.float64)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    points, shares = np.zeros((len(table), 2)), np.zeros(2)
-    kept = min(2, len(sizes))
-    points[:, :kept] = (left * sizes)[:, :kept]
-    shares[:kept] = (sizes**2 / max(float((sizes**2).sum()), 1e-300))[:kept]
-    return points, shares
-
-
-def embedding_table(params: Any) -> NDArray[np.float32] | None:
-    """A model's (V, E) embeddings; None where it has none."""
-    part = params.get("embedding") if isinstance(params, Mapping) else None
-    table = part.get("embedding") if isinstance(part, Mapping) else None
-    return None if table is None else np.asarray(table)
-
-
-def character(text: str) -> str:
-    """A character as a label: a space by the sign for it, what cannot be seen by its code point."""
-    return "␣" if text == " " else plain(text) if drawable(text) else f"{ord(text):04X}"
-
-
-def embeddings(trained: Trained) -> Figure | None:
-    """The embeddings of a trial's characters in two dimensions, the boundary a dot; None where the model has none."""
-    table = embedding_table(trained.params)
-    if table is None or len(table) < 2 or not np.isfinite(table).all():
-        return None
-    points, shares = plane(table)
-    figure, axes = subplots(4.6)
-    size = 12 if len(table) <= 60 else 9
-    labelled = [(i, character(c)) for i, c in enumerate(trained.vocabulary.characters[:LABELS], 1)]
-    for i, text in labelled:
-        axes.text(*points[i], text, ha="center", va="center", fontsize=size if len(text) == 1 else 6, clip_on=True)
-    rest = points[len(labelled) + 1 :]
-    axes.plot(*rest.T, "o", color="C4", ms=2, alpha=0.6)
-    axes.plot(*points[0], "o", color=BEST, ms=9, label="boundary", zorder=0)
-    axes.update_datalim(points)
-    axes.autoscale_view()
-    axes.margins(0.07)
-    says = (f"component {i} ({100 * share:.0f}% of the variance)" for i, share in enumerate(shares, 1))
-    axes.set(xlabel=next(says), ylabel=next(says))
-    below(figure, axes)
-    return figure

@@ -16,10 +16,10 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from jaxgen.report.style import BEST, LOSS, WIDTH, contrast, ink, levels, room, subplots, varied
+from jaxgen.report.style import BEST, WIDTH, axis, contrast, ink, levels, room, subplots, upright, varied
 from jaxgen.report.terminal import cell
 from jaxgen.report.text import head, short
-from jaxgen.results import DIVERGED, Results, Scalar
+from jaxgen.judge.results import DIVERGED, Results, Scalar
 
 CELLS = 14  # rows or columns of a heat map, at most
 FILLED = 0.4  # the share of its cells that a heat map needs
@@ -28,7 +28,7 @@ BINS = 6  # of a key with many values
 
 @dataclass(frozen=True)
 class Grid:
-    """Mean validation losses by two keys."""
+    """Mean validation scores by two keys; less is better."""
 
     keys: tuple[str, str]
     down: list[Scalar]
@@ -46,7 +46,7 @@ def grid(results: Results) -> Grid | None:
     if max(losses.shape) > CELLS:
         return None
     for arm in arms:
-        losses[down.index(arm.values.get(keys[0])), across.index(arm.values.get(keys[1]))] = arm.mean("val_loss")
+        losses[down.index(arm.values.get(keys[0])), across.index(arm.values.get(keys[1]))] = arm.mean("score")
     if (~np.isnan(losses)).mean() < FILLED or not np.isfinite(losses).any():
         return None
     return Grid((keys[0], keys[1]), down, across, losses)
@@ -62,7 +62,7 @@ def heat(results: Results) -> Figure | None:
     low, high = room(found.losses.flat) or (0.0, 1.0)
     image = axes.imshow(finite, aspect="auto", vmin=low, vmax=max(high, low + 1e-9))
     notes = {
-        at: f"{loss:.3f}" if math.isfinite(loss) else "div."
+        at: f"{results.measure.sign * loss:.3f}" if math.isfinite(loss) else "div."
         for at, loss in np.ndenumerate(found.losses)
         if not math.isnan(loss)
     }
@@ -70,7 +70,8 @@ def heat(results: Results) -> Figure | None:
     row, column = np.unravel_index(np.nanargmin(finite), finite.shape)
     axes.add_patch(Rectangle((float(column) - 0.5, float(row) - 0.5), 1, 1, fill=False, edgecolor=BEST, linewidth=3))
     bar = figure.colorbar(image, ax=axes, extend="max" if np.nanmax(finite) > high else "neither", location="bottom", aspect=40)
-    bar.set_label(LOSS)
+    bar.set_label(axis(results))
+    upright(results.measure, bar.ax.xaxis)
     return figure
 
 

@@ -16,7 +16,7 @@ from jaxgen.report.maps import grid
 from jaxgen.report.style import BEST, WIDTH, ink, levels, paper, room, subplots, varied
 from jaxgen.report.terminal import cell
 from jaxgen.report.text import head, short
-from jaxgen.results import Results, Scalar
+from jaxgen.judge.results import Results, Scalar
 
 AXES = 10  # keys, at most
 LINES = 1000  # settings, at most
@@ -31,7 +31,7 @@ def parallel(results: Results) -> Figure | None:
     None where fewer than two keys vary, or a heat map shows them.
     """
     keys, arms = varied(results)[:AXES], results.leaderboard()[:LINES]
-    means = np.array([arm.mean("val_loss") for arm in arms])
+    means = np.array([arm.mean("score") for arm in arms])
     inside = room(means)
     if len(keys) < 2 or inside is None or grid(results) is not None:
         return None
@@ -42,8 +42,9 @@ def parallel(results: Results) -> Figure | None:
     lost = np.isinf(means)
     heights.append(np.where(lost, LOST, shares))
     for share in (0.0, 0.5, 1.0):
-        more = "≥ " if share == 1 and means[~lost].max() > high else ""
-        _tick(axes, len(keys), share, f"{more}{low + share * (high - low):.3f}")
+        sign = "≤ " if results.measure.higher_is_better else "≥ "
+        more = sign if share == 1 and means[~lost].max() > high else ""
+        _tick(axes, len(keys), share, f"{more}{results.measure.sign * (low + share * (high - low)):.3f}")
     if lost.any():
         _tick(axes, len(keys), LOST, "diverged")
     lines = np.stack([np.tile(np.arange(len(heights)), (len(arms), 1)), np.stack(heights, 1)], -1)  # (arms, keys + 1, 2)
@@ -52,7 +53,7 @@ def parallel(results: Results) -> Figure | None:
     axes.add_collection(LineCollection(list(lines[::-1]), colors=colours[::-1], linewidths=1.2))
     axes.plot(*lines[0].T, color=BEST, linewidth=2.8, marker="o", zorder=5, clip_on=False)
     axes.vlines(range(len(heights)), 0, 1, color=ink(), linewidth=1, zorder=4)
-    axes.set_xticks(range(len(heights)), [*(short(head(key), 16) for key in keys), "validation loss"])
+    axes.set_xticks(range(len(heights)), [*(short(head(key), 16) for key in keys), f"validation {results.measure.name}"])
     axes.set(xlim=(-0.1, len(keys) + 0.45), ylim=(-0.04, LOST + 0.04 if lost.any() else 1.04), yticks=[])
     axes.tick_params(length=0)
     axes.grid(visible=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,12 @@ import matplotlib.style
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from jaxgen.files import write, writing
+from jaxgen.storage.files import write, writing
 from jaxgen.report import answers, insides, maps, parallel, plots
 from jaxgen.report.style import DARK, LIGHT, WIDTH
-from jaxgen.results import Results, Trained
-from jaxgen.verdict import Verdict
+from jaxgen.judge.results import Results, Trained
+from jaxgen.judge.verdict import Verdict
+from jaxgen.tasks.base import Section
 
 DPI = 160
 SVG_MOST = 180_000  # bytes; a larger drawing is a PNG on the page
@@ -42,13 +43,13 @@ class Picture:
 PICTURES: Mapping[str, Picture] = {
     "differences": Picture(
         "Behind the winner",
-        "Mean difference in validation loss over the seeds that two arms share, each at its best setting, with 95% intervals.",
-        lambda found: answers.differences(found.verdict),
+        "Mean difference on validation over the seeds that two arms share, each at its best setting, with 95% intervals.",
+        lambda found: answers.differences(found.verdict, found.results.measure),
     ),
     "budgets": Picture(
         "What tuning buys",
-        "Expected validation loss of the best of k settings of each arm, had only k been tried, and how it spreads.",
-        lambda found: answers.budgets(found.verdict),
+        "What to expect on validation of the best of k settings of each arm, had only k been tried, and how it spreads.",
+        lambda found: answers.budgets(found.verdict, found.results.measure),
     ),
     "curves": Picture(
         "Learning curves",
@@ -63,13 +64,13 @@ PICTURES: Mapping[str, Picture] = {
         lambda found: plots.rates(found.results),
     ),
     "heat": Picture(
-        "Loss by two keys",
-        "Mean validation loss of each setting that was tried; the best has a frame, div. is where all seeds diverged.",
+        "Validation by two keys",
+        "Its mean at each setting that was tried; the best has a frame, div. is where all seeds diverged.",
         lambda found: maps.heat(found.results),
     ),
     "parallel": Picture(
         "Every setting at once",
-        "Each line is a setting, from its values to its mean validation loss; the best one is thick.",
+        "Each line is a setting, from its values to its mean on validation; the best one is thick.",
         lambda found: parallel.parallel(found.results),
     ),
     "divergence": Picture(
@@ -82,11 +83,6 @@ PICTURES: Mapping[str, Picture] = {
         "Mean over seeds when first and when last evaluated, of what is compared, each at its best setting; of more than six "
         "the best, the worst and four between.",
         lambda found: insides.layers(found.results),
-    ),
-    "embeddings": Picture(
-        "Characters as the best trial sees them",
-        "Its embeddings, along the two directions in which they differ most; near each other: alike to the network.",
-        lambda found: None if found.best is None else insides.embeddings(found.best),
     ),
 }
 
@@ -105,8 +101,11 @@ class Drawn:
     """Wider than a phone can show at once."""
 
 
-def save(found: Found, folder: Path) -> dict[str, Drawn]:
+def save(found: Found, folder: Path, shown: Sequence[Section] = ()) -> dict[str, Drawn]:
     """Writes a run's pictures as PNG, in light, and returns them for the page; one that does not apply is left out.
+
+    Args:
+      shown: the task's own sections, of which some have a picture.
 
     Raises:
       UserError: if the disk is full or fails.
@@ -114,7 +113,8 @@ def save(found: Found, folder: Path) -> dict[str, Drawn]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    for name, picture in PICTURES.items():
+    own = {one.name: Picture(one.title, one.note, lambda found, draw=one.figure: draw()) for one in shown if one.figure}
+    for name, picture in {**PICTURES, **own}.items():
         path = folder / f"{name}.png"
         with matplotlib.style.context(["default", LIGHT]):
             figure = picture.draw(found)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jaxgen.report.style import (
     ARMS,
     HEIGHT,
-    LOSS,
+    axis,
     MARKERS,
     band,
     below,
@@ -23,24 +23,25 @@ from jaxgen.report.style import (
     logarithmic,
     room,
     subplots,
+    upright,
 )
 from jaxgen.report.text import named
-from jaxgen.results import Arm, Results, Scalar
+from jaxgen.judge.results import Arm, Results, Scalar
 
 RATE = "optimizer.learning_rate"
 MANY = 12  # rates that a line joins
 
 
 def evaluations(results: Results, arm: Arm) -> tuple[list[int], NDArray[np.float64]]:
-    """Validation losses of an arm's seeds that did not diverge (of all, if all did), at the steps that each of them reached.
+    """Validation scores of an arm's seeds that did not diverge (of all, if all did), at the steps that each of them reached.
 
     Returns:
       the S steps, and (N, S) losses, a row a seed.
     """
     of_trial = {row.trial: {} for row in (arm.sound or arm.rows)}
     for curve in results.curves:
-        if curve.trial in of_trial and math.isfinite(curve.val_loss):
-            of_trial[curve.trial][curve.step] = curve.val_loss
+        if curve.trial in of_trial and math.isfinite(results.cost(curve)):
+            of_trial[curve.trial][curve.step] = results.cost(curve)
     steps = sorted(set.intersection(*(set(losses) for losses in of_trial.values())))
     return steps, np.array([[losses[step] for step in steps] for losses in of_trial.values()]).reshape(len(of_trial), -1)
 
@@ -60,7 +61,8 @@ def curves(results: Results) -> Figure | None:
         band(axes, place, steps, losses.min(0), losses.max(0))
     # The first evaluations lie high above all that tells the arms apart.
     inside = limits(room((float(loss) for _, _, losses in shown for loss in losses.flat), stretch=3))
-    axes.set(xlabel="step", ylabel=LOSS, ylim=inside)
+    axes.set(xlabel="step", ylabel=axis(results), ylim=inside)
+    upright(results.measure, axes.yaxis)
     below(figure, axes)
     return figure
 
@@ -89,13 +91,13 @@ def rates(results: Results) -> Figure | None:
     """
     lines = _at_rates(results)[:ARMS]
     tried = {rate for _, arms in lines for rate in arms}
-    inside = limits(room(arm.mean("val_loss") for _, arms in lines for arm in arms.values()))
+    inside = limits(room(arm.mean("score") for _, arms in lines for arm in arms.values()))
     if len(tried) < 2 or inside is None:
         return None
     figure, axes = subplots(HEIGHT)
     crosses = []
     for place, (name, arms) in enumerate(lines):
-        sound = {rate: [row.val_loss for row in arm.sound] for rate, arm in arms.items() if arm.sound}
+        sound = {rate: [row.score for row in arm.sound] for rate, arm in arms.items() if arm.sound}
         means = [float(np.mean(losses)) for losses in sound.values()]
         low, high = [min(losses) for losses in sound.values()], [max(losses) for losses in sound.values()]
         if len(arms) <= MANY:
@@ -106,10 +108,11 @@ def rates(results: Results) -> Figure | None:
             axes.vlines(list(sound), low, high, color=f"C{place}", linewidth=1.2, alpha=0.5)
         bad = {rate: arm for rate, arm in arms.items() if len(arm.sound) < len(arm.rows)}
         top = inside[1] - 0.035 * (1 + place) * (inside[1] - inside[0])  # one below the other where several do at one rate
-        heights = [arm.mean("val_loss") if arm.sound else top for arm in bad.values()]
+        heights = [arm.mean("score") if arm.sound else top for arm in bad.values()]
         crosses += axes.plot(list(bad), heights, "x", color=f"C{place}", ms=9, mew=2.2) if bad else []
-    axes.set(xlabel="learning rate", ylabel=LOSS, ylim=inside)
+    axes.set(xlabel="learning rate", ylabel=axis(results), ylim=inside)
     logarithmic(axes, tried)
+    upright(results.measure, axes.yaxis)
     cross = Line2D([], [], marker="x", linestyle="none", color=ink(), ms=8, mew=2)
     below(figure, axes, **({"diverged": cross} if crosses else {}))
     return figure

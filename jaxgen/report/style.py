@@ -16,7 +16,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from jaxgen.report.text import FONT, named
-from jaxgen.results import Arm, Results, Scalar
+from jaxgen.tasks.base import Metric
+from jaxgen.judge.results import Arm, Results, Scalar
 
 WIDTH = 5.0  # inches: at 9 and 10 points, text is still read where a phone shrinks the picture to its own width
 HEIGHT = 3.2  # inches of a picture of lines, without its legend
@@ -27,7 +28,6 @@ ARMS = 8  # lines that one picture can tell apart
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#663311", "#000000")
 ON_DARK = ("#0A80CC", "#E69F00", "#009E73", "#D55E00", "#6CC0F2", "#CC79A7", "#F0E442", "#FFFFFF")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # the same said twice, for prints without colour
-LOSS = "validation loss (nats a character)"
 BEST = "C3"  # vermilion, which no colour map has
 TWO = 26  # characters of a label, of which two have room side by side
 
@@ -74,6 +74,19 @@ LIGHT: Any = _look(COLOURS, "#1b2230", "#6b7482", "#ffffff", "viridis")
 DARK: Any = _look(ON_DARK, "#e6e9ee", "#8b95a3", "#14171c", "viridis_r")
 
 
+def axis(results: Results) -> str:
+    """What an axis of the selecting metric says."""
+    measure = results.measure
+    return f"validation {measure.name}{f' ({measure.measured_in})' if measure.measured_in else ''}"
+
+
+def upright(measure: Metric, axis: Any) -> None:
+    """An axis on which scores were drawn, of which less is better: says the metric itself, and has more of it above."""
+    if measure.higher_is_better:
+        axis.set_major_formatter(lambda score, _: f"{-score:.6g}")
+        axis.set_inverted(True)
+
+
 def ink() -> str:
     """The colour of text in the style that is drawn."""
     return str(mpl.rcParams["text.color"])
@@ -97,7 +110,7 @@ def contenders(results: Results) -> list[tuple[str, Arm]]:
     for arm in results.leaderboard():
         found.setdefault(tuple(arm.values.get(key) for key in keys), []).append(arm)
     best = [max(settings, key=lambda arm: len(arm.sound)) for settings in found.values()]  # the first of equals
-    return [(named(arm.values), arm) for arm in sorted(best, key=lambda arm: arm.mean("val_loss"))]
+    return [(named(arm.values), arm) for arm in sorted(best, key=lambda arm: arm.mean("score"))]
 
 
 def varied(results: Results) -> list[str]:

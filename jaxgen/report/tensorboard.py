@@ -19,11 +19,11 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from jaxgen.config import UserError
-from jaxgen.engine import Ended, Evaluated, Event, SegmentDone
-from jaxgen.files import NO_LINK, remove, writing
-from jaxgen.plan import Planned
+from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
+from jaxgen.storage.files import NO_LINK, remove, writing
+from jaxgen.engine.plan import Planned
 from jaxgen.report.terminal import cell
-from jaxgen.results import DIVERGED, Curve, Results, Row, Scalar
+from jaxgen.judge.results import DIVERGED, Curve, Results, Row, Scalar
 from jaxgen.runs import Notice
 
 # protobuf makes the classes of these modules at import, where no type checker sees them.
@@ -36,7 +36,7 @@ FOLDER = "tensorboard"
 SHARE = 0.03  # of the time, at most, goes into writing
 EVERY = 1.0  # seconds between two writes, at least
 MOST = 10_000  # records that wait for a write
-BEST = {"best/validation": "val_loss", "best/test": "test_loss", "best/train": "train_loss"}  # the metrics of HParams
+BEST = {"best/validation": "val", "best/test": "test", "best/train": "train"}  # the metrics of HParams, of what selects
 
 
 class TensorBoard:
@@ -86,6 +86,7 @@ class TensorBoard:
         """
         if self._file:
             return
+        self._results = results
         if self.folder.is_symlink():
             raise UserError(f"{str(self.folder)!r} is a symbolic link, and a run's files are none; remove it")
         with writing(self.folder):
@@ -103,13 +104,16 @@ class TensorBoard:
         self._write()
 
     def _point(self, curve: Curve) -> None:
-        losses = scalars({"loss/train": curve.train_loss, "loss/validation": curve.val_loss})
+        parts = {"train": "train", "val": "validation"}
+        values = {name.partition("_"): value for name, value in curve.metrics.items()}
+        losses = scalars({f"{metric}/{parts[part]}": value for (part, _, metric), value in values.items()})
         self._put(self._run(curve.trial), curve.step, losses)
 
     def _end(self, row: Row) -> None:
         run = self._run(row.trial)
         # What is not finite is no metric: the tab would have nothing to rank it by.
-        losses = {tag: getattr(row, name) for tag, name in BEST.items() if math.isfinite(getattr(row, name))}
+        found = {tag: self._results.selected(row, part) for tag, part in BEST.items()}
+        losses = {tag: value for tag, value in found.items() if math.isfinite(value)}
         why = f": first not finite was {row.flaw}" if row.flaw else ""
         self._put(run, row.best_step, scalars(losses))
         self._put(run, row.steps, text_pb("status", f"{row.status} at step {row.steps}{why}"))

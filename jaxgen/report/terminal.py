@@ -16,9 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from jaxgen.engine import Ended, Evaluated, Event, SegmentDone
-from jaxgen.plan import Planned
-from jaxgen.results import Arm, Curve, Results, label
+from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
+from jaxgen.engine.plan import Planned
+from jaxgen.judge.results import Arm, Curve, Results, label
 from jaxgen.runs import Notice
 
 ROWS = 20  # of the leaderboard while it runs, at most
@@ -55,7 +55,7 @@ def outcome(arm: Arm) -> str:
 
 
 def leaderboard(results: Results, rows: int | None = None, running: bool = False) -> Table:
-    """The arms by mean validation loss, with the spread over seeds; losses in nats a character.
+    """The arms by mean validation score, with the spread over seeds.
 
     Args:
       rows: how many arms at most.
@@ -63,13 +63,16 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     """
     arms = results.leaderboard(running)
     ended = "" if running else f"{len(results.rows)} of {len(results.sweep)} trials ended; "
-    title = f"{ended}mean loss ± standard deviation over seeds"
+    title = f"{ended}mean {results.measure.name} ± standard deviation over seeds"
     shown = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
     shown.add_column("", justify="right", no_wrap=True)
     for key in results.keys:
         shown.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold")
     spread = any(len(arm.sound) > 1 for arm in arms)
-    kinds = {"validation": "val_loss"} if running else {"validation": "val_loss", "test": "test_loss"}
+    first, *others = results.metrics
+    kinds = {"validation": f"val_{first.name}"} | ({} if running else {"test": f"test_{first.name}"})
+    kinds |= {f"validation {metric.name}": f"val_{metric.name}" for metric in others}
+    kinds = {name: key for name, key in kinds.items() if any(not math.isnan(arm.mean(key)) for arm in arms) or name == "validation"}
     for name in kinds:  # what is ranked is never cut, however many keys vary
         shown.add_column(name, justify="right", no_wrap=True, min_width=15 if spread else 6)
     shown.add_column("trials", min_width=6)
@@ -166,7 +169,8 @@ class Watch:
         self._since = self._now = (self._began, sum(self._steps.values()))
 
     def _consider(self, curve: Curve) -> None:
-        if math.isfinite(curve.val_loss) and (self._best is None or curve.val_loss < self._best.val_loss):
+        assert self._results is not None
+        if math.isfinite(cost := self._results.cost(curve)) and (self._best is None or cost < self._results.cost(self._best)):
             self._best = curve
 
     def _segment(self, results: Results) -> None:
@@ -206,9 +210,11 @@ class Watch:
         others = ", ".join(f"{count} {status}" for status, count in sorted(found.items()))
         ended = f"{len(rows)} of {len(self._results.sweep)} trials ended{f' ({others})' if others else ''}"
         busy, width = self._lanes
-        best = "no finite validation loss so far"
+        name = self._results.measure.name
+        best = f"no finite validation {name} so far"
         if self._best is not None:
-            best = f"best validation loss {number(self._best.val_loss)} ({setting(self._results, self._best.trial)})"
+            value = self._results.selected(self._best)
+            best = f"best validation {name} {number(value)} ({setting(self._results, self._best.trial)})"
         return (
             f"{done} of {total} steps",
             f"{duration(self._clock() - self._began)} elapsed{time_left}",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from matplotlib.font_manager import findfont, get_font
 
-from jaxgen.results import Scalar, label
+from jaxgen.judge.results import Scalar, label
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that pictures are alike everywhere
 SHORT = 56  # characters of a label
@@ -57,3 +57,9 @@ def head(key: str) -> str:
 def named(values: Mapping[str, Scalar]) -> str:
     """A label as short as a legend needs it: three digits of a number tell arms apart."""
     return short(label({key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in values.items()}))
+
+
+def heads(keys: Sequence[str]) -> list[str]:
+    """The keys as heads of columns: their last parts, or all of a key where two would be alike."""
+    short = [head(key) for key in keys]
+    return [key if short.count(name) > 1 else name for key, name in zip(keys, short, strict=True)]

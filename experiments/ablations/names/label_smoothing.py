@@ -1,0 +1,22 @@
+"""Does label smoothing help?
+
+    python -m experiments.sweep label_smoothing
+
+60 trials in one program, 1 min 13 s on 2 cores of a shared machine. 0.03 does beat none at all, by 0.0025 nats (2.234 and
+2.237); between 0.03 and 0.01 it is not resolved.
+"""
+
+from __future__ import annotations
+
+from .settings import LEARNT_BY_HEART
+from jaxgen.config import Config
+from jaxgen.search.sweep import Question, Sweep, grid
+
+QUESTION = Question("label_smoothing", "Does label smoothing help?", arms=("regularizer.label_smoothing",))
+SETTINGS = LEARNT_BY_HEART
+SEEDS = 6
+
+
+def sweep(base: Config) -> Sweep:
+    """Five shares, each at two learning rates."""
+    return grid(base, {"regularizer.label_smoothing": [0.0, 0.01, 0.03, 0.1, 0.2], "optimizer.learning_rate": [3e-3, 1e-2]})

@@ -1,0 +1,1 @@
+"""How fast this machine trains, beside what others would write by hand."""

@@ -1,0 +1,283 @@
+"""How the benchmark measures: everything compiled first, then short bursts in turn, round after round; medians are reported.
+
+The machine may be shared and its speed may change from minute to minute. Bursts in turn meet the same weather, so that the
+ratio of two medians says something although neither time is worth much.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import jaxgen
+from jaxgen.benchmark import peers
+from jaxgen.benchmark.peers import Subject
+from jaxgen.engine import lanes as engine, programs
+from jaxgen.tasks.names import models
+from jaxgen.train import optimizers
+from jaxgen.config import override
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, Splits, cut, load_corpus, sequences, split
+from jaxgen.engine.lanes import SegmentDone
+from jaxgen.train.objective import Task, next_character
+from jaxgen.engine.plan import Plan, candidates, choose
+from jaxgen.runs import fastest
+from jaxgen.search.sweep import Group, Sweep, grid, groups
+
+NAMES = ("sgd", "momentum", "adam", "rmsprop")  # the optimizers of the sweeps that are measured: one program
+MATMUL = 1024
+
+
+class Setting(NamedTuple):
+    """What all subjects train on."""
+
+    corpus: Corpus
+    splits: Splits
+    data: programs.Data
+    task: Task
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    rounds: int
+    widths: tuple[int, ...]
+    trials: int  # of the sweep
+    steps: int  # of each of its trials
+    hidden: tuple[int, ...]  # beside the default, for the growth with parameters
+    few: int  # trials, for memory
+    many: int
+    names: int  # drawn at once
+    families: tuple[str, ...] = ()  # of sequences, beside PyTorch
+
+
+FULL = Scale(4, (1, 8, 32, 128, 512), 64, 400, (50, 200), 100, 1000, 10_000)
+QUICK = Scale(2, (1, 8), 16, 400, (50,), 20, 100, 1000)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A subject's speed. None: not measured, and the note says why."""
+
+    name: str
+    trials: int
+    trial_steps_per_second: float | None
+    compile_seconds: float | None = None
+    bursts: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time that there is."""
+
+    end: float  # of time.monotonic()
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - time.monotonic()
+
+
+def setting(config: Config | None = None) -> Setting:
+    """The bundled corpus, cut as a config cuts it, in rows as its family learns from them."""
+    config = config or Config()
+    corpus, how = load_corpus(config.data.path), config.data.split
+    seed, context = config.data.split_seed, config.model.context
+    splits, batches = split(corpus, how, seed, context), None
+    if models.FAMILIES[config.model.family].sequences:
+        batches = sequences(cut(corpus, how, seed)[0], corpus.vocabulary, context)
+    data = programs.prepare(*splits, batches=batches)
+    return Setting(corpus, splits, data, next_character(len(corpus.vocabulary)))
+
+
+def sweep_of(trials: int, changes: dict[str, Any]) -> Sweep:
+    """`trials` trials of one program: four optimizers at as many seeds as it takes."""
+    whole = grid(override(Config(), changes), {"seed": range(-(-trials // len(NAMES))), "optimizer.name": NAMES})
+    return Sweep(whole.base, whole.points[:trials])
+
+
+def group_of(setting: Setting, sweep: Sweep) -> Group:
+    """A sweep's only group."""
+    (group,) = groups(sweep, lambda config: optimizers.lower(config, len(setting.data.train.targets)))
+    return group
+
+
+def flop(params: Any, batch: int) -> int:
+    """Arithmetic of a step of a trial: forward and backward are three products a matrix, each of two operations a weight.
+
+    The embedding is looked up and not multiplied. What is no matrix product is not counted.
+    """
+    kernels = {name: layer["linear"]["kernel"] for name, layer in params.items() if name != "embedding"}
+    return 6 * batch * sum(int(np.prod(kernel.shape)) for kernel in kernels.values())
+
+
+def plan_of(setting: Setting, changes: dict[str, Any], trials: int) -> Plan:
+    """The plan that a sweep of so many trials measures for itself."""
+    return fastest(setting.task, setting.data, group_of(setting, sweep_of(trials, changes)), candidates(trials), None).plan
+
+
+def lanes(setting: Setting, plan: Plan, changes: dict[str, Any], segments: int, name: str, note: str = "") -> Subject:
+    """As many trials as lanes on jaxgen's engine; a burst is a segment: `train.eval_every` steps and an evaluation."""
+    every = override(Config(), changes).train.eval_every
+    sweep = sweep_of(plan.width, {"train.steps": every * segments, **changes})
+    events = engine.train(setting.task, setting.data, group_of(setting, sweep), plan)
+
+    def burst() -> None:
+        for event in events:
+            if isinstance(event, SegmentDone):
+                return
+        raise AssertionError("the trials are at their end")
+
+    return Subject(name, plan.width, every, burst, note or str(plan))
+
+
+def whole_run(setting: Setting, sweep: Sweep, out: Path | None, name: str, note: str = "") -> Subject:
+    """A whole `jaxgen.run`: windows cut, trials trained, evaluated and saved."""
+
+    plan = choose(len(sweep))
+
+    def burst() -> None:  # at a given chunk: measuring a plan is not what is measured
+        jaxgen.run(sweep, setting.corpus, out, overwrite=out is not None, width=plan.width, chunk=plan.chunk)
+
+    return Subject(name, len(sweep), sweep.base.train.steps, burst, note)
+
+
+def parts_of(setting: Setting, sweep: Sweep) -> tuple[Subject, Subject]:
+    """Of the same sweep, its compiled segments alone, and its final evaluation over whole splits alone."""
+    group, plan = group_of(setting, sweep), choose(len(sweep))
+    assert plan.width >= len(sweep)
+    run = programs.programs(setting.task, plan)
+    sharding = programs.by_lane(plan)
+    data = jax.device_put(setting.data, programs.everywhere(plan))
+    lowered = [group.lowered(trial) for trial in group.trials]
+    lowered += [lowered[0]] * (plan.width - len(lowered))
+    columns = jax.tree.map(lambda *leaves: np.stack([programs.column(leaf, 1)[0] for leaf in leaves]), *lowered)
+    configs = jax.device_put(columns, sharding)
+    places = jax.device_put(np.arange(plan.width) < len(sweep), sharding)
+
+    def filled() -> Any:
+        empty = programs.empty(setting.task, group.static, plan.width)
+        return run.fill(configs, jax.device_put(empty, sharding), places)
+
+    def segments() -> None:
+        state = filled()
+        for _ in range(-(-sweep.base.train.steps // sweep.base.train.eval_every)):
+            state, _ = run.segment(configs, state, data)
+        jax.block_until_ready(state)
+
+    at_once = plan.devices * plan.chunk
+    first, best = jax.device_get(jax.tree.map(lambda x: x[:at_once], (configs, filled().best)))
+
+    def final() -> None:
+        for _ in range(-(-len(sweep) // at_once)):
+            places = jax.device_put(np.ones(at_once, bool), sharding)
+            config, states = jax.device_put((first, best), sharding)
+            jax.block_until_ready(run.finish(config, states, data, places))
+
+    steps = sweep.base.train.steps
+    return Subject("segments alone", len(sweep), steps, segments), Subject("final evaluation alone", len(sweep), steps, final)
+
+
+def matmul() -> Subject:
+    """The machine's matmul rate: its "steps" are products of two 1024x1024 float32 matrices."""
+    x = jax.random.normal(jax.random.key(0), (MATMUL, MATMUL))
+    product = jax.jit(lambda x: x @ x)
+
+    def burst() -> None:
+        for _ in range(20):
+            product(x).block_until_ready()
+
+    return Subject(f"matmul {MATMUL}x{MATMUL} float32", 1, 20, burst)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def every(place: int, rounds: int, total: int) -> bool:
+    """Whether the round `place` is one of `rounds` of `total` rounds that lie evenly, the first among them."""
+    return place * rounds % total < rounds
+
+
+def in_turn(
+    makers: Sequence[tuple[str, int, int, Callable[[], Subject]]],
+    rounds: int,
+    clock: Clock,
+    say: Callable[[str], None],
+    soft: Clock | None = None,
+) -> dict[str, tuple[Rate, Subject | None]]:
+    """Makes and warms each subject, then times bursts in turn.
+
+    Args:
+      makers: for each subject a key, its trials (for the row of one that cannot be made), in how many of the rounds it takes
+        part, and what makes it.
+      clock: no burst begins that would end after it.
+      soft: the same, but for each subject's first burst; None: `clock`.
+
+    Returns:
+      key -> its rate, and the subject if it could be made.
+    """
+    compiling: list[float] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration_secs, **kwargs: compiling.append(duration_secs) if event in COMPILING else None
+    )
+    made: dict[str, tuple[Subject, float, list[float], int]] = {}
+    failed: dict[str, Rate] = {}
+    expected: dict[str, float] = {}  # seconds of a burst
+    for key, trials, part, make in makers:
+        if clock.left() <= 0:
+            failed[key] = Rate(key, trials, None, note="not measured: the time was used up")
+            continue
+        try:
+            subject = make()
+        except ImportError as error:
+            failed[key] = Rate(key, trials, None, note=f"not measured: {error}")
+            continue
+        compiling.clear()  # making starts from random numbers op by op, which compiles too, and is not what is measured
+        took = seconds(subject.burst)
+        made[key] = (subject, sum(compiling), [], part)
+        expected[key] = took - sum(compiling)
+        say(f"warm: {subject.name} ({took:.1f} s, {sum(compiling):.1f} s of it compiling)")
+    for place in range(rounds):
+        for key, (subject, _, times, part) in made.items():
+            limit = soft if soft is not None and times else clock
+            if (every(place, part, rounds) or not times) and limit.left() > expected[key]:
+                times.append(seconds(subject.burst))
+                expected[key] = times[-1]
+        say(f"round {place + 1} of {rounds}")
+    rates: dict[str, tuple[Rate, Subject | None]] = {key: (rate, None) for key, rate in failed.items()}
+    for key, (subject, compile_seconds, times, _) in made.items():
+        if not times:
+            rates[key] = (
+                Rate(subject.name, subject.trials, None, compile_seconds, 0, "not measured: the time was used up"),
+                None,
+            )
+            continue
+        speed = subject.trials * subject.steps / statistics.median(times)
+        rates[key] = (Rate(subject.name, subject.trials, speed, compile_seconds, len(times), subject.note), subject)
+    return {key: rates[key] for key, *_ in makers}
+
+
+COMPILING = ("/jax/core/compile/jaxpr_to_mlir_module_duration", "/jax/core/compile/backend_compile_duration")
+
+
+def torch_or_not(make: Callable[[], Subject]) -> Callable[[], Subject]:
+    """`make`, where PyTorch is installed."""
+
+    def made() -> Subject:
+        if not peers.has_torch():
+            raise ImportError("PyTorch is not installed")
+        return make()
+
+    return made

@@ -1,0 +1,36 @@
+"""`jaxgen COMMAND`: the same as `python -m experiments.COMMAND`, from any folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from jaxgen.commands.cli import fail, main
+
+COMMANDS = {
+    "sweep": "train many configurations side by side and say which wins",
+    "train": "train one",
+    "sample": "make new names, or whatever else a run's task makes",
+    "predict": "say what a run's trial makes of inputs",
+    "score": "say how likely a run's trial finds names",
+    "export": "write one trial as a small folder",
+    "report": "write a run's report again",
+    "benchmark": "measure this machine",
+}
+
+
+def run() -> None:
+    """The console script."""
+    name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    if name in ("-h", "--help"):
+        print("usage: jaxgen COMMAND [FLAGS]; jaxgen COMMAND --help says more\n")
+        print("\n".join(f"  {command:10} {what}" for command, what in COMMANDS.items()))
+        return
+    if name not in COMMANDS:
+        fail(f"there is no command {name!r}; expected one of {', '.join(COMMANDS)}")
+    sys.argv = [sys.argv[0], *rest]
+    main(importlib.import_module(f"jaxgen.commands.{name}").command)
+
+
+if __name__ == "__main__":
+    run()

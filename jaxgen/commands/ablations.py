@@ -1,0 +1,39 @@
+"""The ablations of each task, where the package carries them: named sweeps, each of which answers one question."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from jaxgen.config import Config
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.tasks import TASKS
+
+
+class Ablation(Protocol):
+    @property
+    def QUESTION(self) -> Question: ...
+
+    @property
+    def SETTINGS(self) -> Mapping[str, Any]:
+        """What the ablation has in place of the config's own defaults, where no flag says otherwise."""
+        ...
+
+    @property
+    def SEEDS(self) -> int: ...
+
+    def sweep(self, base: Config) -> Sweep: ...
+
+
+def ablations(task: str) -> Mapping[str, Ablation]:
+    """The ablations of a task that comes with the package, by name; none of any other."""
+    if task not in TASKS or importlib.util.find_spec(f"jaxgen.ablations.{task}") is None:
+        return {}
+    return {module.QUESTION.name: module for module in importlib.import_module(f"jaxgen.ablations.{task}").MODULES}
+
+
+def owners() -> Mapping[str, str]:
+    """Ablation -> the task that it is of."""
+    return {name: task for task in TASKS for name in ablations(task)}

@@ -1,0 +1,173 @@
+"""Measures jaxgen on this machine beside PyTorch and hand-written JAX: prints a table, writes JSON and a picture."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from jaxgen.commands.cli import Signals, parse
+from jaxgen.config import UserError
+
+if TYPE_CHECKING:  # heavy
+    from rich.table import Table
+
+    from jaxgen.benchmark.figures import Report
+
+PEERS = ("gru", "transformer")  # families of sequences that `benchmark.sequences` writes in PyTorch
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Measures jaxgen on this machine, in at most 10 minutes, beside PyTorch (where it is installed) and hand-written JAX."""
+
+    out: str = "runs/benchmark"
+    """The folder for benchmark.json and benchmark.png."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Fewer rounds, widths and trials: a few minutes, and rougher."""
+    profile: str | None = None
+    """A folder for a JAX trace of some of the engine's segments."""
+    minutes: float = 9.0
+    """Time for measuring; what does not fit in it is left out, and its row says so."""
+    families: str | None = None
+    """Families of sequences to measure too, of gru and transformer, such as gru,transformer."""
+    widths: str | None = None
+    """Lanes to measure, such as 1,8,32,128,512."""
+
+
+def widths_of(text: str) -> tuple[int, ...]:
+    """The widths that a flag lists.
+
+    Raises:
+      UserError: if it is no list of whole numbers above 0.
+    """
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise UserError(f"--widths is {text!r}, expected whole numbers above 0, for instance 1,8,32,128")
+    return tuple(sorted(set(found)))
+
+
+def families_of(text: str) -> tuple[str, ...]:
+    """The families that a flag lists.
+
+    Raises:
+      UserError: if one of them has no peer.
+    """
+    found = tuple(dict.fromkeys(text.split(",")))
+    if not {*found} <= {*PEERS}:
+        raise UserError(f"--families is {text!r}, expected some of {', '.join(PEERS)}, with commas between")
+    return found
+
+
+def shown(value: float | None) -> str:
+    """A number as people read it."""
+    return "-" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def tables(report: Report) -> tuple[Table, Table]:
+    """The rates and the figures."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    machine, rate = report.machine, report.matmul_flop_per_second
+    versions = ", ".join(f"{name} {value or 'not installed'}" for name, value in machine["versions"].items())
+    load = shown(machine["load_at_start_processes"])
+    title = (
+        f"{', '.join(machine['devices'])}; {machine['cores_count']} cores, load at the start {load}\n{versions}\n"
+        f"matmul {shown(rate and rate / 1e9)} GFLOP/s; {report.flop_per_trial_step / 1e6:.1f} MFLOP a trial-step; batch 32"
+    )
+    rates = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
+    rates.add_column("", no_wrap=True)
+    heads = ("trial-steps/s", "us", "x eager", "x func", "x one", "x vmap", "% matmul", "compile s", "bursts")
+    for head in heads:
+        rates.add_column(head, justify="right", no_wrap=True)
+    rates.add_column("note")
+    for key, row in report.rates.items():
+        speed, per_step = row.trial_steps_per_second, row.trial_steps_per_second and 1e6 / row.trial_steps_per_second
+        numbers = (speed, per_step, *report.ratios(key).values(), report.share(key))
+        cells = [*map(shown, numbers), "-" if row.compile_seconds is None else f"{row.compile_seconds:.1f}", str(row.bursts)]
+        rates.add_row(row.name, *cells, row.note)
+    figures = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    figures.add_column("")
+    figures.add_column("figure", justify="right", no_wrap=True)
+    figures.add_column("note")
+    for figure in report.figures:
+        figures.add_row(figure.says, shown(figure.value), figure.note)
+    return rates, figures
+
+
+def write(report: Report, out: Path) -> None:
+    """benchmark.json and benchmark.png."""
+    from jaxgen.storage import files
+    from jaxgen.report.benchmark import draw
+    from jaxgen.report.pictures import png
+
+    with files.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    files.write(out / "benchmark.json", report.as_json() + "\n")
+    speeds = {key: rate.trial_steps_per_second for key, rate in report.rates.items() if rate.trial_steps_per_second}
+    bars = {report.rates[key].name: speed for key, speed in speeds.items() if not key.startswith(("hidden", "family"))}
+    own = [report.rates[key].name for key in speeds if key.startswith(("width", "sweep"))]
+    widths = {int(key[6:]): 1e6 / speed for key, speed in speeds.items() if key.startswith("width_")}
+    hidden = {int(key[7:]): 1e6 / speed for key, speed in speeds.items() if key.startswith("hidden_")}
+    if "width_8" in speeds:
+        hidden[100] = 1e6 / speeds["width_8"]  # the default network
+    png(draw(bars, own, widths, dict(sorted(hidden.items()))), out / "benchmark.png")
+
+
+def profile(folder: str) -> None:
+    """Writes a JAX trace of two of the engine's segments, compiled before."""
+    import jax
+
+    from jaxgen.benchmark import measure
+    from jaxgen.engine.plan import choose
+
+    subject = measure.lanes(measure.setting(), choose(8), {"train.eval_every": 100}, 5, "profiled")
+    subject.burst()
+    with jax.profiler.trace(folder):
+        subject.burst()
+        subject.burst()
+
+
+def command(signals: Signals) -> None:
+    flags = parse(Flags, "benchmark")
+    start = time.monotonic()
+    widths = None if flags.widths is None else widths_of(flags.widths)
+    families = () if flags.families is None else families_of(flags.families)
+    if not flags.minutes > 0:
+        raise UserError(f"--minutes is {flags.minutes}, expected more than 0")
+    out = Path(flags.out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out is {flags.out!r}, which is not a folder; give another one")
+    import jax
+    from rich.console import Console
+
+    from jaxgen.engine.plan import use_every_core
+
+    use_every_core()
+    jax.config.update("jax_enable_compilation_cache", False)  # compilation is measured
+    from jaxgen.benchmark.figures import measured
+    from jaxgen.benchmark.measure import FULL, QUICK, Clock
+
+    def say(message: str) -> None:
+        print(f"{time.monotonic() - start:5.0f} s  {message}", file=sys.stderr, flush=True)
+
+    scale = QUICK if flags.quick else FULL
+    report = measured(replace(scale, widths=widths or scale.widths, families=families), Clock(start + 60 * flags.minutes), say)
+    write(report, out)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 170  # a log has no width of its own
+    for table in tables(report):
+        console.print(table)
+    console.print(f"{time.monotonic() - start:.0f} s in all; written: {out}/benchmark.json, {out}/benchmark.png", markup=False)
+    if flags.profile is not None:
+        profile(flags.profile)
+        console.print(f"a trace of two segments: {flags.profile} (open it in Perfetto or XProf)", markup=False)

@@ -1,0 +1,199 @@
+"""What the commands share: flags from dataclasses, errors in one line, signals that save."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import tyro
+
+from jaxgen.config import UserError
+from jaxgen.tasks import TASKS, find
+from jaxgen.tasks.base import Task
+
+T = TypeVar("T")
+
+
+def parse(flags: type[T], prog: str, args: Sequence[str] | None = None) -> T:
+    """The command line as a dataclass; a wrong one is one line on stderr and exit code 2."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(flags, prog=called(prog), args=args, use_underscores=True)
+    except SystemExit as stop:
+        if stop.code:
+            fail(plain(said.getvalue()))
+        raise
+
+
+def called(command: str) -> str:
+    """How a command of ours is called, in the way in which this one was."""
+    return f"jaxgen {command}" if os.path.basename(sys.argv[0]) == "jaxgen" else f"python -m experiments.{command}"
+
+
+HOME = "names"  # the task of a command line that names none
+
+
+def asked(args: Sequence[str], owners: Mapping[str, str] = MappingProxyType({})) -> Task:
+    """The task that a command line names, before its flags are read: what they are depends on it.
+
+    Args:
+      owners: ablation -> its task, which a command line may name in a task's place.
+
+    Raises:
+      UserError: if there is no such task.
+    """
+    for place, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if name == "--task":
+            return found(value if equals else next(iter(args[place + 1 :]), ""))
+    own = [owners[arg] for before, arg in zip(["", *args], args, strict=False) if arg in owners and not _takes(before)]
+    return find(own[0] if own else HOME)
+
+
+def _takes(flag: str) -> bool:
+    """Whether what follows a flag is its value."""
+    switches = ("resume", "overwrite", "list", "no_cache", "tensorboard", "train.diagnostics", "model.residual")
+    return flag.startswith("--") and "=" not in flag and flag[2:].replace("-", "_") not in switches
+
+
+def found(name: str) -> Task:
+    """The task of a flag; a user's own module may compute as it is imported, and cores are devices before that or never.
+
+    Raises:
+      UserError: if there is no such task.
+    """
+    if name not in TASKS:
+        from jaxgen.engine.plan import use_every_core
+
+        use_every_core()
+    return find(name)
+
+
+def given_task(name: str | None) -> Task | None:
+    """The task of an optional flag. Raises as `found` does."""
+    return None if name is None else found(name)
+
+
+@functools.cache
+def flags_of(flags: type, task: Task) -> type:
+    """A command's flags with the config of a task in place of the names task's."""
+    if task.Config is flags.__dataclass_fields__["config"].default_factory:
+        return flags
+    config = (Annotated[task.Config, tyro.conf.arg(name="")], dataclasses.field(default_factory=task.Config))
+    made = dataclasses.make_dataclass("Flags", [("config", *config)], bases=(flags,), frozen=True)
+    made.__doc__ = flags.__doc__
+    return made
+
+
+def plain(boxed: str) -> str:
+    """A message that tyro drew in a box, as one line."""
+    lines = [re.sub(r"[╭╮╰╯│─━]+", " ", line).strip() for line in boxed.splitlines()[1:]]  # the first is the box's title
+    return re.sub(r"\s+", " ", "; ".join(line for line in lines if line))
+
+
+def fail(message: str) -> NoReturn:
+    """One line on stderr, exit code 2."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+GRACE = 8.0  # seconds from a signal to the end, where saving has not come to pass by then
+
+
+class Signals:
+    """SIGINT and SIGTERM end a command at once, with the shell's code; while a run trains, after what it has done is saved.
+
+    A thread reads them: Python's own handlers wait as long as a program compiles or computes.
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._saves = False
+        self._reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: None)  # so that Python writes to the pipe, and nothing else
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for number in iter(lambda: os.read(self._reader, 1)[0], None):
+            if number not in (signal.SIGINT, signal.SIGTERM):
+                continue
+            if self._received is not None or not self._saves:
+                self._end(number)
+            self._received = number
+            patience = threading.Timer(GRACE, self._end, (number,))
+            patience.daemon = True
+            patience.start()
+            threading.Thread(target=_say, args=("stopping after this segment; again to stop at once",), daemon=True).start()
+
+    def _end(self, number: int) -> NoReturn:
+        if os.isatty(1):  # the cursor, which a live table hides; the terminal may have been stopped
+            cursor = threading.Thread(target=os.write, args=(1, b"\x1b[?25h"), daemon=True)
+            cursor.start()
+            cursor.join(0.2)
+        os._exit(128 + number)  # every file is whole at any moment
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """A body that asks `wish` now and then, saves and ends."""
+        self._saves = True
+        try:
+            yield
+        finally:
+            self._saves = False
+
+    def wish(self) -> bool:
+        """Whether a signal has come."""
+        return self._received is not None
+
+    def leave(self) -> NoReturn:
+        """Exits with the code of the signal that came."""
+        raise SystemExit(128 + (self._received or 0))
+
+
+def _say(text: str) -> None:
+    """A line on stderr, which may be full, closed or read by no one."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _quiet() -> None:
+    """What a library's threads print and log of an error that the main thread reports is left out."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    show = sys.unraisablehook
+    main = threading.main_thread()
+    sys.unraisablehook = lambda what: show(what) if threading.current_thread() is main else None
+
+
+def main(command: Callable[[Signals], Any]) -> None:
+    """Runs a command; a mistake of the user's is one line on stderr and exit code 2."""
+    signals = Signals()
+    _quiet()
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(encoding="utf-8", errors="backslashreplace")  # names are what they are, whatever the locale
+    try:
+        command(signals)
+    except UserError as error:
+        fail(str(error))
+    except BrokenPipeError:  # the reader of stdout, such as head, has left
+        sys.stderr.close()
+        raise SystemExit(1) from None
+    except OSError as error:  # of what is no file of a run, such as stdout on a full disk
+        fail(
+            f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}; see to it, then go on with --resume"
+        )

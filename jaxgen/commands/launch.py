@@ -1,0 +1,139 @@
+"""From a sweep to a trained run on disk, with the leaderboard and names from the winner: what sweep and train do alike."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from jaxgen.commands.cli import Signals
+from jaxgen.storage.cache import keep_programs, private_folder
+from jaxgen.config import UserError
+from jaxgen.engine.lanes import Event
+from jaxgen.engine.plan import Planned, use_every_core
+from jaxgen.report.page import report
+from jaxgen.report.terminal import Watch, leaderboard, visible
+from jaxgen.judge.results import Results
+from jaxgen.runs import Interrupted, Notice, run
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.tasks.base import Task
+
+if TYPE_CHECKING:
+    from jaxgen.report.tensorboard import TensorBoard
+
+
+@dataclass(frozen=True)
+class How:
+    """The flags of a command that trains, but for the config's."""
+
+    resume: bool = False
+    overwrite: bool = False
+    cache: bool = True
+    width: int | None = None
+    chunk: int | None = None
+    devices: int | None = None
+    tensorboard: bool = False
+
+
+def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signals, task: Task) -> None:
+    """Trains the sweep in `out` and prints what came of it.
+
+    Raises:
+      UserError: as `run`, and for a --tensorboard that has no package to write with.
+    """
+    board = tensorboard(out) if how.tensorboard else None
+    use_every_core()
+    kept = private_folder() if how.cache else None
+    if kept is not None:
+        keep_programs(kept)
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 120  # a log has no width of its own
+    task = task.opened(sweep.base.data)
+    where = visible(task.headline(task.facts(sweep.base.data)))
+    say(console, f"{question.name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {where}")
+    if board is not None:
+        say(console, f"to look on: {look(board)}")
+    try:
+        with contextlib.ExitStack() as open_ones:
+            open_ones.enter_context(signals.saving())
+            listeners = [open_ones.enter_context(listener) for listener in (Watch(console), board) if listener is not None]
+
+            def tell_all(event: Event | Planned | Notice, results: Results) -> None:
+                for listener in listeners:
+                    listener(event, results)
+
+            results = run(
+                sweep,
+                task,
+                out,
+                resume=how.resume,
+                overwrite=how.overwrite,
+                width=how.width,
+                chunk=how.chunk,
+                devices=how.devices,
+                cache=kept,
+                question=question,
+                flags=sys.argv[1:],
+                listener=tell_all,
+                stop=signals.wish,
+            )
+            if board is not None:
+                board.begin(results)  # of a run that had ended before
+    except Interrupted:
+        results = None
+    if results is None or signals.wish():
+        say(console, f"stopped; everything is saved in {out}: go on with the same command and --resume")
+        signals.leave()
+    tell(results, out, console)
+    if board is not None:
+        say(console, f"  curves and settings: {look(board)}")
+
+
+def tensorboard(out: Path) -> TensorBoard:
+    """The listener that writes TensorBoard's files.
+
+    Raises:
+      UserError: if the package that it writes with is not installed.
+    """
+    try:
+        from jaxgen.report.tensorboard import TensorBoard
+    except ImportError as error:
+        raise UserError(
+            f"--tensorboard needs the package tensorboard ({error}); pip install 'jaxgen[tensorboard]', or drop the flag"
+        ) from None
+    return TensorBoard(out)
+
+
+def look(board: TensorBoard) -> str:
+    """The command that shows what the listener writes."""
+    return f"tensorboard --logdir {shlex.quote(str(board.folder))}"
+
+
+def tell(results: Results, out: Path, console: Console) -> None:
+    """Prints the leaderboard, the verdict and what the task shows of the winner, and writes the report."""
+    task = results.task
+    assert task is not None
+    console.print(leaderboard(results))
+    for sentence in (*task.standings(results), *results.verdict().sentences):
+        say(console, visible(str(sentence)))
+    title, *lines = task.closing(results.best()) or ("",)
+    say(console, title)
+    for line in lines:
+        console.print(visible(line), markup=False, highlight=False)  # broken between words
+    page = report(out, task)
+    programs = f"{results.programs} training program{'s' * (results.programs != 1)} compiled"
+    say(console, f"\n{programs}. Everything lies in {out}:\n  open {page}")
+    for line in task.further(str(out)):
+        say(console, f"  {line}")
+
+
+def say(console: Console, text: str) -> None:
+    """A line as it is: nothing in it is markup, and no path is broken in two."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,39 @@
+"""What a run's trial says of inputs, as CSV on stdout."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import dataclass
+
+import tyro
+
+from jaxgen.commands.cli import Signals, given_task, parse
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Prints what a run's trial says of inputs, as CSV: a row an input, in their order."""
+
+    run: tyro.conf.Positional[str]
+    """The run's folder, or that of an exported trial."""
+    input: str | None = None
+    """A CSV file of numbers, with or without a head, a row an input; or a .npy file. None: the rows of the test part."""
+    trial: str = "best"
+    """The trial's number, or best."""
+    task: str | None = None
+    """FILE.py:OBJECT or package.module:OBJECT, where the run's task is one of your own."""
+
+
+def command(signals: Signals) -> None:
+    flags = parse(Flags, "predict")
+    from jaxgen.runs import load, predict, test_inputs
+
+    task = given_task(flags.task)
+    trained = load(flags.run, flags.trial, task)
+    inputs = test_inputs(flags.run, task) if flags.input is None else trained.task.inputs(flags.input)
+    head, rows = trained.task.answers(predict(trained, inputs))
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(head)
+    out.writerows(rows)
+    sys.stdout.flush()

@@ -1,0 +1,84 @@
+"""New names from a run's checkpoint, one a line on stdout; how many of them are new, on stderr."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from jaxgen.commands.cli import Signals, given_task, parse
+from jaxgen.config import UserError
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Prints new names from a run's checkpoint, one a line."""
+
+    run: tyro.conf.Positional[str]
+    """The run's folder, or that of an exported trial."""
+    trial: str = "best"
+    """The trial's number, or best; several numbers (3,5,8) or best-5 for the mixture of several trials."""
+    count: int = 20
+    """How many names."""
+    temperature: float = 1.0
+    """Below 1: likelier names; above: stranger ones; 0: always the likeliest character."""
+    top_k: Annotated[int | None, tyro.conf.arg(aliases=["--top-k"])] = None
+    """Only the k likeliest characters."""
+    top_p: Annotated[float | None, tyro.conf.arg(aliases=["--top-p"])] = None
+    """Only the likeliest characters that together reach this probability."""
+    prefix: str = ""
+    """What every name starts with."""
+    max_length: Annotated[int | None, tyro.conf.arg(aliases=["--max-length"])] = None
+    """Characters after which a name is cut. None: twice the corpus's longest name."""
+    unique: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Each name once; there may be fewer than --count."""
+    novel: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """No name that the corpus holds; there may be fewer than --count."""
+    scores: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """After each name, behind a tab: the logarithm of its probability (nats), whatever the temperature."""
+    seed: int = 0
+    """The same seed gives the same names."""
+
+
+def command(signals: Signals) -> None:
+    flags = parse(Flags, "sample")
+    from jaxgen.tasks.names.generate import FEWEST, TRIES, novelty, sample
+    from jaxgen.report.terminal import visible
+    from jaxgen.runs import load_all, run_corpus
+    from jaxgen.tasks.names.scores import score
+
+    trained = load_all(flags.run, flags.trial)
+    corpus, moved = None, ""
+    try:
+        corpus = run_corpus(flags.run)
+    except UserError as error:
+        if flags.novel:
+            raise UserError(f"--novel needs the corpus: {error}") from None
+        moved = str(error)
+    without = corpus.names if flags.novel and corpus is not None else ()
+    names = sample(
+        trained,
+        flags.count,
+        flags.temperature,
+        flags.top_k,
+        flags.top_p,
+        flags.prefix,
+        flags.seed,
+        flags.max_length,
+        flags.unique,
+        without,
+    )
+    shown = visible if sys.stdout.isatty() else str  # a terminal would obey what a file just holds
+    found = [f"\t{-nats:.4f}" for nats in score(trained, names)] if flags.scores else [""] * len(names)
+    for name, likelihood in zip(names, found, strict=True):
+        print(f"{shown(name)}{likelihood}")
+    sys.stdout.flush()
+    how_many = f"{len(names)} name{'s' * (len(names) != 1)}"
+    if len(names) < flags.count:
+        how_many = f"only {how_many} of {flags.count}: no more came in {TRIES * max(flags.count, FEWEST):,} tries"
+    if corpus is None:
+        print(f"{how_many}; how many are new is not known: {moved}", file=sys.stderr)
+    else:
+        print(f"{how_many}: {novelty(names, corpus)}", file=sys.stderr)

@@ -1,0 +1,191 @@
+"""Trains the trials of an ablation, a grid or a random search side by side, ranks them, saves them, and generates."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from jaxgen.commands.cli import Signals, asked, called, flags_of, parse
+from jaxgen.config import UserError, flatten, keys, override
+from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_uniform, seeds, zipped
+from jaxgen.tasks import TASKS, find
+from jaxgen.tasks.base import Task
+from jaxgen.tasks.names.config import Config
+
+A = TypeVar("A")
+DEFAULT = "optimizers"
+RANDOM_TRIALS = 20
+MOST = 100_000
+Strings = tyro.conf.UseAppendAction[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Trains many configurations side by side, ranks them, saves them, and generates from the winner.
+
+    Without an ablation, --grid, --random or --zip: the optimizers ablation on the bundled corpus.
+    """
+
+    ablation: tyro.conf.Positional[str | None] = None
+    """A named sweep that answers one question; see --list."""
+    task: str = "names"
+    """What is trained: a task that comes with the package, or FILE.py:OBJECT or package.module:OBJECT, one of your own."""
+    data: str | None = None
+    """The file that is read; short for --data.path (names: a text file, a name a line, or a CSV file)."""
+    column: str | None = None
+    """The column of a CSV file; short for --data.column."""
+    out: str | None = None
+    """The run's folder. None: runs/NAME."""
+    grid: Strings = ()
+    """KEY=A,B,...: every combination with the other axes."""
+    zip: Strings = ()
+    """KEY=A,B,...: first values together, second values together, ..."""
+    random: Strings = ()
+    """KEY=LOW:HIGH[:log]: random search; --trials says how many."""
+    trials: int | None = None
+    """Points of the random search. None: 20."""
+    seeds: int | None = None
+    """Seeds a configuration, from --seed on. None: the ablation's own, else 1."""
+    width: int | None = None
+    """Lanes in all. None: measured."""
+    chunk: int | None = None
+    """Lanes that a device computes at once. None: measured."""
+    devices: int | None = None
+    """Devices to use; CPU cores count. None: all."""
+    no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Keep no compiled programs and no measured plans for the next time."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write files for TensorBoard too, into tensorboard/ of the run's folder."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the run in --out."""
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace the run in --out."""
+    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the ablations and stop."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def base_of(config: Any, data: str | None, column: str | None) -> Any:
+    """The base config with --data and --column in it.
+
+    Raises:
+      UserError: if a short flag and its long form say different things, or the task has no such key.
+    """
+    defaults, values = flatten(type(config)()), flatten(config)
+    for name, key, short in (("data", "data.path", data), ("column", "data.column", column)):
+        if short is None:
+            continue
+        if key not in values:
+            raise UserError(f"--{name} is short for --{key}, which this task does not have; see --help for what it reads")
+        if values[key] not in (defaults[key], short):
+            raise UserError(f"--{name} is {short!r}, but its long form says {values[key]!r}; give one of them")
+        config = override(config, {key: short})
+    return config
+
+
+def given(args: Sequence[str], kind: type) -> set[str]:
+    """The config keys that a command line names."""
+    flags = {arg.removeprefix("--").partition("=")[0].replace("-", "_") for arg in args if arg.startswith("--")}
+    return {{"data": "data.path", "column": "data.column"}.get(flag, flag) for flag in flags} & keys(kind).keys()
+
+
+def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Question, Sweep]:
+    """What the sweep is to answer, and its trials.
+
+    Args:
+      flags: of this command, with the task's config.
+      named: the config keys that the command line gives: these an ablation leaves alone.
+
+    Raises:
+      UserError: for an unknown ablation, a value that is not allowed, a number of trials or seeds out of 1 to MOST,
+        or a key that is both a flag and varied.
+    """
+    from jaxgen.commands.ablations import ablations
+
+    base = base_of(flags.config, flags.data, flags.column)
+    axes = bool(flags.grid or flags.random or flags.zip)
+    kind, known = type(base), ablations(task.name)
+    name = flags.ablation or (DEFAULT if DEFAULT in known and not axes else "sweep")
+    sweep, count, question, settings = Sweep(base), 1, Question(name), set()
+    if flags.ablation is not None or name == DEFAULT:
+        if name not in known:
+            some = f"{', '.join(known)}, or " if known else ""
+            raise UserError(f"there is no ablation {name!r}; expected one of {some}--grid KEY=A,B,...".replace("one of --", "--"))
+        ablation = known[name]
+        base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in named})
+        sweep, count, question, settings = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION, set(ablation.SETTINGS)
+    sweep = grid(sweep, _axes(read_axis(text, kind) for text in flags.grid))
+    if flags.zip:
+        sweep = zipped(sweep, _axes(read_axis(text, kind) for text in flags.zip))
+    for flag, number in (("--trials", flags.trials), ("--seeds", flags.seeds)):
+        if number is not None and not 1 <= number <= MOST:
+            raise UserError(f"{flag} is {number}, which makes 0 trials or too many; expected 1 to {MOST}")
+    if flags.trials is not None and not flags.random:
+        raise UserError("--trials is given without --random; add --random KEY=LOW:HIGH, or drop it")
+    if flags.random:
+        points = RANDOM_TRIALS if flags.trials is None else flags.trials
+        sweep = random(sweep, _axes(read_uniform(text, kind) for text in flags.random), points)
+    for key in sweep.keys:
+        if key in named and key not in settings:  # an ablation may vary what it is given, such as a budget
+            raise UserError(f"--{key} is given, but the sweep varies {key}; drop the flag, or choose another sweep")
+    if "seed" not in sweep.keys:
+        sweep = seeds(sweep, count if flags.seeds is None else flags.seeds)
+    elif flags.seeds is not None:
+        raise UserError("--seeds is given, but the seed is varied already; drop one of them")
+    return question, sweep
+
+
+def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:
+    axes: dict[str, A] = {}
+    for key, axis in pairs:
+        if key in axes:
+            raise UserError(f"{key} is varied twice; give all its values in one flag")
+        axes[key] = axis
+    return axes
+
+
+def show() -> None:
+    """Prints the ablations of every task with their questions, and what they take."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from jaxgen.commands.ablations import ablations
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), caption=called("sweep ABLATION"), caption_justify="left")
+    table.add_column("ablation", no_wrap=True)
+    table.add_column("question", overflow="fold")
+    table.add_column("trials", justify="right", no_wrap=True)
+    table.add_column("steps a trial", justify="right", no_wrap=True)
+    for name in TASKS:
+        task = find(name)
+        for ablation in ablations(name):
+            question, sweep = sweep_of(flags_of(Flags, task)(ablation), task)
+            steps = sorted({config.train.steps for config in sweep})
+            table.add_row(
+                ablation, Text(question.text), str(len(sweep)), " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1])))
+            )
+    Console().print(table)
+
+
+def command(signals: Signals) -> None:
+    from jaxgen.commands.ablations import owners
+
+    task = asked(sys.argv[1:], owners())
+    flags = parse(flags_of(Flags, task), "sweep")
+    if flags.list:
+        show()
+        return
+    question, sweep = sweep_of(flags, task, given(sys.argv[1:], task.Config))
+    list(sweep)  # every value is allowed, before anything heavy is imported
+    from pathlib import Path
+
+    from jaxgen.commands.launch import How, launch
+
+    how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices, flags.tensorboard)
+    launch(sweep, question, Path(flags.out or f"runs/{question.name}"), how, signals, task)

@@ -1,0 +1,49 @@
+"""Trains one trial: a sweep of one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxgen.commands.cli import Signals, asked, flags_of, parse
+from jaxgen.commands.sweep import base_of
+from jaxgen.tasks.names.config import Config
+from jaxgen.search.sweep import Question, Sweep
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Trains one trial, saves it, and generates or predicts from it."""
+
+    task: str = "names"
+    """What is trained: a task that comes with the package, or FILE.py:OBJECT or package.module:OBJECT, one of your own."""
+    data: str | None = None
+    """The file that is read; short for --data.path (names: a text file, a name a line, or a CSV file)."""
+    column: str | None = None
+    """The column of a CSV file; short for --data.column."""
+    out: str = "runs/train"
+    """The run's folder."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write files for TensorBoard too, into tensorboard/ of the run's folder."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the run in --out."""
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace the run in --out."""
+    no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Keep no compiled programs for the next time."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def command(signals: Signals) -> None:
+    task = asked(sys.argv[1:])
+    flags = parse(flags_of(Flags, task), "train")
+    sweep = Sweep(base_of(flags.config, flags.data, flags.column))
+    list(sweep)  # every value is allowed, before anything heavy is imported
+    from jaxgen.commands.launch import How, launch
+
+    how = How(resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache, tensorboard=flags.tensorboard)
+    launch(sweep, Question("train"), Path(flags.out), how, signals, task)

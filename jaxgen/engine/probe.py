@@ -1,0 +1,184 @@
+"""A look at a task's functions before anything is trained or written: by their shapes alone, nothing is computed.
+
+What does not fit is the user's mistake, and said in a line. What a step computes is told from what it computed before by its
+program's text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.config import Caution, Config, UserError, keys
+from jaxgen.engine.programs import Data, begin, column
+from jaxgen.search.sweep import Group
+from jaxgen.train import trial as trials
+from jaxgen.train.functions import Functions, weighed
+
+ASKED = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError, jax.errors.TracerArrayConversionError)
+ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look found: what tells the program from others, and what a user should know."""
+
+    program: str = ""
+    cautions: tuple[str, ...] = ()
+
+    def and_of(self, other: Found) -> Found:
+        """Both together."""
+        program = hashlib.sha256((self.program + other.program).encode()).hexdigest()
+        return Found(program, tuple(dict.fromkeys(self.cautions + other.cautions)))
+
+
+def look(task: Functions, group: Group, data: Data) -> Found:
+    """Traces a step and an evaluation of a group's first trial.
+
+    Raises:
+      UserError: where a float of the config is asked for its value, or what functions give does not fit together.
+    """
+    config = jax.tree.map(lambda leaf: column(leaf, 1)[0], group.traced())
+    check_given(task)
+    with warnings.catch_warnings(record=True) as said, asking(task, config, data, type(group.configs[0])):
+        warnings.simplefilter("always")
+        traced, given = jax.make_jaxpr(lambda c, d: trace(task, c, d), return_shape=True)(config, data)
+    check_fits(task, *given)
+    text = ADDRESS.sub("", str(traced)) + "".join(hashlib.sha256(np.asarray(c).tobytes()).hexdigest() for c in traced.consts)
+    cautions = tuple(str(one.message) for one in said if isinstance(one.message, Caution))
+    return Found(hashlib.sha256(text.encode()).hexdigest(), cautions)
+
+
+def trace(task: Functions, config: Config, data: Data) -> tuple[Any, Any, Any, Any]:
+    """A state at its start, after a step, what is said of each of some rows, and the metrics over a split."""
+    state = begin(task, config)
+    batch = trials.draw(task, data.train, config, state.step, data.source)
+    new = trials.advance(task, config, state, batch)[0]
+    rows = jax.tree.map(lambda x: x[0], data.curves)
+    count = len(jax.tree.leaves(rows)[0])
+    each = {}
+    if task.score is not None:
+        keys = jax.random.split(jax.random.key(0), count)
+        found = task.score(config, state.params, state.stats, rows, keys)
+        if not isinstance(found, Mapping):
+            raise UserError(f"the task's score gives a {type(found).__name__}; expected a mapping of metrics to numbers of each row")
+        each = {name: tuple(weighed(one))[:2] for name, one in found.items()}
+    check_rows(each, count)
+    return state, new, trials.evaluate(task, config, state, rows), count
+
+
+def check_given(task: Functions) -> None:
+    """Refuses a task without what it needs.
+
+    Raises:
+      UserError: then.
+    """
+    if task.loss is None and task.gradients is None:
+        raise UserError("the task has neither loss nor gradients, so that nothing can be trained; give it one of them")
+    if task.score is None and task.evaluate is None:
+        raise UserError("the task has neither score nor evaluate, so that nothing can be measured; give it one of them")
+
+
+def check_rows(each: Mapping[str, tuple[Any, Any]], count: int) -> None:
+    """Refuses metrics that are not of each row.
+
+    Raises:
+      UserError: then.
+    """
+    for name, (values, weights) in each.items():
+        for what, x in (("values", values), ("weights", weights)):
+            if x is not None and (jnp.ndim(x) == 0 or jnp.shape(x)[0] != count):
+                raise UserError(
+                    f"the {what} of the metric {name!r} of {count} rows are of shape {jnp.shape(x)}, expected ({count},): a number "
+                    "of each row, not their mean; jaxgen takes the mean"
+                )
+
+
+def check_fits(task: Functions, state: Any, new: Any, found: Mapping[str, Any], count: int) -> None:
+    """Refuses a step that changes what a state is made of, and metrics that do not say what selects.
+
+    Raises:
+      UserError: then.
+    """
+    for what in ("params", "stats", "optimizer"):
+        before, after = (jax.tree_util.tree_leaves_with_path(getattr(x, what)) for x in (state, new))
+        one, other = ({jax.tree_util.keystr(p): (x.shape, x.dtype) for p, x in leaves} for leaves in (before, after))
+        off = next((path for path in sorted({*one, *other}) if one.get(path) != other.get(path)), None)
+        if off is not None:
+            raise UserError(f"a step turns {what}{off} from {one.get(off)} into {other.get(off)}; keep names, shapes and types")
+    if task.metric not in found:
+        raise UserError(f"the task measures {', '.join(found) or 'nothing'}, and not {task.metric!r}, which is to select the best step")
+    wrong = next((name for name, x in found.items() if x.shape != ()), None)
+    if wrong is not None:
+        raise UserError(f"the metric {wrong!r} of a split is of shape {found[wrong].shape}, expected one number")
+
+
+@contextmanager
+def asking(task: Functions, config: Config, data: Data, kind: type) -> Iterator[None]:
+    """In which a leaf that is asked for its value is the user's mistake, and said by its key.
+
+    Raises:
+      UserError: then.
+    """
+    try:
+        yield
+    except ASKED as error:
+        guilty = [key for key in leaves_of(kind) if _alone(task, config, data, key)]
+        said = ", ".join(guilty) or "one of " + ", ".join(leaves_of(kind))
+        where = _line(error)
+        raise UserError(
+            f"{said} is asked for its value{where} while it is traced: a leaf has one a lane, so it may not be branched on; "
+            "annotate it jaxgen.Static[float], which compiles a program for each of its values, or use what takes leaves, "
+            "such as jaxgen.nn.Dropout"
+        ) from error
+
+
+def leaves_of(kind: type) -> list[str]:
+    """The keys of a task's own that are leaves: of its model, regularizers and data."""
+    shared = ("optimizer.", "train.", "data.")
+    return [key for key, part in keys(kind).items() if part.leaf and "." in key and not key.startswith(shared)]
+
+
+def _alone(task: Functions, config: Config, data: Data, key: str) -> bool:
+    """Whether a leaf is asked for its value where it is the only one that is traced."""
+    section, _, name = key.rpartition(".")
+    part = getattr(config, section)
+    value = getattr(part, name)
+    if value is None:
+        return False
+
+    def with_leaf(leaf: Any) -> Any:
+        known = replace(part, **{f: _plain(getattr(part, f)) for f in part.__dataclass_fields__ if f != name} | {name: leaf})
+        return trace(task, replace(config, **{section: known}), data)
+
+    try:
+        jax.eval_shape(with_leaf, value)
+    except ASKED:
+        return True
+    except Exception:  # another one's fault, which is said in its turn
+        return False
+    return False
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _line(error: BaseException) -> str:
+    """Where the user's own code was when an error came up, as far as that can be told."""
+    found, frame = "", error.__traceback__
+    while frame is not None:
+        name = frame.tb_frame.f_code.co_filename
+        if not any(part in name for part in ("site-packages", "/jaxgen/", "contextlib", "<")):
+            found = f" at {name}:{frame.tb_lineno}"
+        frame = frame.tb_next
+    return found

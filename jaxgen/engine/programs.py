@@ -1,0 +1,263 @@
+"""What a group's lanes compute: fill a lane, train a segment, evaluate trials that end; over chunks and devices.
+
+They know a task by its functions alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxgen.engine import plan as plans
+from jaxgen.train import trial as trials
+from jaxgen.config import Config
+from jaxgen.train.diagnostics import diagnose
+from jaxgen.train.functions import Functions
+from jaxgen.engine.plan import Plan
+from jaxgen.tasks.base import Splits, size
+from jaxgen.train.trial import Best, Status, TrialState
+
+LANES = "lanes"
+CURVE, LAYERS, BEGAN = "curve", "layers", "began"  # what a segment adds to its metrics where layers are looked at
+
+
+class Data(NamedTuple):
+    """What the lanes of a group read: a task's splits, each a pytree of arrays that share their first axis."""
+
+    train: Any  # what batches are drawn from
+    validation: Any
+    test: Any  # None: there is none
+    train_part: Any  # as large as the validation split, for the train loss of the results
+    curves: Any  # small fixed parts of train and validation, for the curves: each array has a first axis of two
+    dev: Any = None  # like train, and not trained on
+    source: Any = None  # what the first steps train on
+
+
+def prepare(splits: Splits, curve: int = 2048) -> Data:
+    """The data of a group.
+
+    Args:
+      curve: rows of the parts that curves come from (the first ones: splits come shuffled).
+    """
+
+    def head(split: Any, rows: int) -> Any:
+        return jax.tree.map(lambda x: x[:rows], split)
+
+    validation = size(splits.validation)
+    rows = min(curve, validation, size(splits.train))
+    curves = jax.tree.map(lambda a, b: np.stack([a[:rows], b[:rows]]), splits.train, splits.validation)
+    learnt = splits.train if splits.batches is None else splits.batches
+    part = head(splits.train, validation)
+    return jax.tree.map(jnp.asarray, Data(learnt, splits.validation, splits.test, part, curves, splits.dev, splits.source))
+
+
+class Programs(NamedTuple):
+    """The compiled functions of a group. What they take and give has a first axis of the plan's width, but for the data.
+
+    `finish` has one of a single chunk on each device: of the trials that end, which are few at a time.
+    """
+
+    fill: Callable[[Config, TrialState, jax.Array], TrialState]
+    segment: Callable[[Config, TrialState, Data], tuple[TrialState, dict[str, Any]]]
+    finish: Callable[[Config, Best, Data, jax.Array], dict[str, jax.Array]]
+
+
+def mesh_of(plan: Plan) -> jax.sharding.Mesh:
+    """The plan's devices in a row; the trial axis lies along it."""
+    return jax.make_mesh((plan.devices,), (LANES,), axis_types=(AxisType.Auto,), devices=jax.local_devices()[: plan.devices])
+
+
+def by_lane(plan: Plan) -> NamedSharding:
+    """Where arrays lie whose first axis is the lanes."""
+    return NamedSharding(mesh_of(plan), PartitionSpec(LANES))
+
+
+def everywhere(plan: Plan) -> NamedSharding:
+    """Where arrays lie that every device reads whole."""
+    return NamedSharding(mesh_of(plan), PartitionSpec())
+
+
+def over_lanes(work: Callable[..., Any], keep: Callable[[Any, Any], Any], plan: Plan) -> Callable[..., Any]:
+    """`work(active, config, state, data)` on lanes: sharded over devices, and on each, chunk after chunk of its lanes.
+
+    What `work` is given has a first axis of the plan's chunk. There are no collectives between lanes. A chunk without an
+    active lane costs nothing: `keep(state, zeros)` makes its result, from zeros like those of `work`.
+    """
+
+    def chunk(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
+        def busy() -> Any:
+            return work(active, config, state, data)
+
+        def idle() -> Any:
+            return keep(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(busy)))
+
+        return jax.lax.cond(active.any(), busy, idle)
+
+    def shard(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
+        chunks = jax.tree.map(lambda x: x.reshape(-1, plan.chunk, *x.shape[1:]), (active, config, state))
+        results = jax.lax.map(lambda part: chunk(part[0], part[1], part[2], data), chunks)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
+
+    lanes, whole = PartitionSpec(LANES), PartitionSpec()
+    return jax.shard_map(shard, mesh=mesh_of(plan), in_specs=(lanes, lanes, lanes, whole), out_specs=lanes, check_vma=False)
+
+
+LOOK = 64  # steps between two looks at whether all numbers are finite
+
+
+def stride(longest: int) -> int:
+    """Steps between two looks, such that a segment of `longest` steps is made of equal strides of at most LOOK."""
+    return math.ceil(longest / math.ceil(longest / LOOK))
+
+
+def steps_of(task: Functions, config: Config, state: TrialState, data: Data) -> TrialState:
+    """A chunk's lanes after `train.eval_every` updates each, or fewer where the budget or the numbers end.
+
+    The lanes go a stride and are looked at. One in which a number is not finite goes back and takes half the stride, down to
+    a single step, which shows the last finite state: bit by bit what looking after each step shows, at a fraction of the cost.
+    """
+    longest = stride(config.train.eval_every)
+    pool, own, more = trials.pool(config, data.train, data.source)
+    goal = jnp.minimum(state.step + config.train.eval_every, config.train.steps)
+
+    def going(carry: tuple[TrialState, jax.Array]) -> jax.Array:
+        state, _ = carry
+        return ((state.status == Status.RUNNING) & (state.step < goal)).any()
+
+    def go(carry: tuple[TrialState, jax.Array]) -> tuple[TrialState, jax.Array]:
+        state, length = carry
+        target = jnp.minimum(goal, state.step + length)
+        # Drawn ahead: a stride's random numbers in one go cost a fraction of the same numbers step by step.
+        ahead = state.step[:, None] + jnp.arange(longest)
+        index = jax.vmap(lambda c, steps: jax.vmap(lambda step: trials.rows(c, own, step, more))(steps))(config, ahead)
+
+        def step(i: jax.Array, state: TrialState) -> TrialState:
+            drawn = jax.tree.map(lambda x: x[index[:, i]], pool)
+            batch = jax.vmap(lambda c, d, s: trials.seen(task, c, d, s))(config, drawn, ahead[:, i])
+            return jax.vmap(lambda *lane: trials.advance(task, *lane)[0])(config, state, batch, target)
+
+        running = state.status == Status.RUNNING
+        steps = jnp.where(running, target - state.step, 0)
+        new = jax.lax.fori_loop(0, steps.max(), step, state)
+        bad = jax.vmap(trials.flaw)(new)
+        sound = bad < 0
+        back = trials.where(running & (steps == 1), trials.diverged(state, bad), state)
+        return trials.where(sound, new, back), jnp.where(sound, length, jnp.maximum(steps // 2, 1))
+
+    return jax.lax.while_loop(going, go, (state, jnp.full_like(state.step, longest)))[0]
+
+
+def segment_of(task: Functions, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
+    """A chunk's segment: `train.eval_every` updates, then an evaluation on the curve parts; a look at the layers before."""
+    layers = jax.vmap(lambda c, s: look(task, c, s, data))(config, state) if config.train.diagnostics else {}
+    state = steps_of(task, config, state, data)
+
+    def evaluated(config: Config, state: TrialState) -> tuple[TrialState, dict[str, jax.Array]]:
+        found = jax.lax.map(lambda part: trials.evaluate(task, config, state, part), data.curves)
+        train, validation = ({name: x[place] for name, x in found.items()} for place in (0, 1))
+        state = trials.track(config, state, trials.cost(task, validation))
+        return state, _segment_metrics(state, train, validation)
+
+    state, metrics = jax.vmap(evaluated)(config, state)
+    return state, metrics | layers
+
+
+def look(task: Functions, config: Config, state: TrialState, data: Data) -> dict[str, Any]:
+    """A lane's layers as its segment begins, on the first rows of the training part's curve."""
+    batch = jax.tree.map(lambda x: x[0, : config.train.batch_size], data.curves)
+    return {LAYERS: diagnose(task, config, state, batch), BEGAN: state.step}
+
+
+def _segment_metrics(state: TrialState, train: dict[str, jax.Array], validation: dict[str, jax.Array]) -> dict[str, Any]:
+    return {
+        CURVE: named(train=train, val=validation),
+        "step": state.step,
+        "status": state.status,
+        "best_step": state.best.step,
+        "flaw": state.flaw,
+    }
+
+
+def named(**parts: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """A split's metrics by names such as val_loss."""
+    return {f"{part}_{name}": value for part, found in parts.items() for name, value in found.items()}
+
+
+def finish_of(task: Functions, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
+    """One lane's metrics at its best step, over whole splits."""
+    parts = {"train": data.train_part, "val": data.validation, "test": data.test, "dev": data.dev}
+    return named(**{name: trials.evaluate(task, config, best, part) for name, part in parts.items() if part is not None})
+
+
+def begin(task: Functions, config: Config) -> TrialState:
+    """A lane's state before its first step."""
+    return trials.init(task, config, trials.stream(config.seed, trials.Stream.START))
+
+
+def finishing_plan(plan: Plan) -> Plan:
+    """Where the trials that end are evaluated: as many as a chunk on each device, on a CPU lane by lane.
+
+    They are few at a time, and a CPU's core is as fast with one lane's 1,024 rows as with several lanes'.
+    """
+    width = plan.devices * plan.chunk
+    return Plan(plan.devices, width, 1 if jax.default_backend() == "cpu" else plan.chunk)
+
+
+@functools.lru_cache(maxsize=16)  # so that a second sweep of the same structure in one process does not compile again
+def programs(task: Functions, plan: Plan) -> Programs:
+    """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call."""
+
+    def start(places: jax.Array, config: Config, state: TrialState, _: Any) -> TrialState:
+        return trials.where(places, jax.vmap(functools.partial(begin, task))(config), state)
+
+    def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
+        return segment_of(task, config, state, data)
+
+    def losses(_: jax.Array, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
+        return jax.vmap(lambda c, b: finish_of(task, c, b, data))(config, best)
+
+    starting = over_lanes(start, lambda state, zeros: state, plan)
+    working = over_lanes(work, lambda state, zeros: (state, zeros[1]), plan)
+    finishing = over_lanes(losses, lambda best, zeros: zeros, finishing_plan(plan))
+
+    def fill(config: Config, state: TrialState, places: jax.Array) -> TrialState:
+        return starting(places, config, state, None)
+
+    def segment(config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
+        return working(state.status == Status.RUNNING, config, state, data)
+
+    def finish(config: Config, best: Best, data: Data, ended: jax.Array) -> dict[str, jax.Array]:
+        return finishing(ended, config, best, data)
+
+    return Programs(
+        jax.jit(fill, donate_argnames="state", compiler_options=plans.compiler_options(rare=True)),
+        jax.jit(segment, donate_argnames="state", compiler_options=plans.compiler_options()),
+        jax.jit(finish, compiler_options=plans.compiler_options()),
+    )
+
+
+def column(leaf: Any, width: int) -> np.ndarray:
+    """A leaf of a config `width` times over, in the type that programs know."""
+    array = np.asarray(leaf)
+    array = array.astype(np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32)
+    return np.broadcast_to(array, (width, *array.shape)).copy()
+
+
+def state_shape(task: Functions, config: Config, width: int) -> TrialState:
+    """The shapes and types of the state of `width` lanes."""
+    configs = jax.tree.map(lambda leaf: column(leaf, width), config)
+    return jax.eval_shape(jax.vmap(functools.partial(begin, task)), configs)
+
+
+def empty(task: Functions, config: Config, width: int) -> TrialState:
+    """The state of lanes of which none is running."""
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state_shape(task, config, width))
+    state.status[:] = Status.COMPLETED
+    return state

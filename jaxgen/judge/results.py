@@ -1,0 +1,295 @@
+"""The table of a run, the arms of a sweep over their seeds, and the best trial."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jaxgen.config import UserError, flatten
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.tasks.base import Metric, Task
+
+DIVERGED = "diverged"
+LOSS = Metric("loss")
+PARTS = ("train", "val", "test")
+
+Scalar = str | int | float | None  # a value of a config, as files hold it
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial that ended; its metrics are of its best step, over whole splits, in evaluation mode."""
+
+    trial: int
+    status: str  # completed, stopped or diverged
+    seed: int
+    values: Mapping[str, Scalar]  # of the varied keys
+    params: int
+    steps: int
+    best_step: int
+    metrics: Mapping[str, float]  # train_loss, val_loss, test_loss, val_accuracy and so on
+    score: float  # the selecting metric on validation, or minus it where more is better: less is better
+    flaw: str = ""  # of a diverged trial: what first was not finite, in the step after its last
+    measured: Mapping[str, float] = field(default_factory=dict)  # what its task measured once of it (`Task.measured`)
+
+    def value(self, name: str) -> float:
+        """A metric on a part, as in val_loss, or what the task measured; nan where there is none."""
+        if name == "score":
+            return self.score
+        return self.metrics.get(name, self.measured.get(name, math.nan))
+
+    @property
+    def val_loss(self) -> float:
+        return self.value("val_loss")
+
+    @property
+    def test_loss(self) -> float:
+        return self.value("test_loss")
+
+    @property
+    def train_loss(self) -> float:
+        return self.value("train_loss")
+
+
+def by_score(row: Row) -> tuple[float, int]:
+    """Orders rows from the best validation score on."""
+    return row.score, row.trial
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One evaluation of a trial, on the fixed parts that curves come from: train_loss, val_loss and so on."""
+
+    trial: int
+    step: int
+    metrics: Mapping[str, float]
+
+    @property
+    def val_loss(self) -> float:
+        return self.metrics.get("val_loss", math.nan)
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One layer of a trial as a segment begins, on a fixed batch of training windows, in training mode."""
+
+    trial: int
+    step: int
+    layer: str
+    activation: float
+    """Standard deviation of what the layer gives, after the activation function."""
+    saturation: float
+    """Share of it where the activation function's slope is less than a twentieth of its steepest."""
+    gradient: float
+    """Norm of the objective's gradient with respect to the layer's weights."""
+    update: float
+    """Root mean square of the next update of the weights, over that of the weights."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained trial: its config, its task as far as that is known without the rows, and its state at its best step."""
+
+    trial: int
+    config: Any
+    task: Any  # a `tasks.base.Task`
+    params: Any
+    stats: Any
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The trials of a sweep that differ only in their seed."""
+
+    values: Mapping[str, Any]
+    rows: tuple[Row, ...]
+
+    @property
+    def sound(self) -> list[Row]:
+        return [row for row in self.rows if row.status != DIVERGED and math.isfinite(row.score)]
+
+    def mean(self, loss: str) -> float:
+        """Mean over the seeds that did not diverge; infinite if all did."""
+        values = [row.value(loss) for row in self.sound]
+        return float(np.mean(values)) if values else math.inf
+
+    def measured(self) -> dict[str, float]:
+        """Means of what the task measured over the seeds that did not diverge; none where it measured nothing."""
+        rows = [row.measured for row in self.sound if row.measured]
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
+
+    def spread(self, loss: str) -> float:
+        """Sample standard deviation over the seeds that did not diverge; nan for fewer than two."""
+        values = [row.value(loss) for row in self.sound]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+@dataclass
+class Results:
+    """What a run has found so far."""
+
+    sweep: Sweep
+    rows: list[Row] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    trained: Any = None  # trial number -> Trained
+    programs: int = 0  # compiled for training
+    out: str | None = None
+    question: Question = field(default_factory=Question)
+    metrics: tuple[Metric, ...] = (LOSS,)  # what is measured; the first one selects
+    task: Task | None = None  # what was trained, as far as it is known
+    verdict: Callable[[], Any] = lambda: None
+    """The answer to its question (`judge.answers.answer`)."""
+
+    def __repr__(self) -> str:
+        return f"Results({len(self.rows)} of {len(self.sweep)} trials ended{f', in {self.out}' if self.out else ''})"
+
+    @property
+    def measure(self) -> Metric:
+        """The metric that ranks trials."""
+        return self.metrics[0]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The metrics of a row, in the order of `results.csv`: the loss on each part, or what selects; then the others."""
+        first = next((metric for metric in self.metrics if metric.name == "loss"), self.measure)
+        others = [metric for metric in self.metrics if metric is not first]
+        found = [f"{part}_{first.name}" for part in PARTS]
+        if any(f"dev_{first.name}" in row.metrics for row in self.rows):
+            found.append(f"dev_{first.name}")
+        return (*found, *(f"{part}_{metric.name}" for metric in others for part in PARTS[1:]))
+
+    @property
+    def curve_columns(self) -> tuple[str, ...]:
+        """The metrics of an evaluation, in the order of `metrics.csv`."""
+        ordered = sorted(self.metrics, key=lambda metric: metric.name != "loss")
+        return tuple(f"{part}_{metric.name}" for metric in ordered for part in PARTS[:2])
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The varied keys without the seed, which has a column of its own."""
+        return tuple(key for key in self.sweep.keys if key != "seed")
+
+    def values(self, trial: int) -> dict[str, Scalar]:
+        """A trial's values of the varied keys, without the seed."""
+        base, point = flatten(self.sweep.base), self.sweep.points[trial]
+        base["optimizer.chain"] = self.sweep.base.optimizer.chain
+        return {key: named_value(point.get(key, base.get(key))) for key in self.keys}
+
+    def seed(self, trial: int) -> int:
+        """A trial's seed."""
+        return int(self.sweep.points[trial].get("seed", self.sweep.base.seed))
+
+    def running(self) -> list[Row]:
+        """The trials that have not ended, at their best evaluation so far, on the curve parts."""
+        ended = {row.trial for row in self.rows}
+        best: dict[int, Curve] = {}
+        for curve in self.curves:
+            if curve.trial not in ended and (curve.trial not in best or self.cost(curve) < self.cost(best[curve.trial])):
+                best[curve.trial] = curve
+        return [self.row(trial, "running", 0, c.step, c.step, c.metrics) for trial, c in best.items()]
+
+    def selected(self, holds: Row | Curve, part: str = "val") -> float:
+        """The metric that ranks trials, on a part; nan where there is none."""
+        return holds.metrics.get(f"{part}_{self.measure.name}", math.nan)
+
+    def cost(self, holds: Row | Curve) -> float:
+        """What trials are ranked by: of the selecting metric on validation, less is better."""
+        return self.measure.sign * self.selected(holds)
+
+    def row(
+        self,
+        trial: int,
+        status: str,
+        params: int,
+        steps: int,
+        best_step: int,
+        metrics: Mapping[str, float],
+        flaw: str = "",
+    ) -> Row:
+        """A trial's row."""
+        score = self.measure.sign * metrics.get(f"val_{self.measure.name}", math.nan)
+        values = self.values(trial)
+        return Row(trial, status, self.seed(trial), values, params, steps, best_step, dict(metrics), score, flaw)
+
+    def leaderboard(self, running: bool = False) -> list[Arm]:
+        """The arms by their mean validation score, the best first; `running`: with the trials that have not ended."""
+        found: dict[tuple[Any, ...], list[Row]] = {}
+        rows = self.rows + self.running() if running else self.rows
+        for row in sorted(rows, key=lambda row: row.trial):
+            found.setdefault(tuple(row.values.items()), []).append(row)
+        arms = [Arm(dict(values), tuple(rows)) for values, rows in found.items()]
+        return sorted(arms, key=lambda arm: (arm.mean("score"), arm.rows[0].trial))
+
+    def best_row(self) -> Row:
+        """The row with the best validation score, of those that did not diverge if there are any.
+
+        Raises:
+          UserError: if no trial has ended with a finite one.
+        """
+        finite = [row for row in self.rows if math.isfinite(row.score)]
+        sound = [row for row in finite if row.status != DIVERGED]
+        if not finite:
+            raise UserError(
+                f"no trial has ended with a finite validation {self.measure.name}, so there is no best one; "
+                "let the run finish (--resume), or lower the learning rate"
+            )
+        return min(sound or finite, key=by_score)
+
+    def best(self) -> Trained:
+        """The trial with the best validation score, ready to generate or predict."""
+        return self.trained(self.best_row().trial)
+
+    def results_csv(self) -> str:
+        """`results.csv`: a row a trial, in the order of the sweep."""
+        measured = list(dict.fromkeys(name for row in self.rows for name in row.measured))
+        columns = self.columns
+        head = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *columns, *measured)
+        rows = [
+            (
+                r.trial,
+                r.status,
+                r.seed,
+                *(r.values.get(key, "") for key in self.keys),
+                r.params,
+                r.steps,
+                r.best_step,
+                *(r.metrics.get(x, math.nan) for x in columns),
+                *(r.measured.get(x, "") for x in measured),
+            )
+            for r in sorted(self.rows, key=lambda row: row.trial)
+        ]
+        return table([head, *rows])
+
+
+def named_value(value: Any) -> Scalar:
+    """A config's value as files hold it: a Python object by its name."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return getattr(value, "__qualname__", type(value).__name__)
+
+
+def label(values: Mapping[str, Scalar]) -> str:
+    """An arm's values in a few words on one line: names as they are, numbers with what they are."""
+    return ", ".join(_words(key.rpartition(".")[2].replace("_", " "), value) for key, value in values.items()) or "the trial"
+
+
+def _words(key: str, value: Scalar) -> str:
+    if isinstance(value, bool) or value in ("none", None):
+        return f"{'default ' if value is None else '' if value is True else 'no '}{key}"
+    if isinstance(value, str):
+        return value if value.isprintable() and value.strip() else repr(value)
+    return f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+
+
+def table(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as CSV text; floats as their shortest exact decimal."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,36 @@
+"""Pieces of networks whose numbers may be leaves: what asks a float for its value elsewhere, and so could not differ by lane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen
+
+ALONE = (
+    "BatchNorm sees one row at a time: what it takes the mean of is that row itself, so that nothing is left of it; "
+    "give a larger train.batch_size, or another normalization"
+)
+
+
+def drop(x: jax.Array, rate: jax.Array | float, key: jax.Array) -> jax.Array:
+    """Inverted dropout (Srivastava et al. 2014): each entry is zero with probability `rate`, the others grow by 1 / (1 - rate).
+
+    The rate may be traced, which neither `flax.linen.Dropout` nor `flax.nnx.Dropout` nor `equinox.nn.Dropout` allows.
+    """
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), 0.0)
+
+
+class Dropout(linen.Module):
+    """`flax.linen.Dropout` at a rate that may be a leaf; None: none, and no part of the program.
+
+    Called with (x, train); it draws from the random stream "dropout".
+    """
+
+    rate: Any = None
+
+    @linen.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        return x if self.rate is None or not train else drop(x, self.rate, self.make_rng("dropout"))

@@ -1,0 +1,245 @@
+"""Sweeps: grid, random search, zip and seeds, each from a config or a sweep to a sweep; and the groups that share a program."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import functools
+import itertools
+import math
+import random as stdlib_random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxgen.config import Config, UserError, override, parse, register, settled, strengths, validate
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a sweep is to answer."""
+
+    name: str = "sweep"
+    text: str = ""
+    """The question, as a sentence."""
+    arms: tuple[str, ...] = ()
+    """The keys whose values are compared; the other varied ones, but for the seed, are tuned. (): all are compared."""
+    verdict: str = "arms"
+    """How it is answered: a name in `verdict.VERDICTS`."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A list of trials: a base config, and for each trial the values in which it differs."""
+
+    base: Config
+    points: tuple[Mapping[str, Any], ...] = ({},)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[Config]:
+        """The trials' configs, in order.
+
+        Raises:
+          UserError: if a value is not allowed.
+        """
+        for point in self.points:
+            yield validate(override(self.base, point))
+
+    @functools.cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The varied keys, in the order in which they were first varied."""
+        return tuple(dict.fromkeys(key for point in self.points for key in point))
+
+    def __add__(self, other: Sweep) -> Sweep:
+        """The trials of one sweep and then those of another, of the same base."""
+        if other.base != self.base:
+            raise UserError("two sweeps of different base configs were added; give both the same base")
+        return Sweep(self.base, self.points + other.points)
+
+
+def _sweep(base: Config | Sweep) -> Sweep:
+    return base if isinstance(base, Sweep) else Sweep(base)
+
+
+def _product(base: Config | Sweep, points: Iterable[Mapping[str, Any]]) -> Sweep:
+    sweep, points = _sweep(base), [{key: _plain(value) for key, value in point.items()} for point in points]
+    twice = sorted(set(sweep.keys) & {key for point in points for key in point})
+    if twice:
+        raise UserError(f"{twice[0]} is varied twice; give all its values in one place")
+    return Sweep(sweep.base, tuple({**a, **b} for a, b in itertools.product(sweep.points, points)))
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's, which JSON can hold."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def grid(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
+    """Every combination of the axes' values, for each trial of `base`; the last axis varies fastest."""
+    return _product(base, (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())))
+
+
+def zipped(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
+    """The axes' first values together, their second ones, and so on, for each trial of `base`.
+
+    Raises:
+      UserError: if the axes have different lengths.
+    """
+    columns = {key: list(values) for key, values in axes.items()}
+    lengths = {key: len(column) for key, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(
+            f"zip wants as many values for each key, got {', '.join(f'{n} for {key}' for key, n in lengths.items())}"
+        )
+    return _product(base, (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Numbers between two, evenly or (`log`) with evenly spread logarithms; whole numbers where both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def draw(self, source: stdlib_random.Random) -> float | int:
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        reach = 0.5 if whole else 0.0  # so that rounding gives the ends their full share
+        low, high = self.low - reach, self.high + reach
+        value = math.exp(source.uniform(math.log(low), math.log(high))) if self.log else source.uniform(low, high)
+        value = round(value) if whole else value
+        return min(max(value, self.low), self.high)  # a rounding may step over an end
+
+
+def random(base: Config | Sweep, axes: Mapping[str, Uniform], trials: int, seed: int = 0) -> Sweep:
+    """`trials` points drawn from the axes' distributions, the same for each trial of `base`."""
+    source = stdlib_random.Random(seed)
+    points = [{key: axis.draw(source) for key, axis in axes.items()} for _ in range(trials)]
+    return _product(base, points)
+
+
+def seeds(base: Config | Sweep, count: int) -> Sweep:
+    """Each trial of `base` at `count` seeds: its base config's and those that follow."""
+    first = _sweep(base).base.seed
+    return grid(base, {"seed": range(first, first + count)})
+
+
+def read_axis(text: str, kind: type) -> tuple[str, list[Any]]:
+    """KEY=A,B,... as a key and its values.
+
+    Raises:
+      UserError: if it is not of that form, or a value is not of the key's type.
+    """
+    key, equals, values = text.partition("=")
+    if not equals or not values:
+        raise UserError(f"{text!r} is no axis; expected KEY=A,B,..., for instance model.hidden=50,100,200")
+    found = [parse(key, value, kind) for value in values.split(",")]
+    again = next((value for i, value in enumerate(found) if value in found[:i]), None)
+    if again is not None:
+        raise UserError(f"{text!r} has {again!r} twice; a copy is no further evidence: vary the seed with --seeds")
+    return key, found
+
+
+def read_uniform(text: str, kind: type) -> tuple[str, Uniform]:
+    """KEY=LOW:HIGH or KEY=LOW:HIGH:log as a key and a distribution.
+
+    Raises:
+      UserError: if it is not of that form.
+    """
+    key, _, rest = text.partition("=")
+    low, _, rest = rest.partition(":")
+    high, _, scale = rest.partition(":")
+    if not low or not high or scale not in ("", "log"):
+        raise UserError(
+            f"{text!r} is no range; expected KEY=LOW:HIGH or KEY=LOW:HIGH:log, "
+            "for instance optimizer.learning_rate=1e-4:1e-1:log"
+        )
+    uniform = Uniform(parse(key, low, kind), parse(key, high, kind), scale == "log")
+    ends = (uniform.low, uniform.high)
+    if (
+        not all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
+        or not uniform.low <= uniform.high
+        or (uniform.log and uniform.low <= 0)
+    ):
+        raise UserError(f"{text!r} is no range; expected numbers with LOW <= HIGH, and LOW above 0 with log")
+    return key, uniform
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that share a program: their numbers in the sweep, their configs, and how to lower one of these.
+
+    A lowered config has a learning rate for every step, so it is made when its trial takes a lane and not before.
+    """
+
+    trials: tuple[int, ...]
+    configs: tuple[Config, ...]
+    lower: Callable[[Config], Config]  # all of the group to one tree structure, with leaves of the same shapes
+
+    def lowered(self, trial: int) -> Config:
+        """The lowered config of a trial of the group, by its number in the sweep."""
+        return self.lower(self.configs[bisect.bisect_left(self.trials, trial)])
+
+    @functools.cached_property
+    def static(self) -> Config:
+        """A lowered config that stands for the group where only its structure matters."""
+        return self.lower(self.configs[0])
+
+    def traced(self, trial: int | None = None) -> Config:
+        """What a program is given of a trial's config, or of any: all but what was read, so that groups that differ in that
+        alone share a program."""
+        return dataclasses.replace(self.static if trial is None else self.lowered(trial), data=None)
+
+
+def groups(configs: Iterable[Config], lower: Callable[[Config], Config]) -> list[Group]:
+    """The trials by the tree structure of their lowered configs and what they read, in the order of their first trials.
+
+    In each group, strengths that are zero everywhere are left out, the tables of learning rates reach to the longest step
+    budget (a trial that is past its own budget does not read them), and no segment is longer than that budget.
+
+    Args:
+      lower: a config as the trial functions take it (`optimizers.lower`).
+    """
+    import jax  # here, so that reading a sweep's flags needs no JAX
+
+    found: dict[Any, list[tuple[int, Config]]] = {}  # by structure, and by what is read
+    strong: dict[Any, set[tuple[str, str]]] = {}  # the strengths that some trial of the group uses
+    # A strength that is zero in every trial of a group is not part of its program: dropout's random bits are dear on a CPU.
+    every: tuple[tuple[str, str], ...] = ()
+    for trial, config in enumerate(configs):
+        register(type(config))
+        config, every = settled(config), strengths(type(config))
+        lowered = lower(config)
+        structure = (jax.tree.structure(dataclasses.replace(lowered, data=None)), config.data)
+        found.setdefault(structure, []).append((trial, config))
+        strong.setdefault(structure, set()).update(s for s in every if getattr(getattr(lowered, s[0]), s[1]))
+    return [
+        Group(
+            tuple(trial for trial, _ in members),
+            tuple(config for _, config in members),
+            functools.partial(
+                _unified,
+                lower=lower,
+                longest=max(config.train.steps for _, config in members),
+                off=tuple(s for s in every if s not in strong[structure]),
+            ),
+        )
+        for structure, members in found.items()
+    ]
+
+
+def _unified(config: Config, lower: Callable[[Config], Config], longest: int, off: tuple[tuple[str, str], ...]) -> Config:
+    import numpy as np
+
+    lowered = lower(config)
+    rates = np.asarray(lowered.optimizer.learning_rate)
+    changes: dict[str, dict[str, Any]] = {
+        "optimizer": {"learning_rate": np.pad(rates, (0, longest - len(rates)))},
+        "train": {"eval_every": min(lowered.train.eval_every, longest)},
+    }
+    for part, key in off:
+        changes.setdefault(part, {})[key] = None
+    parts = {part: dataclasses.replace(getattr(lowered, part), **values) for part, values in changes.items()}
+    return dataclasses.replace(lowered, **parts)

@@ -1,0 +1,1 @@
+"""What is on disk: written so that it is whole, read without trust."""

@@ -1,0 +1,177 @@
+"""A run's `config.json`: what is needed to do the run again, with a SHA-256 of it, and read without trust."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypedDict
+
+import jax
+
+from jaxgen.storage.checkpoint import FORMAT, READABLE
+from jaxgen.config import CHAIN, UserError, flatten
+from jaxgen.storage.files import checked, read
+from jaxgen.engine.plan import Plan, Planned
+from jaxgen.judge.results import Scalar, named_value
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.tasks import BUILT_IN
+from jaxgen.tasks.base import Task
+
+CONFIG = "config.json"
+PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class SweepFacts(TypedDict):
+    name: str
+    text: str
+    arms: list[str]
+    verdict: str
+    keys: list[str]
+    points: list[dict[str, Scalar]]
+
+
+class TaskFacts(TypedDict):
+    name: str
+    place: str
+    metrics: list[dict[str, Any]]
+    rows: dict[str, Any]
+    program: str
+
+
+class PlanFacts(TypedDict):
+    lanes: dict[str, int]
+    measured: list[dict[str, float]]
+
+
+class Facts(TypedDict):
+    """What a run's `config.json` holds, and what of it is relied on."""
+
+    format: int
+    flags: list[str]
+    sweep: SweepFacts
+    base: dict[str, Scalar]
+    task: TaskFacts
+    versions: dict[str, str]
+    devices: list[str]
+    plan: list[PlanFacts]
+    programs: int
+    sha256: str
+
+
+def describe(
+    sweep: Sweep, task: Task, programs: int, question: Question, flags: Sequence[str], program: str = ""
+) -> dict[str, Any]:
+    """What `config.json` holds.
+
+    Args:
+      program: tells what a task of one's own computes from what it computed before.
+    """
+    points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
+    chain = sweep.base.optimizer.chain
+    return {
+        "format": FORMAT,
+        "flags": list(flags),
+        "sweep": {**dataclasses.asdict(question), "arms": list(question.arms), "keys": list(sweep.keys), "points": points},
+        "base": flatten(sweep.base) | ({} if chain is None else {CHAIN: named_value(chain)}),
+        "task": task_facts(task) | {"rows": task.facts(sweep.base.data), "program": program},
+        "versions": {package: version(package) for package in PACKAGES},
+        "devices": [str(device) for device in jax.local_devices()],
+        "plan": [],  # of each group, from when it begins
+        "programs": programs,
+    }
+
+
+def task_facts(task: Task) -> dict[str, Any]:
+    """What says which task something is of."""
+    metrics = [dataclasses.asdict(metric) for metric in task.metrics]
+    return {"name": task.name, "place": task.place, "metrics": metrics}  # the place is for people: nothing imports it
+
+
+def of_names(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a run or an export from before there were other tasks than names, as those of today."""
+    corpus, metric = facts.pop("corpus"), {"name": "loss", "unit": "nats", "per": "a character", "higher_is_better": False}
+    rows = {**corpus, "source": facts.pop("source", None)}
+    return {**facts, "task": {"name": "names", "place": BUILT_IN, "metrics": [metric], "rows": rows, "program": ""}}
+
+
+def config_text(facts: Mapping[str, Any]) -> bytes:
+    """`config.json`, with the SHA-256 of the rest of it. A path need not be UTF-8: what is not stays as it is."""
+    text = json.dumps({**facts, "sha256": _digest(facts)}, indent=1, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in facts.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def stored_plan(planned: Planned) -> dict[str, Any]:
+    """A plan as JSON."""
+    measured = [dataclasses.asdict(p) | {"seconds": s} for p, s in planned.measured.items() if math.isfinite(s)]
+    return {"lanes": dataclasses.asdict(planned.plan), "measured": measured}
+
+
+def planned_of(stored: Mapping[str, Any]) -> Planned:
+    """The plan that `stored_plan` made JSON of.
+
+    Raises:
+      TypeError, ValueError: where that is none.
+    """
+    plan = Plan(**stored["lanes"])
+    if min(plan.devices, plan.width, plan.chunk) < 1 or plan.width % (plan.devices * plan.chunk):
+        raise ValueError(plan)
+    measured = {}
+    for entry in stored["measured"]:
+        lanes = {key: value for key, value in entry.items() if key != "seconds"}
+        measured[Plan(**lanes)] = entry.get("seconds", math.nan)
+    return Planned(plan, measured)
+
+
+def check_ours(path: Path) -> dict[str, Any]:
+    """What a folder's `config.json` says, of whatever format.
+
+    Raises:
+      UserError: if the folder holds no run.
+    """
+    try:
+        facts = json.loads(read(path / CONFIG))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{str(path)!r} holds no run ({CONFIG} is not there); give the folder that --out named") from None
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or not {"format", "sweep"} <= facts.keys() or not {"task", "corpus"} & facts.keys():
+        raise UserError(f"{str(path / CONFIG)!r} is damaged or not of a run; give another folder")
+    return facts
+
+
+def read_config(path: Path, formats: Collection[int] = READABLE) -> dict[str, Any]:
+    """A run's `config.json`, of one of these formats.
+
+    Raises:
+      UserError: if the folder holds no run, one of another format, or a damaged one.
+    """
+    facts = check_ours(path)
+    if facts["format"] not in formats:
+        raise UserError(
+            f"{str(path)!r} holds a run of format {facts['format']!r}, expected {FORMAT}; "
+            "use the version of jaxgen that wrote it"
+        )
+    damaged = f"{str(path / CONFIG)!r} is damaged: it is not as it was written; restore it, or give another folder"
+    digest = _digest(facts)
+    try:
+        facts = of_names(facts) if "corpus" in facts else facts
+        checked(facts, Facts)
+        if not isinstance(facts["task"]["rows"]["sha256"], str):
+            raise ValueError("sha256")
+        for stored in facts["plan"]:
+            planned_of(stored)
+    except (ValueError, TypeError, KeyError):
+        raise UserError(damaged) from None
+    if facts["sha256"] != digest:
+        raise UserError(damaged)
+    return facts

@@ -1,0 +1,375 @@
+"""The front door: any network and pairs of inputs and targets as a task, in a call."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxgen import config as configs
+from jaxgen.config import Config, Cut, UserError
+from jaxgen.tasks.base import Metric, Splits, Task, described, exact, parts_of
+from jaxgen.tasks.modules import Network, choice, network_of
+from jaxgen.train.functions import Weighed, weighed
+
+Loss = Literal["cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"]
+Measure = Callable[[Any, Any], Any]
+"""(outputs, targets) -> a number of each row (N,), or a pair of these and their weights."""
+
+PREDICTED = 1024  # rows at a time
+
+
+class Measured(NamedTuple):
+    """A measure between outputs and targets, and how it is spoken of."""
+
+    of: Measure
+    unit: str = ""
+    higher_is_better: bool = False
+
+
+def _rows(found: Any) -> Any:
+    """The mean of each row's numbers, (N, ...) -> (N,)."""
+    return found.reshape(found.shape[0], -1).mean(1)
+
+
+def _alike(outputs: Any, targets: Any, classes: bool) -> None:
+    """Refuses shapes that would broadcast to a number of something else.
+
+    Raises:
+      UserError: then.
+    """
+    wanted = outputs.shape[:-1] if classes else outputs.shape
+    if wanted != targets.shape:
+        expected = f"{targets.shape + ('classes',) if classes else targets.shape}".replace("'", "")
+        raise UserError(
+            f"outputs are of shape {outputs.shape} and targets of {targets.shape}; expected outputs of {expected}: "
+            "reshape one of them, for instance outputs[..., 0]"
+        )
+
+
+def cross_entropy(outputs: Any, targets: Any) -> Any:
+    """Minus the log-probability of whole-number targets (N, ...), from logits (N, ..., classes): (N,), in nats."""
+    _alike(outputs, targets, True)
+    return _rows(optax.softmax_cross_entropy_with_integer_labels(outputs, targets))
+
+
+def binary_cross_entropy(outputs: Any, targets: Any) -> Any:
+    """Minus the log-probability of targets 0 or 1, or between, from logits of the same shape: (N,), in nats."""
+    _alike(outputs, targets, False)
+    return _rows(optax.sigmoid_binary_cross_entropy(outputs, targets.astype(outputs.dtype)))
+
+
+def squared_error(outputs: Any, targets: Any) -> Any:
+    """The mean square of what outputs are off, (N,)."""
+    _alike(outputs, targets, False)
+    return _rows((outputs - targets) ** 2)
+
+
+def absolute_error(outputs: Any, targets: Any) -> Any:
+    """The mean size of what outputs are off, (N,)."""
+    _alike(outputs, targets, False)
+    return _rows(jnp.abs(outputs - targets))
+
+
+def accuracy(outputs: Any, targets: Any) -> Any:
+    """Whether the likeliest class of logits (N, ..., classes) is the target, (N,); of outputs like the targets, of each sign."""
+    if outputs.shape == targets.shape:
+        return _rows(((outputs > 0) == (targets > 0.5)).astype(jnp.float32))
+    _alike(outputs, targets, True)
+    return _rows((outputs.argmax(-1) == targets).astype(jnp.float32))
+
+
+MEASURES: Mapping[str, Measured] = {
+    "cross_entropy": Measured(cross_entropy, "nats"),
+    "binary_cross_entropy": Measured(binary_cross_entropy, "nats"),
+    "squared_error": Measured(squared_error),
+    "absolute_error": Measured(absolute_error),
+    "accuracy": Measured(accuracy, higher_is_better=True),
+}
+LOSSES: tuple[str, ...] = typing.get_args(Loss)
+
+
+class Supervised(Task):
+    """A network that turns inputs into outputs, and a loss between outputs and targets (`supervised`)."""
+
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        data: Any,
+        measures: Mapping[Metric, Measure],
+        section: type,
+        inputs: Callable[[Any], Any] | None,
+        like: Any = None,
+    ) -> None:
+        self.name, self.network, self.data, self.measures = name, network, data, dict(measures)
+        self.Data, self.Model, self.metrics = section, network.section, tuple(measures)
+        self._inputs = inputs or (lambda x: x)
+        self.like = like  # the shapes and types of two rows of inputs; None: nothing has been read
+
+    # Read. ----------------------------------------------------------------------------------------------------------------
+
+    def splits(self, data: Any) -> Any:
+        found = self.data(data) if callable(self.data) else self.data
+        if not isinstance(found, tuple):
+            raise UserError(f"the data of the task {self.name!r} are a {type(found).__name__}; expected (inputs, targets), or Splits")
+        return found
+
+    def opened(self, data: Any) -> Task:
+        rows = parts_of(self, data).train
+        if not isinstance(rows, tuple) or len(rows) not in (2, 3):
+            raise UserError(f"a row of the task {self.name!r} is {type(rows).__name__}; expected (inputs, targets[, weights])")
+        return self._on(jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows[0]))
+
+    def reopened(self, facts: Mapping[str, Any]) -> Task:
+        return self._on(shapes_of(facts.get("inputs", {})))
+
+    @property
+    def remembered(self) -> dict[str, Any]:
+        return {"inputs": facts_of(self.like)}
+
+    def _on(self, like: Any) -> Task:
+        made = Supervised(self.name, self.network, self.data, self.measures, self.Data, self._inputs, like)
+        made.place, made.ablations = self.place, self.ablations
+        return made
+
+    def facts(self, data: Any) -> dict[str, Any]:
+        parts = parts_of(self, data)
+        return described(parts) | self.remembered
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it trains the same: a task that was read twice shares its programs."""
+        return type(other) is type(self) and self._key == other._key  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> Any:
+        leaves, structure = jax.tree.flatten(self.like)
+        return (self.network, tuple(self.measures.items()), self._inputs, structure, tuple((x.shape, x.dtype) for x in leaves))
+
+    # Traced. --------------------------------------------------------------------------------------------------------------
+
+    def init(self, config: Config, key: jax.Array) -> tuple[Any, Any]:
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.like)
+        return self.network.init(config.model, key, self._inputs(zeros))
+
+    def apply(self, config: Config, params: Any, stats: Any, inputs: Any, train: bool, key: Any = None) -> tuple[Any, Any]:
+        return self.network.apply(config.model, params, stats, self._inputs(inputs), train, key)
+
+    def _measure(self, measure: Measure, outputs: Any, rows: Any) -> Weighed:
+        found = weighed(measure(outputs, rows[1]))
+        if len(rows) == 2:
+            return found
+        return found._replace(weights=rows[2] if found.weights is None else found.weights * rows[2])
+
+    def loss(self, config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: jax.Array) -> tuple[Weighed, Any]:
+        outputs, stats = self.apply(config, params, stats, batch[0], True, key)
+        return self._measure(self.trained_by, outputs, batch), stats
+
+    def score(self, config: Config, params: Any, stats: Any, rows: Any, keys: jax.Array) -> dict[str, Weighed]:
+        outputs, _ = self.apply(config, params, stats, rows[0], False)
+        return {metric.name: self._measure(measure, outputs, rows) for metric, measure in self.measures.items()}
+
+    @property
+    def trained_by(self) -> Measure:
+        return next(measure for metric, measure in self.measures.items() if metric.name == "loss")
+
+    # Used. ----------------------------------------------------------------------------------------------------------------
+
+    def predict(self, trained: Any, inputs: Any) -> np.ndarray:
+        """The network's outputs for inputs like those that it was trained on: (N, ...)."""
+        found = self._fitting(inputs)
+        count = len(jax.tree.leaves(found)[0])
+        configs.register(type(trained.config))
+        config = dataclasses.replace(trained.config, data=None, optimizer=None)  # of which a network knows nothing
+        outputs = []
+        for first in range(0, count, PREDICTED):
+            at = np.minimum(np.arange(first, first + min(PREDICTED, count)), count - 1)  # as many each time: one program
+            piece = jax.tree.map(lambda x, at=at: x[at], found)
+            outputs.append(jax.device_get(_outputs(self, config, trained.params, trained.stats, piece)))
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *outputs)
+
+    def _fitting(self, inputs: Any) -> Any:
+        """Inputs in the types of the training rows.
+
+        Raises:
+          UserError: where they are of another kind.
+        """
+        try:
+            given = jax.tree.map(lambda like, x: np.asarray(x), self.like, inputs)
+        except ValueError:
+            raise UserError(f"the inputs are a tree of another kind; expected one like {facts_of(self.like)}") from None
+        for like, x in zip(jax.tree.leaves(self.like), jax.tree.leaves(given), strict=True):
+            if x.ndim != len(like.shape) or x.shape[1:] != like.shape[1:] or not len(x):
+                raise UserError(f"inputs are of shape {x.shape}; expected {('N', *like.shape[1:])}".replace("'", ""))
+        return jax.tree.map(lambda like, x: exact(x, "inputs").astype(like.dtype), self.like, given)
+
+    def inputs(self, path: str | Path) -> Any:
+        """Rows of a .npy file, or of a CSV file of numbers with or without a head, in the shape of a row."""
+        if len(jax.tree.leaves(self.like)) != 1:
+            raise UserError("a file holds one array, and this task's inputs are several; predict in Python (jaxgen.predict)")
+        return table_of(Path(path)).reshape(-1, *self.like.shape[1:])
+
+    def inputs_of(self, rows: Any) -> Any:
+        return rows[0]
+
+    def answers(self, outputs: Any) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        flat = np.asarray(outputs)
+        flat = flat.reshape(len(flat), -1)
+        if self.trained_by is cross_entropy and np.ndim(outputs) == 2:
+            shares = np.exp(flat - np.logaddexp.reduce(flat, axis=1, keepdims=True))
+            head = ("class", *(f"p_{i}" for i in range(flat.shape[1])))
+            return head, [(int(x.argmax()), *(f"{p:.6f}" for p in x)) for x in shares]
+        if self.trained_by is binary_cross_entropy:
+            flat = 1 / (1 + np.exp(-flat))
+        head = ["output"] if flat.shape[1] == 1 else [f"output_{i}" for i in range(flat.shape[1])]
+        return head, [[f"{value:.6g}" for value in row] for row in flat]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _outputs(task: Supervised, config: Config, params: Any, stats: Any, inputs: Any) -> Any:
+    return task.apply(config, params, stats, inputs, False)[0]
+
+
+def supervised(
+    network: Any,
+    data: Any,
+    *,
+    loss: Loss | Measure = "cross_entropy",
+    metrics: Sequence[str | Measure | tuple[Metric, Measure]] = (),
+    select: str = "loss",
+    name: str | None = None,
+    inputs: Callable[[Any], Any] | None = None,
+) -> Supervised:
+    """A task of inputs and targets.
+
+    Args:
+      network: a class of flax.linen (`__call__(x, train)`), flax.nnx or equinox; a mapping of names to such classes, which
+        `model.family` chooses from; or a pair of functions (init, apply) as in `tasks.modules.Network`. Its fields (or the
+        parameters of its `__init__`) are the keys below `model.`: floats are leaves, which may differ in one program, and the
+        rest is structure. `jaxgen.Static[float]` makes a float structure.
+      data: (inputs, targets), pytrees of arrays that share their first axis, which are shuffled by `data.split_seed` and cut
+        80/10/10; or (inputs, targets, weights); or `jaxgen.Splits` of such tuples; or a function of the config's data section
+        that gives any of these. The annotation of its parameter, a dataclass, is the section's type.
+      loss: the name of one, or a function of (outputs, targets) that gives a number of each row (N,), or such numbers and
+        their weights.
+      metrics: what else is measured: names of losses, "accuracy", functions like a loss, or pairs of a `jaxgen.Metric` and one.
+      select: the metric that selects the best step: of accuracy the highest, of losses the lowest.
+      name: the task's. None: the network's.
+      inputs: what is done to inputs within the program, so that bytes may lie on the device as bytes: lambda x: x / 255.
+
+    Raises:
+      UserError: for a network that is none, a loss or metric that is not there, or a field of a network without a default.
+    """
+    made = choice({key: network_of(one) for key, one in network.items()}) if isinstance(network, Mapping) else network_of(network)
+    measures = [_measured("loss", loss, LOSSES), *(_measured(None, one, tuple(MEASURES)) for one in metrics)]
+    names = [metric.name for metric, _ in measures]
+    twice = next((one for one in names if names.count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"two metrics are called {twice!r}; give one of them another name, with jaxgen.Metric")
+    if select not in names:
+        raise UserError(f"select is {select!r}, expected one of {', '.join(names)}")
+    measures.sort(key=lambda pair: pair[0].name != select)  # the first selects; sorting keeps the others' order
+    return Supervised(name or _named(network), made, data, dict(measures), _section_of(data), inputs)
+
+
+def _measured(name: str | None, given: Any, known: Sequence[str]) -> tuple[Metric, Measure]:
+    if isinstance(given, tuple):
+        return given
+    if callable(given):
+        return Metric(name or getattr(given, "__name__", "metric")), given
+    if given not in known:
+        raise UserError(f"{'the loss' if name else 'a metric'} is {given!r}, expected one of {', '.join(known)}, or a function")
+    found = MEASURES[given]
+    return Metric(name or given, found.unit, higher_is_better=found.higher_is_better), found.of
+
+
+def _named(network: Any) -> str:
+    if isinstance(network, Mapping):
+        return "_or_".join(network)
+    return getattr(network[0] if isinstance(network, tuple) else network, "__name__", "task").lower()
+
+
+def _section_of(data: Any) -> type:
+    """The data section's type: what annotates the parameter of a function that reads."""
+    hints = typing.get_type_hints(data, include_extras=True) if callable(data) and hasattr(data, "__annotations__") else {}
+    hints.pop("return", None)
+    kind = next(iter(hints.values()), Cut)
+    return kind if dataclasses.is_dataclass(kind) and isinstance(kind, type) else Cut
+
+
+# What inputs were, as JSON. --------------------------------------------------------------------------------------------------
+
+
+def facts_of(inputs: Any) -> Any:
+    """The shapes and types of a row of inputs, trees of dictionaries, tuples and lists, as JSON.
+
+    Raises:
+      UserError: for a tree of another kind.
+    """
+    if isinstance(inputs, Mapping):
+        return {"dict": {str(key): facts_of(value) for key, value in inputs.items()}}
+    if isinstance(inputs, list | tuple) and type(inputs) in (list, tuple):
+        return {type(inputs).__name__: [facts_of(value) for value in inputs]}
+    if not hasattr(inputs, "shape"):
+        raise UserError(f"inputs hold a {type(inputs).__name__}; expected arrays, in dictionaries, tuples or lists")
+    return {"array": [str(inputs.dtype), *inputs.shape[1:]]}
+
+
+def shapes_of(facts: Mapping[str, Any]) -> Any:
+    """Two rows of inputs, as shapes and types, from `facts_of`.
+
+    Raises:
+      UserError: where these are none.
+    """
+    try:
+        ((kind, found),) = facts.items()
+        if kind == "dict":
+            return {key: shapes_of(value) for key, value in found.items()}
+        if kind in ("tuple", "list"):
+            return {"tuple": tuple, "list": list}[kind](shapes_of(value) for value in found)
+        name, *shape = found
+        return jax.ShapeDtypeStruct((2, *map(int, shape)), np.dtype(name))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError("what the inputs were is not said as it should be; the run or export is damaged") from None
+
+
+def table_of(path: Path) -> np.ndarray:
+    """The numbers of a .npy file, or of a CSV file with or without a head: (N, ...).
+
+    Raises:
+      UserError: where it cannot be read, or holds anything else.
+    """
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
+        if rows and not _number(rows[0][0]):
+            rows = rows[1:]
+        found = np.array([[float(x) for x in row] for row in rows])
+    except OSError as error:
+        raise UserError(f"cannot read {str(path)!r} ({error.strerror})") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{str(path)!r} holds no table of numbers ({error}); expected a CSV or .npy file, a row an input") from None
+    if not len(found):
+        raise UserError(f"{str(path)!r} holds no rows; expected a CSV or .npy file, a row an input")
+    return found
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,240 @@
+"""File -> names -> vocabulary -> windows -> splits. NumPy only, and pure functions of the file and the split seed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgen.config import UserError
+
+BOUNDARY = 0  # the id before a name's first character and after its last; no character has it
+SHARES = (0.8, 0.9)  # where the shuffled names are cut: training, validation, test
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The characters that names are made of, in code point order; character i has id i + 1, the boundary id 0."""
+
+    characters: str
+
+    def __len__(self) -> int:
+        return len(self.characters) + 1
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {character: i for i, character in enumerate(self.characters, 1)}
+
+    @classmethod
+    def of(cls, characters: str) -> Vocabulary:
+        """The vocabulary of characters from a file.
+
+        Raises:
+          ValueError: where they are not different ones in order.
+        """
+        if list(characters) != sorted(set(characters)) or not set(characters).isdisjoint("\r\n"):
+            raise ValueError("its characters are not different ones in order")
+        return cls(characters)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text's characters.
+
+        Raises:
+          UserError: if a character is not in the vocabulary.
+        """
+        strange = sorted(set(text) - set(self.characters))
+        if strange:
+            raise UserError(
+                f"{text!r} holds {''.join(strange)!r}, which no name of the corpus holds; "
+                f"its characters are {self.characters!r}"
+            )
+        return [self._ids[character] for character in text]
+
+    def decode(self, ids: list[int]) -> str:
+        """The text before the first boundary."""
+        end = ids.index(BOUNDARY) if BOUNDARY in ids else len(ids)
+        return "".join(self.characters[i - 1] for i in ids[:end])
+
+
+class Windows(NamedTuple):
+    """One part of a split, as the model reads it."""
+
+    ids: NDArray[np.int32]  # (N, T): the T ids before a character, boundaries before the name's start
+    targets: NDArray[np.int32]  # (N,): the character's own id, or the boundary after the last
+
+
+class Told(NamedTuple):
+    """Windows with what counts say of what comes after each, for networks that stand on counts."""
+
+    ids: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    said: NDArray[np.float32]  # (N, L, V): log-probabilities of each id in the target's place, by contexts of L lengths
+
+
+class Splits(NamedTuple):
+    train: Windows
+    validation: Windows
+    test: Windows
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The names of a file, in its order, with repetitions."""
+
+    names: tuple[str, ...]
+    path: str
+    column: str | None
+    sha256: str  # of the file's bytes
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary("".join(sorted(set().union(*self.names))))
+
+    @cached_property
+    def task(self) -> Any:
+        """The names task on this corpus, for which a corpus stands."""
+        from jaxgen.tasks.names.task import Names
+
+        return Names(self)
+
+    @property
+    def windows(self) -> int:
+        """Characters plus one boundary a name."""
+        return sum(map(len, self.names)) + len(self.names)
+
+
+def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
+    """The names of a text file (a name a line) or a CSV file (`column`, or its only one), in UTF-8.
+
+    Spaces around a name and empty names are dropped; everything else is kept as it is.
+
+    Raises:
+      UserError: if there is no such file or column, the bytes are not UTF-8, or no name is left.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"cannot read {str(path)!r} ({error.strerror}); expected a text file with a name a line, or a CSV file"
+        ) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{str(path)!r} is not UTF-8: byte {content[error.start]:#04x} in line {line}; convert it, for instance with iconv"
+        ) from None
+    if column is not None or path.suffix.lower() == ".csv":
+        rows = _column(text, column, str(path))
+    else:
+        rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    names = tuple(name for name in (row.strip() for row in rows) if name)
+    if not names:
+        raise UserError(f"{str(path)!r} holds no names; expected a text file with a name a line, or a CSV file with --column")
+    broken = next((name for name in names if "\n" in name or "\r" in name), None)
+    if broken is not None:
+        raise UserError(f"{str(path)!r} holds a name with a line break in it, {broken!r}; put each name on one line")
+    return Corpus(names, str(path), column, hashlib.sha256(content).hexdigest())
+
+
+def _column(text: str, column: str | None, path: str) -> list[str]:
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path!r} is not a CSV file ({error}); check its quotes") from None
+    header = rows[0] if rows else []
+    if column is None and len(header) == 1:
+        column = header[0]
+    if column not in header:
+        wanted = "a column is wanted" if column is None else f"there is no column {column!r}"
+        raise UserError(f"{path!r}: {wanted}; give --column, one of {', '.join(header) or '(the file is empty)'}")
+    place = header.index(column)
+    return [row[place] for row in rows[1:] if len(row) > place]
+
+
+def cut(corpus: Corpus, split: str, seed: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The names for training, validation and test: shuffled by `random.Random(seed)` and cut 80/10/10.
+
+    `rows` cuts the names as they come; `names` cuts the different names, each of which counts once, so that none is in two
+    parts; `order` cuts the names before they are shuffled, each part for itself.
+
+    Raises:
+      UserError: if a part would be empty.
+    """
+    units = list(dict.fromkeys(corpus.names)) if split == "names" else list(corpus.names)
+    source = random.Random(seed)
+    if split != "order":
+        source.shuffle(units)
+    first, second = (int(share * len(units)) for share in SHARES)
+    parts = (units[:first], units[first:second], units[second:])
+    if not all(parts):
+        what = "different names" if split == "names" else "names"
+        raise UserError(f"{corpus.path!r} holds {len(units)} {what}, too few to cut 80/10/10 by {split}; expected 10 or more")
+    if split == "order":
+        for part in parts:
+            source.shuffle(part)
+    train, validation, test = map(tuple, parts)
+    return train, validation, test
+
+
+def hold_out(train: tuple[str, ...], percent: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Shuffled names as those to train on and the last `percent` of 100, which are not."""
+    first = len(train) - len(train) * percent // 100
+    return train[:first], train[first:]
+
+
+def windows(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Windows:
+    """Every window of the names: one for each character and one for the boundary that ends a name.
+
+    Returns:
+      ids (N, context) and targets (N,), N = characters + names.
+    """
+    width = max(context, 1)
+    padding = [BOUNDARY] * width
+    stream = np.array([i for name in names for i in (*padding, *vocabulary.encode(name))] + padding + [BOUNDARY], np.int32)
+    lengths = np.array([len(name) for name in names])
+    starts = np.concatenate([[0], np.cumsum(lengths + width)[:-1]])  # where each name's padding begins
+    counts = lengths + 1
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    first = np.repeat(starts, counts) + within
+    ids = stream[first[:, None] + np.arange(width - context, width)]
+    # The id after a name's last character in the stream is the next name's padding: a boundary, as it should be.
+    return Windows(ids, stream[first + width])
+
+
+def sequences(names: tuple[str, ...], vocabulary: Vocabulary, context: int) -> Windows:
+    """Windows such that each character of the names, and each boundary that ends one, is the target at one place of one window.
+
+    A name that a window holds has one. Of a longer one, the first window holds the first `context` ids, and the others
+    move on by half of that: their first half only says what came before.
+
+    Returns:
+      ids (N, context), in front of which boundaries fill up what a name is short; and targets (N, context), the id that comes
+      after each, or -1 where nothing is to be learnt.
+    """
+    ids, targets = [], []
+    for name in names:
+        stream = [BOUNDARY, *vocabulary.encode(name), BOUNDARY]
+        done, end = 0, min(context, len(stream) - 1)
+        while done < len(stream) - 1:
+            begin = max(end - context, 0)
+            padding = context - (end - begin)
+            ids.append([BOUNDARY] * padding + stream[begin:end])
+            targets.append([-1] * (padding + done - begin) + stream[done + 1 : end + 1])
+            done, end = end, min(end + max(context // 2, 1), len(stream) - 1)
+    return Windows(np.array(ids, np.int32), np.array(targets, np.int32))
+
+
+def split(corpus: Corpus, how: str, seed: int, context: int) -> Splits:
+    """The windows of the three parts (`cut`), at a context of `context` ids."""
+    train, validation, test = (windows(part, corpus.vocabulary, context) for part in cut(corpus, how, seed))
+    return Splits(train, validation, test)

@@ -1,0 +1,136 @@
+"""What people see of names: those that the winner makes up, how good they are, and characters as it sees them."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from jaxgen.judge.results import Results, Trained
+from jaxgen.report.style import BEST, below, subplots
+from jaxgen.report.text import drawable, heads, plain
+from jaxgen.report.terminal import cell
+from jaxgen.tasks.base import Section
+from jaxgen.tasks.names.generate import labels, novelty, sample
+from jaxgen.tasks.names.quality import MEASURES, Reference
+
+NAMES = 20  # that are shown
+LABELS = 300  # characters with a label; the others are dots
+ARM_ROWS = 100
+
+
+def closing(task: Any, trained: Trained) -> list[str]:
+    """Names from the winner, for the terminal."""
+    names = sample(trained, NAMES)
+    what = f"{NAMES} names from trial {trained.trial}, the one with the lowest validation loss"
+    return [f"\n{what} ({novelty(names, task.corpus)}):", ", ".join(names)]
+
+
+def sections(task: Any, found: Any) -> list[Section]:
+    """Names from the best trial, how good names are, and its characters; none where no trial has ended."""
+    if found.best is None:
+        return []
+    results: Results = found.results
+    names = sample(found.best, NAMES)
+    marks = [""] * len(names) if task.corpus is None else labels(names, task.corpus)
+    counts = {mark: marks.count(mark) for mark in ("new", "repeated", "corpus")}
+    note = (
+        "The corpus has moved or changed since, so it is not said which of them are new."
+        if task.corpus is None
+        else f"{counts['new']} new, {counts['repeated']} repeated (drawn before in this list), {counts['corpus']} in the corpus."
+    )
+    more = f"python -m experiments.sample {shlex.quote(results.out or '.')}"
+    return [
+        Section(
+            "embeddings",
+            "Characters as the best trial sees them",
+            "Its embeddings, along the two directions in which they differ most; near each other: alike to the network.",
+            figure=functools.partial(embeddings, found.best),
+            place="insides",
+        ),
+        Section("names", "Names from the best trial", note, list(zip(names, marks, strict=True)), more),
+        *quality(task, results),
+    ]
+
+
+def quality(task: Any, results: Results) -> list[Section]:
+    """How good the names are that each arm makes; none where none were drawn."""
+    judged = [(place, arm) for place, arm in enumerate(results.leaderboard()[:ARM_ROWS], 1) if arm.measured()]
+    if not judged:
+        return []
+    drawn = "train.names" if "train.names" in results.keys else str(results.sweep.base.train.names)
+    said = " ".join(f"{name.replace('_', ' ').capitalize()}: {what}." for name, what in MEASURES.items())
+    rows = [
+        [place, *(cell(arm.values[key]) for key in results.keys), *(f"{arm.measured()[name]:.3f}" for name in MEASURES)]
+        for place, arm in judged
+    ]
+    itself = {} if task.corpus is None else Reference(task.corpus.names).itself(results.sweep.base.train.names)
+    found = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in itself.items())
+    return [
+        Section(
+            "quality",
+            "How good names are",
+            f"Of {drawn} names from each trial at its best step, mean over seeds. {said}",
+            head=("place", *heads(results.keys), *(name.replace("_", " ") for name in MEASURES)),
+            rows=rows,
+            below=f"As many names of the corpus itself, drawn at random: {found}." if found else "",
+        )
+    ]
+
+
+def plane(table: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The two directions in which vectors differ most (principal components, by the singular value decomposition).
+
+    Args:
+      table: (V, E).
+
+    Returns:
+      (V, 2) coordinates, and the (2,) shares of the variance that lie along them. A second direction that is not there is 0.
+    """
+    centred = np.asarray(table, np.float64) - np.mean(table, 0, dtype=np.float64)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    points, shares = np.zeros((len(table), 2)), np.zeros(2)
+    kept = min(2, len(sizes))
+    points[:, :kept] = (left * sizes)[:, :kept]
+    shares[:kept] = (sizes**2 / max(float((sizes**2).sum()), 1e-300))[:kept]
+    return points, shares
+
+
+def embedding_table(params: Any) -> NDArray[np.float32] | None:
+    """A model's (V, E) embeddings; None where it has none."""
+    part = params.get("embedding") if isinstance(params, Mapping) else None
+    table = part.get("embedding") if isinstance(part, Mapping) else None
+    return None if table is None else np.asarray(table)
+
+
+def character(text: str) -> str:
+    """A character as a label: a space by the sign for it, what cannot be seen by its code point."""
+    return "␣" if text == " " else plain(text) if drawable(text) else f"{ord(text):04X}"
+
+
+def embeddings(trained: Trained) -> Figure | None:
+    """The embeddings of a trial's characters in two dimensions, the boundary a dot; None where the model has none."""
+    table = embedding_table(trained.params)
+    if table is None or len(table) < 2 or not np.isfinite(table).all():
+        return None
+    points, shares = plane(table)
+    figure, axes = subplots(4.6)
+    size = 12 if len(table) <= 60 else 9
+    labelled = [(i, character(c)) for i, c in enumerate(trained.task.vocabulary.characters[:LABELS], 1)]
+    for i, text in labelled:
+        axes.text(*points[i], text, ha="center", va="center", fontsize=size if len(text) == 1 else 6, clip_on=True)
+    rest = points[len(labelled) + 1 :]
+    axes.plot(*rest.T, "o", color="C4", ms=2, alpha=0.6)
+    axes.plot(*points[0], "o", color=BEST, ms=9, label="boundary", zorder=0)
+    axes.update_datalim(points)
+    axes.autoscale_view()
+    axes.margins(0.07)
+    says = (f"component {i} ({100 * share:.0f}% of the variance)" for i, share in enumerate(shares, 1))
+    axes.set(xlabel=next(says), ylabel=next(says))
+    below(figure, axes)
+    return figure

@@ -1,0 +1,86 @@
+"""What a run's losses are worth: the best floor without a network, and how much of validation was in training."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+from jaxgen.config import UserError
+from jaxgen.tasks.names.config import Config, DataConfig
+from jaxgen.tasks.names.data import Corpus, cut, hold_out, windows
+from jaxgen.tasks.names.models import FAMILIES
+from jaxgen.tasks.names.ngram import ORDERS, Floor, floor
+from jaxgen.judge.results import DIVERGED, Results, Row, by_score
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A split of a corpus, and how the networks that were trained on it stand."""
+
+    split: str  # rows, names or order, and what else tells it from other ones
+    names: int  # in validation
+    repeated: int  # of these, how many stand in the training part, too
+    floor: Floor
+    best: Row | None  # the network with the lowest validation loss; None: no network ended on this split
+    trained: bool = True  # whether there is a network on this split at all
+
+    @property
+    def lead(self) -> float:
+        """By how many nats a character the best network's validation loss lies below the floor."""
+        return math.nan if self.best is None else self.floor.val_loss - self.best.val_loss
+
+    def __str__(self) -> str:
+        losses = f"{self.floor.val_loss:.4f} nats on validation, {self.floor.test_loss:.4f} on test"
+        floor = f"the floor without a network is {losses} ({self.floor})"
+        if self.best is None:
+            stands = "every network diverged" if self.trained else "no network was trained on this split"
+        elif self.lead > 0:
+            stands = f"the best network, trial {self.best.trial}, is {self.lead:.4f} below it"
+        else:
+            stands = f"no network beats it: the best, trial {self.best.trial}, is {-self.lead:.4f} above it"
+        share = f"{self.repeated:,} of {self.names:,} validation names are in the training part"
+        return f"Split by {self.split}: {floor}; {stands}; {share}."
+
+
+def standings(results: Results, corpus: Corpus) -> list[Standing]:
+    """How the networks of a run stand on each split that they were trained on.
+
+    Where names repeat, also by `rows` or by `names` if no trial was split so: how far that floor lies from the other says how
+    much is gained by knowing a name.
+    """
+    configs = list(results.sweep)
+    splits = {_split(config): None for config in configs}
+    others = [key for key in ("split_seed", "dev") if len({getattr(split, key) for split in splits}) > 1]
+    networks = {_split(config) for config in configs if FAMILIES[config.model.family].trained}
+    if len(set(corpus.names)) < len(corpus.names):
+        splits |= {replace(split, split=how): None for split in list(splits) for how in ("rows", "names")}
+    rows = sorted((row for row in results.rows if _counts(row, configs[row.trial])), key=by_score)
+    found = []
+    for split in splits:
+        best = next((row for row in rows if _split(configs[row.trial]) == split), None)
+        try:
+            name = ", ".join([split.split, *(f"{key} {getattr(split, key)}" for key in others)])
+            found.append(Standing(name, *_facts(corpus, split), best, split in networks))
+        except UserError:
+            continue  # a split that no trial has, and that this corpus has too few names for
+    return sorted(found, key=lambda one: one.best is None)
+
+
+def _split(config: Config) -> DataConfig:
+    """The part of a config that says how names are cut."""
+    data = config.data
+    return DataConfig(split=data.split, split_seed=data.split_seed, dev=data.dev)
+
+
+def _counts(row: Row, config: Config) -> bool:
+    return row.status != DIVERGED and math.isfinite(row.val_loss) and FAMILIES[config.model.family].trained
+
+
+@functools.lru_cache(maxsize=8)  # the terminal and the report ask for the same
+def _facts(corpus: Corpus, split: DataConfig) -> tuple[int, int, Floor]:
+    train, validation, test = cut(corpus, split.split, split.split_seed)
+    train, _ = hold_out(train, split.dev)
+    learnt, seen, last = (windows(names, corpus.vocabulary, ORDERS[-1]) for names in (train, validation, test))
+    known = set(train)
+    return len(validation), sum(name in known for name in validation), floor(learnt, seen, last, len(corpus.vocabulary))
