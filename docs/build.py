@@ -16,8 +16,8 @@ from pathlib import Path
 
 from experiments.ablations import ABLATIONS
 from jaxgen.judge.answers import answer
-from jaxgen.storage.facts import read_config
 from jaxgen.runs import load_results, run_corpus
+from jaxgen.storage.facts import read_config
 
 DOCS = Path(__file__).parent
 PICTURES = ("layers.png", "differences.png", "curves.png")  # the first that a run has

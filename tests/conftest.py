@@ -18,15 +18,15 @@ import pytest
 from hypothesis import settings
 from processes import Commands, built
 
-from jaxgen.engine import plan
-from jaxgen.storage.cache import keep_programs, private_folder
 from jaxgen.config import override
-from jaxgen.tasks.names.config import Config, RegularizerConfig
-from jaxgen.tasks.names.data import Corpus, Windows, load_corpus
-from jaxgen.train.objective import next_character
+from jaxgen.engine import plan
 from jaxgen.engine.programs import programs
 from jaxgen.judge.results import Results
 from jaxgen.runs import load_results
+from jaxgen.storage.cache import keep_programs, private_folder
+from jaxgen.tasks.names.config import Config, RegularizerConfig
+from jaxgen.tasks.names.data import Corpus, Windows, load_corpus
+from jaxgen.tasks.names.loss import next_character
 
 jax.config.update("jax_num_cpu_devices", 2)
 # Compiles in a third of the time, and runs slowly; the package's programs say for themselves at which level.

@@ -31,7 +31,7 @@ def command(name: str, args: Sequence[str], out: str, err: str, folder: str = ""
     sys.argv = [name, *args]
     from jaxgen.commands import cli
 
-    module = importlib.import_module(f"experiments.{name}")
+    module = importlib.import_module(f"jaxgen.commands.{name}")
     if folder:
         arm(folder, at, error)
     cli.main(module.command)

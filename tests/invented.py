@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 import jaxgen
+from jaxgen.judge.results import Curve, Diagnostic, Results, Row, Trained
+from jaxgen.judge.verdict import Comparison, Tried, Verdict
+from jaxgen.report.pictures import Found
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.storage.facts import describe
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, Vocabulary, load_corpus
-from jaxgen.storage.facts import describe
-from jaxgen.report.pictures import Found
-from jaxgen.judge.results import Curve, Diagnostic, Results, Row, Trained
-from jaxgen.search.sweep import Question, Sweep
-from jaxgen.judge.verdict import Comparison, Tried, Verdict
 
 EVIL = "<script>alert(1)</script>"
 NAMES = (

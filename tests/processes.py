@@ -59,7 +59,7 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self._folder, self._started = folder, 0
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["faults", "experiments.launch", "experiments.sweep"])
+        self._context.set_forkserver_preload(["faults", "jaxgen.commands.launch", "jaxgen.commands.sweep"])
 
     def start(self, command: str, *args: str | Path, fault: tuple[str, int, int] = ("", 0, 0)) -> Running:
         """`python -m experiments.COMMAND ARGS`. `fault`: a folder, the write below it that fails, and the error."""

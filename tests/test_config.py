@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen import config as configs
-from jaxgen.tasks.names import models
-from jaxgen.train import optimizers
 from jaxgen.config import UserError, flatten, override, parse, resolve, validate
+from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.models import layers
+from jaxgen.train import optimizers
 
 
 def test_registries_hold_what_the_config_names() -> None:

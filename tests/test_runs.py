@@ -13,13 +13,13 @@ import pytest
 from conftest import same_bits
 
 import jaxgen
-from jaxgen.storage import folder
 from jaxgen.config import UserError
-from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus, load_corpus
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Sweep
+from jaxgen.storage import folder
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, load_corpus
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

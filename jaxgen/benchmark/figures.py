@@ -22,9 +22,9 @@ import jaxgen
 from jaxgen.benchmark import measure, peers, sequences
 from jaxgen.benchmark.measure import Clock, Rate, Scale, Setting, seconds
 from jaxgen.config import override
-from jaxgen.tasks.names.config import Config
 from jaxgen.engine.plan import choose, cores
 from jaxgen.search.sweep import grid
+from jaxgen.tasks.names.config import Config
 from jaxgen.train.trial import Stream, init, stream
 
 SMALL = {"model.hidden": 16, "model.depth": 2, "model.embedding": 4, "train.steps": 20, "train.eval_every": 20}

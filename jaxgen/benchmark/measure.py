@@ -19,17 +19,18 @@ import numpy as np
 import jaxgen
 from jaxgen.benchmark import peers
 from jaxgen.benchmark.peers import Subject
-from jaxgen.engine import lanes as engine, programs
-from jaxgen.tasks.names import models
-from jaxgen.train import optimizers
 from jaxgen.config import override
-from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus, Splits, cut, load_corpus, sequences, split
+from jaxgen.engine import lanes as engine
+from jaxgen.engine import programs
 from jaxgen.engine.lanes import SegmentDone
-from jaxgen.train.objective import Task, next_character
 from jaxgen.engine.plan import Plan, candidates, choose
 from jaxgen.runs import fastest
 from jaxgen.search.sweep import Group, Sweep, grid, groups
+from jaxgen.tasks.names import models
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, Splits, cut, load_corpus, sequences, split
+from jaxgen.train import optimizers
+from jaxgen.train.objective import Task, next_character
 
 NAMES = ("sgd", "momentum", "adam", "rmsprop")  # the optimizers of the sweeps that are measured: one program
 MATMUL = 1024

@@ -105,9 +105,9 @@ def tables(report: Report) -> tuple[Table, Table]:
 
 def write(report: Report, out: Path) -> None:
     """benchmark.json and benchmark.png."""
-    from jaxgen.storage import files
     from jaxgen.report.benchmark import draw
     from jaxgen.report.pictures import png
+    from jaxgen.storage import files
 
     with files.writing(out):
         out.mkdir(parents=True, exist_ok=True)

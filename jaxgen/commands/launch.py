@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jaxgen.commands.cli import Signals
-from jaxgen.storage.cache import keep_programs, private_folder
 from jaxgen.config import UserError
 from jaxgen.engine.lanes import Event
 from jaxgen.engine.plan import Planned, use_every_core
+from jaxgen.judge.results import Results
 from jaxgen.report.page import report
 from jaxgen.report.terminal import Watch, leaderboard, visible
-from jaxgen.judge.results import Results
 from jaxgen.runs import Interrupted, Notice, run
 from jaxgen.search.sweep import Question, Sweep
+from jaxgen.storage.cache import keep_programs, private_folder
 from jaxgen.tasks.base import Task
 
 if TYPE_CHECKING:

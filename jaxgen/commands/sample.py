@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxgen.commands.cli import Signals, given_task, parse
+from jaxgen.commands.cli import Signals, parse
 from jaxgen.config import UserError
 
 
@@ -44,9 +44,9 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "sample")
-    from jaxgen.tasks.names.generate import FEWEST, TRIES, novelty, sample
     from jaxgen.report.terminal import visible
     from jaxgen.runs import load_all, run_corpus
+    from jaxgen.tasks.names.generate import FEWEST, TRIES, novelty, sample
     from jaxgen.tasks.names.scores import score
 
     trained = load_all(flags.run, flags.trial)

@@ -30,9 +30,9 @@ def command(signals: Signals) -> None:
     flags = parse(Flags, "score")
     import numpy as np
 
-    from jaxgen.tasks.names.data import load_corpus
     from jaxgen.report.terminal import visible
     from jaxgen.runs import load_all
+    from jaxgen.tasks.names.data import load_corpus
     from jaxgen.tasks.names.scores import score
 
     trained = load_all(flags.run, flags.trial)

@@ -114,7 +114,9 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     if flags.ablation is not None or name == DEFAULT:
         if name not in known:
             some = f"{', '.join(known)}, or " if known else ""
-            raise UserError(f"there is no ablation {name!r}; expected one of {some}--grid KEY=A,B,...".replace("one of --", "--"))
+            raise UserError(
+                f"there is no ablation {name!r}; expected one of {some}--grid KEY=A,B,...".replace("one of --", "--")
+            )
         ablation = known[name]
         base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in named})
         sweep, count, question, settings = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION, set(ablation.SETTINGS)
@@ -168,7 +170,10 @@ def show() -> None:
             question, sweep = sweep_of(flags_of(Flags, task)(ablation), task)
             steps = sorted({config.train.steps for config in sweep})
             table.add_row(
-                ablation, Text(question.text), str(len(sweep)), " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1])))
+                ablation,
+                Text(question.text),
+                str(len(sweep)),
+                " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1]))),
             )
     Console().print(table)
 

@@ -11,8 +11,8 @@ import tyro
 
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
 from jaxgen.commands.sweep import base_of
-from jaxgen.tasks.names.config import Config
 from jaxgen.search.sweep import Question, Sweep
+from jaxgen.tasks.names.config import Config
 
 
 @dataclass(frozen=True)

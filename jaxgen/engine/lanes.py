@@ -13,12 +13,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.train import trial as trials
 from jaxgen.config import Config
-from jaxgen.train.functions import Functions
 from jaxgen.engine.plan import Plan
 from jaxgen.engine.programs import BEGAN, CURVE, LAYERS, Data, by_lane, column, empty, everywhere, programs
 from jaxgen.search.sweep import Group
+from jaxgen.train import trial as trials
+from jaxgen.train.functions import Functions
 from jaxgen.train.trial import Best, Status, TrialState
 
 
@@ -74,7 +74,9 @@ class SegmentDone:
 Event = Looked | Evaluated | Ended | SegmentDone
 
 
-def train(task: Functions, data: Data, group: Group, plan: Plan, number: int = 0, start: Position | None = None) -> Iterator[Event]:
+def train(
+    task: Functions, data: Data, group: Group, plan: Plan, number: int = 0, start: Position | None = None
+) -> Iterator[Event]:
     """Trains every trial of a group and yields what happens.
 
     Args:

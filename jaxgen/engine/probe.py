@@ -70,7 +70,9 @@ def trace(task: Functions, config: Config, data: Data) -> tuple[Any, Any, Any, A
         keys = jax.random.split(jax.random.key(0), count)
         found = task.score(config, state.params, state.stats, rows, keys)
         if not isinstance(found, Mapping):
-            raise UserError(f"the task's score gives a {type(found).__name__}; expected a mapping of metrics to numbers of each row")
+            raise UserError(
+                f"the task's score gives a {type(found).__name__}; expected a mapping of metrics to numbers of each row"
+            )
         each = {name: tuple(weighed(one))[:2] for name, one in found.items()}
     check_rows(each, count)
     return state, new, trials.evaluate(task, config, state, rows), count
@@ -116,7 +118,9 @@ def check_fits(task: Functions, state: Any, new: Any, found: Mapping[str, Any], 
         if off is not None:
             raise UserError(f"a step turns {what}{off} from {one.get(off)} into {other.get(off)}; keep names, shapes and types")
     if task.metric not in found:
-        raise UserError(f"the task measures {', '.join(found) or 'nothing'}, and not {task.metric!r}, which is to select the best step")
+        raise UserError(
+            f"the task measures {', '.join(found) or 'nothing'}, and not {task.metric!r}, which is to select the best step"
+        )
     wrong = next((name for name, x in found.items() if x.shape != ()), None)
     if wrong is not None:
         raise UserError(f"the metric {wrong!r} of a split is of shape {found[wrong].shape}, expected one number")

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxgen.engine import plan as plans
-from jaxgen.train import trial as trials
 from jaxgen.config import Config
-from jaxgen.train.diagnostics import diagnose
-from jaxgen.train.functions import Functions
+from jaxgen.engine import plan as plans
 from jaxgen.engine.plan import Plan
 from jaxgen.tasks.base import Splits, size
+from jaxgen.train import trial as trials
+from jaxgen.train.diagnostics import diagnose
+from jaxgen.train.functions import Functions
 from jaxgen.train.trial import Best, Status, TrialState
 
 LANES = "lanes"

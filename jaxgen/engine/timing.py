@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from jaxgen.config import Config
-from jaxgen.train.functions import Functions
 from jaxgen.engine.plan import Plan
 from jaxgen.engine.programs import Data, by_lane, column, empty, everywhere, programs, state_shape
 from jaxgen.search.sweep import Group
+from jaxgen.train.functions import Functions
 
 TIMED_STEPS = 16
 

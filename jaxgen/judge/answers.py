@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgen.judge.results import Arm, Diagnostic, Results, label
-from jaxgen.search.sweep import Sweep
 from jaxgen.judge.verdict import Verdict, arms
 from jaxgen.tasks.base import task_of
 

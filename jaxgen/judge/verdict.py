@@ -76,6 +76,9 @@ class Verdict:
     budgets: Mapping[str, tuple[Tried, ...]] = field(default_factory=dict)
     """Best-of-k curves by arm; only where the arms were tuned."""
 
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
 
 def arms(results: Results) -> Verdict:
     """Which arm has the best mean validation score, each at its best setting, and whether that could be chance.

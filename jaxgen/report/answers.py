@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from jaxgen.judge.verdict import Comparison, Verdict
 from jaxgen.report.style import ARMS, HEIGHT, band, below, ink, limits, line, paper, room, subplots, upright
 from jaxgen.report.text import short, wrapped
-from jaxgen.judge.verdict import Comparison, Verdict
 from jaxgen.tasks.base import Metric
 
 MOST = 15  # differences in one picture
@@ -94,7 +94,11 @@ def budgets(verdict: Verdict, measure: Metric) -> Figure | None:
         else:
             band(axes, place, at, low, high)
     unit = f" ({measure.measured_in})" if measure.measured_in else ""
-    axes.set(xlabel="settings tried (k)", ylabel=f"validation {measure.name}{unit}", ylim=limits(room(one.loss for _, tried in found for one in tried)))
+    axes.set(
+        xlabel="settings tried (k)",
+        ylabel=f"validation {measure.name}{unit}",
+        ylim=limits(room(one.loss for _, tried in found for one in tried)),
+    )
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     upright(measure, axes.yaxis)
     below(figure, axes)

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxgen.judge.results import Diagnostic, Results
 from jaxgen.report.style import below, contenders, line, logarithmic, subplots
 from jaxgen.report.text import short
-from jaxgen.judge.results import Diagnostic, Results
 
 T = TypeVar("T")
 PROFILES = 6  # arms whose layers one picture can tell apart

@@ -16,10 +16,10 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from jaxgen.judge.results import DIVERGED, Results, Scalar
 from jaxgen.report.style import BEST, WIDTH, axis, contrast, ink, levels, room, subplots, upright, varied
 from jaxgen.report.terminal import cell
 from jaxgen.report.text import head, short
-from jaxgen.judge.results import DIVERGED, Results, Scalar
 
 CELLS = 14  # rows or columns of a heat map, at most
 FILLED = 0.4  # the share of its cells that a heat map needs

@@ -14,19 +14,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from jaxgen.judge.answers import answer
 from jaxgen.config import UserError, flatten
-from jaxgen.storage.facts import read_config
-from jaxgen.storage.files import write
+from jaxgen.judge.answers import answer
+from jaxgen.judge.results import DIVERGED, Results, Row
+from jaxgen.judge.verdict import Verdict
 from jaxgen.report.answers import behind
 from jaxgen.report.pictures import Drawn, Found, save
 from jaxgen.report.terminal import cell, number, outcome, visible
 from jaxgen.report.text import heads
-from jaxgen.judge.results import DIVERGED, Results, Row
 from jaxgen.runs import load_results, run_task
-from jaxgen.tasks.base import Section, Task
 from jaxgen.search.sweep import Question
-from jaxgen.judge.verdict import Verdict
+from jaxgen.storage.facts import read_config
+from jaxgen.storage.files import write
+from jaxgen.tasks.base import Section, Task
 
 DIVERGED_ROWS = 200
 ARM_ROWS = 1000

@@ -12,11 +12,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from jaxgen.judge.results import Results, Scalar
 from jaxgen.report.maps import grid
 from jaxgen.report.style import BEST, WIDTH, ink, levels, paper, room, subplots, varied
 from jaxgen.report.terminal import cell
 from jaxgen.report.text import head, short
-from jaxgen.judge.results import Results, Scalar
 
 AXES = 10  # keys, at most
 LINES = 1000  # settings, at most

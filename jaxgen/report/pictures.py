@@ -12,11 +12,11 @@ import matplotlib.style
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from jaxgen.storage.files import write, writing
-from jaxgen.report import answers, insides, maps, parallel, plots
-from jaxgen.report.style import DARK, LIGHT, WIDTH
 from jaxgen.judge.results import Results, Trained
 from jaxgen.judge.verdict import Verdict
+from jaxgen.report import answers, insides, maps, parallel, plots
+from jaxgen.report.style import DARK, LIGHT, WIDTH
+from jaxgen.storage.files import write, writing
 from jaxgen.tasks.base import Section
 
 DPI = 160

@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from jaxgen.judge.results import Arm, Results, Scalar
 from jaxgen.report.style import (
     ARMS,
     HEIGHT,
-    axis,
     MARKERS,
+    axis,
     band,
     below,
     contenders,
@@ -26,7 +27,6 @@ from jaxgen.report.style import (
     upright,
 )
 from jaxgen.report.text import named
-from jaxgen.judge.results import Arm, Results, Scalar
 
 RATE = "optimizer.learning_rate"
 MANY = 12  # rates that a line joins

@@ -20,11 +20,11 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from jaxgen.config import UserError
 from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
-from jaxgen.storage.files import NO_LINK, remove, writing
 from jaxgen.engine.plan import Planned
-from jaxgen.report.terminal import cell
 from jaxgen.judge.results import DIVERGED, Curve, Results, Row, Scalar
+from jaxgen.report.terminal import cell
 from jaxgen.runs import Notice
+from jaxgen.storage.files import NO_LINK, remove, writing
 
 # protobuf makes the classes of these modules at import, where no type checker sees them.
 events: Any = event_pb2

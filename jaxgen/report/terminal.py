@@ -72,7 +72,9 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     first, *others = results.metrics
     kinds = {"validation": f"val_{first.name}"} | ({} if running else {"test": f"test_{first.name}"})
     kinds |= {f"validation {metric.name}": f"val_{metric.name}" for metric in others}
-    kinds = {name: key for name, key in kinds.items() if any(not math.isnan(arm.mean(key)) for arm in arms) or name == "validation"}
+    kinds = {
+        name: key for name, key in kinds.items() if any(not math.isnan(arm.mean(key)) for arm in arms) or name == "validation"
+    }
     for name in kinds:  # what is ranked is never cut, however many keys vary
         shown.add_column(name, justify="right", no_wrap=True, min_width=15 if spread else 6)
     shown.add_column("trials", min_width=6)

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 
 from jaxgen.config import UserError
-from jaxgen.storage.files import write
 from jaxgen.engine.plan import Plan, Seconds
+from jaxgen.storage.files import write
 
 PLANS = "plans.json"
 PROGRAMS = "programs"

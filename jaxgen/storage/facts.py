@@ -13,12 +13,12 @@ from typing import Any, TypedDict
 
 import jax
 
-from jaxgen.storage.checkpoint import FORMAT, READABLE
 from jaxgen.config import CHAIN, UserError, flatten
-from jaxgen.storage.files import checked, read
 from jaxgen.engine.plan import Plan, Planned
 from jaxgen.judge.results import Scalar, named_value
 from jaxgen.search.sweep import Question, Sweep
+from jaxgen.storage.checkpoint import FORMAT, READABLE
+from jaxgen.storage.files import checked, read
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
 

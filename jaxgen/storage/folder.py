@@ -14,15 +14,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.storage.checkpoint import FORMAT, Manifest, Store, brief
 from jaxgen.config import UserError
 from jaxgen.engine.lanes import Position
+from jaxgen.engine.plan import Planned, cores
+from jaxgen.judge.results import Results
+from jaxgen.storage.checkpoint import FORMAT, Manifest, Store, brief
 from jaxgen.storage.facts import CONFIG, check_ours, config_text, planned_of, read_config, stored_plan
 from jaxgen.storage.files import read, remove, settle, write, writing
 from jaxgen.storage.lock import LOCK, Lock
 from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, lines, take_up
-from jaxgen.engine.plan import Planned, cores
-from jaxgen.judge.results import Results
 from jaxgen.storage.rows import row_of
 
 RESULTS, CHECKPOINTS = "results.csv", "checkpoints"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from jaxgen.config import UserError
-from jaxgen.storage.files import append, head, write, writing
 from jaxgen.judge.results import Curve, Diagnostic, Results, table
+from jaxgen.storage.files import append, head, write, writing
 
 METRICS, DIAGNOSTICS = "metrics.csv", "diagnostics.csv"
 

@@ -14,11 +14,11 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from jaxgen.storage.checkpoint import named, named_shapes, nested, unnamed
 from jaxgen.config import CHAIN, UserError, flatten, override, validate
-from jaxgen.storage.files import CannotWrite, checked, read, settle, write, writing
 from jaxgen.judge.results import Trained, named_value
+from jaxgen.storage.checkpoint import named, named_shapes, nested, unnamed
 from jaxgen.storage.facts import task_facts
+from jaxgen.storage.files import CannotWrite, checked, read, settle, write, writing
 from jaxgen.tasks import BUILT_IN, matching, stored
 from jaxgen.tasks.base import Task
 

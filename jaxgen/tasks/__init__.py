@@ -39,7 +39,9 @@ def find(name: str) -> Task:
     found: Any = getattr(module, attribute, None)
     if not isinstance(found, Task):
         what = "is not there" if found is None else f"is of type {type(found).__name__}"
-        raise UserError(f"{attribute!r} of {where!r} {what}; expected a task, from jaxgen.supervised or a subclass of jaxgen.Task")
+        raise UserError(
+            f"{attribute!r} of {where!r} {what}; expected a task, from jaxgen.supervised or a subclass of jaxgen.Task"
+        )
     found.place = name
     return found
 
@@ -52,7 +54,9 @@ def _by_name(where: str, name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (where == error.name or where.startswith(f"{error.name}.")):
             raise UserError(f"the task {name!r} needs the module {error.name!r}, which is not installed; install it") from None
-        raise UserError(f"there is no module {where!r} for the task {name!r}; expected FILE.py:OBJECT, or one installed") from None
+        raise UserError(
+            f"there is no module {where!r} for the task {name!r}; expected FILE.py:OBJECT, or one installed"
+        ) from None
     except Exception as error:
         raise _broken(name, error) from error
 

@@ -219,7 +219,8 @@ class Task:
         """
         import jax
 
-        from jaxgen.train import optimizers, trial as trials
+        from jaxgen.train import optimizers
+        from jaxgen.train import trial as trials
 
         configs.register(type(config))
         lowered = optimizers.lower(config, 1)

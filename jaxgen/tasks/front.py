@@ -17,7 +17,7 @@ import optax
 
 from jaxgen import config as configs
 from jaxgen.config import Config, Cut, UserError
-from jaxgen.tasks.base import Metric, Splits, Task, described, exact, parts_of
+from jaxgen.tasks.base import Metric, Task, described, exact, parts_of
 from jaxgen.tasks.modules import Network, choice, network_of
 from jaxgen.train.functions import Weighed, weighed
 
@@ -121,7 +121,9 @@ class Supervised(Task):
     def splits(self, data: Any) -> Any:
         found = self.data(data) if callable(self.data) else self.data
         if not isinstance(found, tuple):
-            raise UserError(f"the data of the task {self.name!r} are a {type(found).__name__}; expected (inputs, targets), or Splits")
+            raise UserError(
+                f"the data of the task {self.name!r} are a {type(found).__name__}; expected (inputs, targets), or Splits"
+            )
         return found
 
     def opened(self, data: Any) -> Task:
@@ -272,7 +274,9 @@ def supervised(
     Raises:
       UserError: for a network that is none, a loss or metric that is not there, or a field of a network without a default.
     """
-    made = choice({key: network_of(one) for key, one in network.items()}) if isinstance(network, Mapping) else network_of(network)
+    made = (
+        choice({key: network_of(one) for key, one in network.items()}) if isinstance(network, Mapping) else network_of(network)
+    )
     measures = [_measured("loss", loss, LOSSES), *(_measured(None, one, tuple(MEASURES)) for one in metrics)]
     names = [metric.name for metric, _ in measures]
     twice = next((one for one in names if names.count(one) > 1), None)
@@ -361,7 +365,9 @@ def table_of(path: Path) -> np.ndarray:
     except OSError as error:
         raise UserError(f"cannot read {str(path)!r} ({error.strerror})") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{str(path)!r} holds no table of numbers ({error}); expected a CSV or .npy file, a row an input") from None
+        raise UserError(
+            f"{str(path)!r} holds no table of numbers ({error}); expected a CSV or .npy file, a row an input"
+        ) from None
     if not len(found):
         raise UserError(f"{str(path)!r} holds no rows; expected a CSV or .npy file, a row an input")
     return found

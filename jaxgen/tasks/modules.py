@@ -57,7 +57,9 @@ def _is(module: type, library: str) -> bool:
     """Whether a class is a library's module, without importing what is not there."""
     package = "equinox" if library == "equinox" else "flax"
     return any(
-        base.__name__ == "Module" and base.__module__.startswith(package) and (library != "flax.nnx" or "nnx" in base.__module__)
+        base.__name__ == "Module"
+        and base.__module__.startswith(package)
+        and (library != "flax.nnx" or "nnx" in base.__module__)
         and (library != "flax.linen" or "linen" in base.__module__)
         for base in module.__mro__
     )
@@ -70,7 +72,9 @@ def choice(networks: Mapping[str, Network]) -> Network:
     for name, network in networks.items():
         for field in _fields_of(network.section):
             if fields.setdefault(field[0], field)[1:] != field[1:]:
-                raise UserError(f"{name}.{field[0]} and another network's are of different types or defaults; rename one of them")
+                raise UserError(
+                    f"{name}.{field[0]} and another network's are of different types or defaults; rename one of them"
+                )
 
     def chosen(model: Any) -> Network:
         return networks[model.family]
@@ -249,7 +253,9 @@ def _of_equinox(module: Any) -> Network:
             more = {name: value for name, value in (("state", stats), ("key", key)) if name in called}
             return built(row, **more)
 
-        found = jax.vmap(one, axis_name="batch", out_axes=(0, None) if "state" in called else 0)(x, jax.random.split(key, count))
+        found = jax.vmap(one, axis_name="batch", out_axes=(0, None) if "state" in called else 0)(
+            x, jax.random.split(key, count)
+        )
         return found if "state" in called else (found, stats)
 
     return Network(kind, init, apply)

@@ -19,8 +19,7 @@ import optax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from jaxgen.config import OPTAX, OptimizerConfig, UserError, resolve
-from jaxgen.config import Config
+from jaxgen.config import OPTAX, Config, OptimizerConfig, UserError, resolve
 
 
 @functools.partial(

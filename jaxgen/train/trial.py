@@ -235,9 +235,7 @@ def diverged(state: TrialState, bad: jax.Array) -> TrialState:
     return state._replace(status=jnp.full_like(state.status, Status.DIVERGED), flaw=bad)
 
 
-def evaluate(
-    task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int = 1024
-) -> dict[str, jax.Array]:
+def evaluate(task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int = 1024) -> dict[str, jax.Array]:
     """The task's metrics over a whole split, in evaluation mode: means over its rows, `chunk` of them at a time, and others.
 
     What is drawn at random comes from a row's place in the split, the same for all trials and steps: it is no noise between

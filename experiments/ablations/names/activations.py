@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from .settings import SHORT
-from jaxgen.tasks.names.config import ACTIVATIONS, Config
 from jaxgen.search.sweep import Question, Sweep, grid
+from jaxgen.tasks.names.config import ACTIVATIONS, Config
+
+from .settings import SHORT
 
 QUESTION = Question("activations", "Which activation function?", arms=("model.activation",))
 SETTINGS = SHORT

@@ -8,9 +8,10 @@ all comes to 2.237; it does beat 1, which is too much, by 0.065.
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question("activity", "Does it help to keep activations small?", arms=("regularizer.activity",))
 SETTINGS = LEARNT_BY_HEART

@@ -8,9 +8,10 @@ start at 0 (2.386).
 
 from __future__ import annotations
 
-from .settings import SHORT
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import SHORT
 
 QUESTION = Question("adagrad", "What should AdaGrad's sum of squared gradients start at?", arms=("optimizer.accumulator",))
 SETTINGS = SHORT

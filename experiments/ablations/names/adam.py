@@ -8,9 +8,10 @@ momentum to 2.366, and every other choice to 2.377 or less. Without bias correct
 
 from __future__ import annotations
 
-from .settings import SHORT
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid, zipped
+
+from .settings import SHORT
 
 QUESTION = Question(
     "adam",

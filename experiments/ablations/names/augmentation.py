@@ -8,9 +8,10 @@ does beat 0.02, 0.2 and none at all (2.237).
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question(
     "augmentation", "Does it help to replace characters of the context in training?", arms=("regularizer.augmentation",)

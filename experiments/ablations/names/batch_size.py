@@ -8,9 +8,10 @@ beat 8 by 0.073, whose BatchNorm has 8 windows to take a mean of.
 
 from __future__ import annotations
 
-from .settings import SHORT
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, zipped
+
+from .settings import SHORT
 
 QUESTION = Question("batch_size", "How large a batch, at the same number of windows seen?", arms=("train.batch_size",))
 SETTINGS = SHORT

@@ -8,9 +8,10 @@ does beat 4 (2.353), 3 (2.368), 2 (2.400) and 1 (2.578).
 
 from __future__ import annotations
 
-from .settings import SHORT
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import SHORT
 
 QUESTION = Question("context", "How many characters should the network see?", arms=("model.context",))
 SETTINGS = SHORT

@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from .settings import SHORT
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import SHORT
 
 QUESTION = Question("depth_width", "Is it better to be deep or wide?", arms=("model.depth", "model.hidden"))
 SETTINGS = SHORT

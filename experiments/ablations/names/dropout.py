@@ -9,9 +9,10 @@ more.
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid, zipped
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question(
     "dropout",

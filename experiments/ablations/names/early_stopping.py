@@ -8,9 +8,10 @@ steps; 2 and 1 take 24% and 20% and lose 0.002 and 0.004 nats, which is not reso
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question(
     "early_stopping",

@@ -8,9 +8,10 @@ CI 0.108 to 0.145): 2.244 for one, 2.168 for 2, 2.129 for 4, 2.109 for 8, 2.100 
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question("ensembles", "How much better is the mixture of several trials than the best one?", verdict="ensembles")
 SETTINGS = LEARNT_BY_HEART

@@ -9,9 +9,10 @@ no more (2.946).
 
 from __future__ import annotations
 
-from .settings import SHORT
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid, zipped
+
+from .settings import SHORT
 
 QUESTION = Question(
     "initialization", "Which initialization, where nothing normalizes?", arms=("model.init", "model.init_scale")

@@ -8,9 +8,10 @@ at all comes to 2.237; it does beat 1e-3, which is too much, by 0.077.
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question("l1", "How strong an L1 penalty?", arms=("regularizer.l1",))
 SETTINGS = LEARNT_BY_HEART

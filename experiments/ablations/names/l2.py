@@ -8,9 +8,10 @@ at all comes to 2.237; it does beat 1e-2, which is too much, by 0.072.
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question("l2", "How strong an L2 penalty?", arms=("regularizer.l2",))
 SETTINGS = LEARNT_BY_HEART

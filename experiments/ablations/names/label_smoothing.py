@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question("label_smoothing", "Does label smoothing help?", arms=("regularizer.label_smoothing",))
 SETTINGS = LEARNT_BY_HEART

@@ -8,10 +8,10 @@ with a warm-up; inverse time does beat a constant rate (2.368) and steps (2.421)
 
 from __future__ import annotations
 
-from .settings import SHORT
-from jaxgen.config import SCHEDULES
-from jaxgen.config import Config
+from jaxgen.config import SCHEDULES, Config
 from jaxgen.search.sweep import Question, Sweep, grid, zipped
+
+from .settings import SHORT
 
 QUESTION = Question(
     "learning_rate", "How large a learning rate, and which schedule?", arms=("optimizer.schedule", "optimizer.warmup")

@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question("max_norm", "Does it help to bound the length of a unit's weights?", arms=("regularizer.max_norm",))
 SETTINGS = LEARNT_BY_HEART

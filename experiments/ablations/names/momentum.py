@@ -8,9 +8,10 @@ none at all come to 2.366 to 2.369, each at its own best rate, and 0.99 to 2.382
 
 from __future__ import annotations
 
-from .settings import SHORT
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, zipped
+
+from .settings import SHORT
 
 QUESTION = Question("momentum", "How much momentum, and is Nesterov's better?", arms=("optimizer.name", "optimizer.momentum"))
 SETTINGS = SHORT

@@ -8,9 +8,10 @@ and 0.2 (2.209); 0.4 does beat 0.1, 0.8 and none at all (2.237).
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question("noise", "Does noise on the embeddings help?", arms=("regularizer.noise",))
 SETTINGS = LEARNT_BY_HEART

@@ -9,9 +9,10 @@ loss on either split, which is not resolved from 320.
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question(
     "overfitting",

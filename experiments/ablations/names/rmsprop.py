@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from .settings import SHORT
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid
+
+from .settings import SHORT
 
 QUESTION = Question("rmsprop", "How long should RMSProp remember squared gradients?", arms=("optimizer.b2",))
 SETTINGS = SHORT

@@ -8,9 +8,10 @@ alone beats training all by 0.016 nats (95% CI 0.009 to 0.025), and no surnames 
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid, zipped
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question(
     "transfer",

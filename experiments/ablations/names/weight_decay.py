@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from .settings import LEARNT_BY_HEART
 from jaxgen.config import Config
 from jaxgen.search.sweep import Question, Sweep, grid, zipped
+
+from .settings import LEARNT_BY_HEART
 
 QUESTION = Question("weight_decay", "Is decoupled weight decay better than L2 inside Adam?", arms=("optimizer.name",))
 SETTINGS = LEARNT_BY_HEART

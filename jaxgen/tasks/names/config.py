@@ -154,4 +154,6 @@ class Config:
         """The config with what was left out as it follows from the rest."""
         if self.regularizer.dropout_last is not None:
             return self
-        return dataclasses.replace(self, regularizer=dataclasses.replace(self.regularizer, dropout_last=self.regularizer.dropout))
+        return dataclasses.replace(
+            self, regularizer=dataclasses.replace(self.regularizer, dropout_last=self.regularizer.dropout)
+        )

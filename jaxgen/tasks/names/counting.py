@@ -9,19 +9,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.tasks.names import ngram
-from jaxgen.tasks.names.data import Windows
-from jaxgen.engine.lanes import Ended, Evaluated, Event
 from jaxgen.config import UserError
+from jaxgen.engine.lanes import Ended, Evaluated, Event
+from jaxgen.engine.programs import Data
+from jaxgen.search.sweep import Group
 from jaxgen.storage.checkpoint import named_shapes
+from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Vocabulary
+from jaxgen.tasks.names.data import Vocabulary, Windows
 from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.names.models import FAMILIES
 from jaxgen.tasks.names.models.ngram import fits, parameters
 from jaxgen.tasks.names.models.on_counts import COUNTS
-from jaxgen.engine.programs import Data
-from jaxgen.search.sweep import Group
 from jaxgen.train.trial import Status, Stream, stream
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 from jaxgen.config import UserError
-from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.judge.results import Trained
+from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.tasks.names.scores import by_name, mixed, surprise
 
 DRAWS = 100  # of members, for the loss of a smaller mixture

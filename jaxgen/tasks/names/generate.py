@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.tasks.names import models
 from jaxgen.config import UserError
+from jaxgen.judge.results import Trained
+from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import ModelConfig
 from jaxgen.tasks.names.data import BOUNDARY, Corpus, Vocabulary
-from jaxgen.judge.results import Trained
 
 TRIES = 50  # names that are drawn at most for each one that is wanted of a kind
 FEWEST = 256  # names that are drawn at once where only some of them are wanted

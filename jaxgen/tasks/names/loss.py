@@ -99,5 +99,3 @@ def noised(ids: jax.Array, probability: Any, key: jax.Array) -> jax.Array:
     Unigram noising (Xie et al. 2017, "Data noising as smoothing in neural network language models").
     """
     return jnp.where(jax.random.bernoulli(key, probability, ids.shape), jnp.roll(ids, 1, axis=0), ids)
-
-

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.tasks.names import models
 from jaxgen.config import UserError
+from jaxgen.judge.results import Trained
+from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import Config, ModelConfig
 from jaxgen.tasks.names.data import Windows, windows
 from jaxgen.tasks.names.loss import next_character
-from jaxgen.judge.results import Trained
 
 PLACES = 1 << 16  # of windows that are computed at once
 NAMES = 10_000  # whose windows are made at once

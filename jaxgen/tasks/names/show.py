@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from jaxgen.judge.results import Results, Trained
 from jaxgen.report.style import BEST, below, subplots
-from jaxgen.report.text import drawable, heads, plain
 from jaxgen.report.terminal import cell
+from jaxgen.report.text import drawable, heads, plain
 from jaxgen.tasks.base import Section
 from jaxgen.tasks.names.generate import labels, novelty, sample
 from jaxgen.tasks.names.quality import MEASURES, Reference

@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass, replace
 
 from jaxgen.config import UserError
+from jaxgen.judge.results import DIVERGED, Results, Row, by_score
 from jaxgen.tasks.names.config import Config, DataConfig
 from jaxgen.tasks.names.data import Corpus, cut, hold_out, windows
 from jaxgen.tasks.names.models import FAMILIES
 from jaxgen.tasks.names.ngram import ORDERS, Floor, floor
-from jaxgen.judge.results import DIVERGED, Results, Row, by_score
 
 
 @dataclass(frozen=True)

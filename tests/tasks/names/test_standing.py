@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from test_families import VOCABULARY, T, apply, network
 
 import jaxgen
+from jaxgen.judge.results import Results, Row
 from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.tasks.names.generate import draw
 from jaxgen.tasks.names.quality import LONGEST, MEASURES, Reference, divergence
-from jaxgen.judge.results import Results, Row
 from jaxgen.tasks.names.standing import standings
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")

@@ -12,7 +12,7 @@ import pytest
 from jaxgen.config import OPTIMIZERS, SCHEDULES, UserError, override, resolve
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, Splits, split
-from jaxgen.train.objective import next_character
+from jaxgen.tasks.names.loss import next_character
 from jaxgen.train.optimizers import clip_by_global_norm, lower, matrices, schedule, transformation
 from jaxgen.train.trial import Stream, draw, init, stream, update
 

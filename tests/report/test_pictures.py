@@ -22,13 +22,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import jaxgen
-from jaxgen.tasks.names.config import Config
+from jaxgen.judge.results import Results
+from jaxgen.judge.verdict import Comparison, Tried, Verdict
 from jaxgen.report import answers, insides, maps, parallel, plots
 from jaxgen.report.pictures import PICTURES, Found, laid_out_as, rendered
 from jaxgen.report.style import COLOURS, DARK, LIGHT, ON_DARK
 from jaxgen.report.text import SHORT, drawable, plain, short, wrapped
-from jaxgen.judge.results import Results
-from jaxgen.judge.verdict import Comparison, Tried, Verdict
+from jaxgen.tasks.names.config import Config
 
 RATE, L2 = "optimizer.learning_rate", "regularizer.l2"
 

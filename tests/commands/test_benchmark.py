@@ -18,14 +18,14 @@ from test_commands import call
 from experiments import benchmark, figures, measure, peers, sequences
 from jaxgen.benchmark.figures import Figure, Report
 from jaxgen.benchmark.measure import Clock, Rate
-from jaxgen.train import trial
 from jaxgen.config import UserError, override
+from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, Windows
 from jaxgen.tasks.names.data import sequences as rows_of
-from jaxgen.train.objective import next_character
+from jaxgen.tasks.names.loss import next_character
+from jaxgen.train import trial
 from jaxgen.train.optimizers import lower
-from jaxgen.search.sweep import Sweep
 
 V = 7
 

@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
-from jaxgen.storage import cache
-from jaxgen.engine import lanes as engine, plan
 from jaxgen.config import UserError
-from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus
-from jaxgen.train.objective import Task
+from jaxgen.engine import lanes as engine
+from jaxgen.engine import plan
 from jaxgen.engine.plan import Lanes, Plan, Planned, candidates, choose, fit, halved, measure
 from jaxgen.engine.programs import Data
 from jaxgen.search.sweep import Group
+from jaxgen.storage import cache
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
 
 PLANS = [Plan(2, 64, 4), Plan(2, 64, 2), Plan(2, 64, 8)]
 

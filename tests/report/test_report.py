@@ -18,16 +18,16 @@ from rich.console import Console
 
 import jaxgen
 import jaxgen.report
-from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus
 from jaxgen.engine.lanes import SegmentDone
-from jaxgen.tasks.names.generate import labels
+from jaxgen.judge.results import Results
+from jaxgen.judge.verdict import Verdict
 from jaxgen.report.page import NO_ANSWER, command_of, heads, html, report
 from jaxgen.report.pictures import PICTURES, Found, save
 from jaxgen.report.style import COLOURS, ON_DARK
 from jaxgen.report.terminal import Watch, leaderboard
-from jaxgen.judge.results import Results
-from jaxgen.judge.verdict import Verdict
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
+from jaxgen.tasks.names.generate import labels
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

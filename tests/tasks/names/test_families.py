@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from reference import EPS
 
 import jaxgen
-from jaxgen.tasks.names import models, ngram
 from jaxgen.config import UserError, override, validate
+from jaxgen.judge.results import Trained
+from jaxgen.tasks.names import models, ngram
 from jaxgen.tasks.names.config import FAMILIES, NORMALIZATIONS, Config, ModelConfig
 from jaxgen.tasks.names.data import BOUNDARY, Vocabulary, sequences, windows
+from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.names.models.ngram import parameters
-from jaxgen.train.objective import next_character
-from jaxgen.judge.results import Trained
 
 SEQUENCES = [name for name, family in models.FAMILIES.items() if family.sequences]
 VOCABULARY = Vocabulary("abcdefg")

@@ -14,15 +14,16 @@ from conftest import same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgen.engine import lanes as engine, programs, timing
-from jaxgen.train import optimizers, trial
 from jaxgen.config import OPTIMIZERS, override
-from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus, split
+from jaxgen.engine import lanes as engine
+from jaxgen.engine import programs, timing
 from jaxgen.engine.lanes import Ended, Evaluated, SegmentDone
-from jaxgen.train.objective import Task, next_character
 from jaxgen.engine.plan import Plan, choose
 from jaxgen.search.sweep import Sweep, grid, groups, seeds, zipped
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, split
+from jaxgen.tasks.names.loss import next_character
+from jaxgen.train import optimizers, trial
 from jaxgen.train.trial import Status
 
 pytestmark = pytest.mark.usefixtures("compiled_as_shipped")

@@ -22,12 +22,12 @@ from conftest import ROOT, bytes_of, same, same_bits
 from processes import Commands, Running
 
 import jaxgen
-from jaxgen.storage import folder
 from jaxgen.config import UserError
-from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.runs import Interrupted
+from jaxgen.storage import folder
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
 
 AXES = ("--grid", "optimizer.learning_rate=0.01,0.1,1e30", "--grid", "optimizer.name=sgd", "--seeds", "2")
 MODEL = ("--model.hidden", "8", "--model.depth", "1", "--model.embedding", "4", "--train.batch_size", "16")

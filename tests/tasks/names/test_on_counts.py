@@ -14,17 +14,17 @@ from conftest import bytes_of, same, same_bits
 from families import SOME
 
 import jaxgen
-from jaxgen.tasks.names import models, ngram
 from jaxgen.config import UserError, override
+from jaxgen.runs import Interrupted
+from jaxgen.storage.portable import WEIGHTS
+from jaxgen.tasks.names import models, ngram
 from jaxgen.tasks.names.config import FAMILIES, Config, RegularizerConfig
 from jaxgen.tasks.names.data import BOUNDARY, Corpus, Vocabulary, Windows, cut, windows
 from jaxgen.tasks.names.generate import opened, told
+from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.names.material import told as with_counts
 from jaxgen.tasks.names.models.ngram import parameters
 from jaxgen.tasks.names.models.on_counts import COUNTS, READER, Reader
-from jaxgen.train.objective import next_character
-from jaxgen.storage.portable import WEIGHTS
-from jaxgen.runs import Interrupted
 from jaxgen.tasks.names.scores import surprise
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")

@@ -11,11 +11,12 @@ from conftest import same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxgen.train import trial
 from jaxgen.config import override
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Windows
-from jaxgen.train.objective import Task, next_character, penalty
+from jaxgen.tasks.names.loss import next_character
+from jaxgen.train import trial
+from jaxgen.train.objective import penalty
 from jaxgen.train.optimizers import lower
 from jaxgen.train.trial import Best, Status, TrialState
 

@@ -14,15 +14,15 @@ import pytest
 from conftest import final, same_bits
 
 import jaxgen
-from jaxgen.train import trial
 from jaxgen.config import override
-from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus, split
-from jaxgen.train.objective import next_character
-from jaxgen.train.optimizers import Optimizer, lower
 from jaxgen.engine.plan import compiler_options
 from jaxgen.engine.programs import begin, column
 from jaxgen.search.sweep import STRENGTHS, Sweep, groups
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, split
+from jaxgen.tasks.names.loss import next_character
+from jaxgen.train import trial
+from jaxgen.train.optimizers import Optimizer, lower
 
 pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 

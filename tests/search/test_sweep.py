@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen.config import OPTIMIZERS, UserError, override
+from jaxgen.search.sweep import Group, Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
 from jaxgen.tasks.names.config import Config
 from jaxgen.train.optimizers import lower
-from jaxgen.search.sweep import Group, Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
 
 
 def test_grid_is_every_combination_in_order() -> None:

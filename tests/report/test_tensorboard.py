@@ -18,15 +18,15 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, TENS
 from tensorboard.plugins.hparams import metadata
 
 import jaxgen
+from jaxgen.engine.lanes import Evaluated, Event, SegmentDone
+from jaxgen.engine.plan import Planned
+from jaxgen.judge.results import Curve, Results, Row
+from jaxgen.report import tensorboard
+from jaxgen.report.tensorboard import TensorBoard, column
+from jaxgen.runs import Notice, load_results
 from jaxgen.storage import files
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
-from jaxgen.engine.lanes import Evaluated, Event, SegmentDone
-from jaxgen.engine.plan import Planned
-from jaxgen.report import tensorboard
-from jaxgen.report.tensorboard import TensorBoard, column
-from jaxgen.judge.results import Curve, Results, Row
-from jaxgen.runs import Notice, load_results
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

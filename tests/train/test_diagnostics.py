@@ -17,22 +17,22 @@ import reference
 from conftest import V, float64, network, only, same_bits
 
 import jaxgen
-from jaxgen.engine import lanes as engine
-from jaxgen.storage import folder
-from jaxgen.train import trial
 from jaxgen.config import UserError, override
-from jaxgen.tasks.names.config import ACTIVATIONS, NORMALIZATIONS, Config
-from jaxgen.tasks.names.data import Corpus, Windows, split
-from jaxgen.train.diagnostics import FLAT, MEASURES, diagnose
+from jaxgen.engine import lanes as engine
 from jaxgen.engine.lanes import Looked, SegmentDone
-from jaxgen.storage.logs import DIAGNOSTICS
-from jaxgen.train.objective import Task, next_character
-from jaxgen.train.optimizers import lower
 from jaxgen.engine.plan import Plan, compiler_options
 from jaxgen.engine.programs import begin, prepare
 from jaxgen.judge.results import Diagnostic
 from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Sweep, groups
+from jaxgen.storage import folder
+from jaxgen.storage.logs import DIAGNOSTICS
+from jaxgen.tasks.names.config import ACTIVATIONS, NORMALIZATIONS, Config
+from jaxgen.tasks.names.data import Corpus, Windows, split
+from jaxgen.tasks.names.loss import next_character
+from jaxgen.train import trial
+from jaxgen.train.diagnostics import FLAT, MEASURES, diagnose
+from jaxgen.train.optimizers import lower
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -12,14 +12,14 @@ import reference
 from conftest import V, float64, network, only, same_bits
 from flax import linen as nn
 
-from jaxgen.tasks.names import models
 from jaxgen.config import override
+from jaxgen.search.sweep import grid
+from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS, Config, ModelConfig
 from jaxgen.tasks.names.data import Windows
+from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.names.models.layers import EPSILON, LayerNorm, drop
-from jaxgen.train.objective import next_character
 from jaxgen.train.optimizers import lower
-from jaxgen.search.sweep import grid
 
 
 @pytest.mark.parametrize(("vocabulary", "count"), [(88, 53_856), (27, 47_024)])

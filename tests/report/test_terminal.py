@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 import jaxgen
-from jaxgen.tasks.names.config import Config
 from jaxgen.engine.lanes import Ended, Evaluated, Position, SegmentDone
 from jaxgen.engine.plan import Plan, Planned
-from jaxgen.report.terminal import Watch, duration, leaderboard
 from jaxgen.judge.results import Curve, Results, Row
+from jaxgen.report.terminal import Watch, duration, leaderboard
 from jaxgen.runs import Notice
 from jaxgen.search.sweep import Sweep
+from jaxgen.tasks.names.config import Config
 from jaxgen.train.trial import Status
 
 STATE: Any = "the lanes' arrays, which nobody here looks at"

@@ -12,12 +12,12 @@ from test_verdict import results
 
 import jaxgen
 from jaxgen.judge.answers import BUDGET, SEARCHES, answer, gradient_ratios, loss_table
+from jaxgen.judge.results import Diagnostic, Results
+from jaxgen.search.sweep import Question
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.tasks.names.ensemble import mixtures
-from jaxgen.judge.results import Diagnostic, Results
 from jaxgen.tasks.names.scores import mixed, surprise
-from jaxgen.search.sweep import Question
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

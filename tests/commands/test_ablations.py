@@ -13,13 +13,13 @@ from conftest import SMALL
 import jaxgen
 from experiments.ablations import ABLATIONS
 from jaxgen.commands.sweep import Flags, given, sweep_of
-from jaxgen.judge.answers import VERDICTS, answer
 from jaxgen.config import flatten, override
-from jaxgen.tasks.names.config import FAMILIES, Config
-from jaxgen.tasks.names.data import Corpus
-from jaxgen.train.objective import next_character
+from jaxgen.judge.answers import VERDICTS, answer
 from jaxgen.report.page import report
 from jaxgen.search.sweep import Sweep, groups
+from jaxgen.tasks.names.config import FAMILIES, Config
+from jaxgen.tasks.names.data import Corpus
+from jaxgen.tasks.names.loss import next_character
 
 TINY = SMALL | {"model.hidden": 8, "model.depth": 1, "train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
 MOST = 6  # trials of a program

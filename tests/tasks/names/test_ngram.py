@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
-from jaxgen.tasks.names import ngram
 from jaxgen.config import UserError
+from jaxgen.runs import Interrupted
+from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import SMOOTHINGS, Config
 from jaxgen.tasks.names.data import BOUNDARY, Corpus, Vocabulary, Windows, sequences, windows
 from jaxgen.tasks.names.material import FOLDS, on_other_names
 from jaxgen.tasks.names.models.ngram import NGram, fits, parameters
-from jaxgen.runs import Interrupted
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -10,13 +10,13 @@ import pytest
 from conftest import final, same_bits
 
 import jaxgen
-from jaxgen.train import trial
 from jaxgen.config import UserError, override
+from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, cut, hold_out, load_corpus, windows
+from jaxgen.tasks.names.loss import layers, next_character
 from jaxgen.tasks.names.material import material
-from jaxgen.train.objective import layers, next_character
-from jaxgen.search.sweep import Sweep
+from jaxgen.train import trial
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

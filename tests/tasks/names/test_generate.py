@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import jaxgen
 from jaxgen.config import UserError
+from jaxgen.judge.results import Results, Trained
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
 from jaxgen.tasks.names.generate import choose, labels, novelty
-from jaxgen.train.objective import next_character
-from jaxgen.judge.results import Results, Trained
+from jaxgen.tasks.names.loss import next_character
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -21,10 +21,10 @@ from families import SOME
 from test_families import VOCABULARY, T, apply, network, trained
 
 import jaxgen
-from jaxgen.tasks.names import ngram
 from jaxgen.config import UserError
-from jaxgen.storage.portable import FACTS, WEIGHTS
 from jaxgen.judge.results import Trained
+from jaxgen.storage.portable import FACTS, WEIGHTS
+from jaxgen.tasks.names import ngram
 
 NAMES = ["abc", "a", "gfedcbagfedcba", "cab", "a"]
 

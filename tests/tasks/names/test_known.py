@@ -9,10 +9,10 @@ import pytest
 
 import jaxgen
 from jaxgen.config import override
+from jaxgen.search.sweep import Uniform, groups
 from jaxgen.tasks.names.config import FAMILIES, Config
 from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.tasks.names.scores import surprise
-from jaxgen.search.sweep import Uniform, groups
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -14,13 +14,14 @@ import pytest
 import reference
 from conftest import V, float64, network, only, same_bits
 
-from jaxgen.tasks.names import models
-from jaxgen.train import trial
 from jaxgen.config import override, resolve
+from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import NORMALIZATIONS, Config, RegularizerConfig
 from jaxgen.tasks.names.data import Windows
+from jaxgen.tasks.names.loss import cross_entropy, next_character, noised
 from jaxgen.tasks.names.models.layers import jitter
-from jaxgen.train.objective import constrain, cross_entropy, next_character, noised, penalty
+from jaxgen.train import trial
+from jaxgen.train.objective import constrain, penalty
 from jaxgen.train.optimizers import lower
 
 TASK = next_character(V)

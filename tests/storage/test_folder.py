@@ -20,17 +20,17 @@ import pytest
 from conftest import bytes_of, same_bits
 
 import jaxgen
-from jaxgen.storage import files, folder
 from jaxgen.config import UserError
-from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus
 from jaxgen.engine.lanes import Event, SegmentDone
-from jaxgen.storage.facts import config_text
-from jaxgen.storage.lock import LOCK, Lock
 from jaxgen.engine.plan import Planned
 from jaxgen.judge.results import Results
 from jaxgen.runs import Interrupted, Notice
 from jaxgen.search.sweep import Sweep
+from jaxgen.storage import files, folder
+from jaxgen.storage.facts import config_text
+from jaxgen.storage.lock import LOCK, Lock
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -16,11 +16,11 @@ from scipy import stats
 import jaxgen
 from jaxgen.judge import statistics
 from jaxgen.judge.answers import answer
-from jaxgen.tasks.names.config import Config
 from jaxgen.judge.results import DIVERGED, Results, Row, label
 from jaxgen.judge.statistics import Tried, best_of, interval, t_test
-from jaxgen.search.sweep import Question, Sweep
 from jaxgen.judge.verdict import Comparison, Verdict
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.tasks.names.config import Config
 
 pytestmark = pytest.mark.filterwarnings("error")  # a warning of NumPy's or SciPy's is a number that nobody thought about
 
