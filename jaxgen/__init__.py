@@ -8,8 +8,8 @@ Reading order, room by room; each imports only from those before it:
   constraints), `order` (rows by epochs), `trial`, `diagnostics`
 `tasks.base`: the seam, what a task is to a run; `tasks`: the registry
 `search`: where trials come from: `sweep`
-`engine`: `plan` (how lanes lie), `programs` (what they compute), `lanes` (how they are refilled), `timing`, `probe` (a look at a
-  task before it is trained)
+`engine`: `plan` (how lanes lie), `programs` (what they compute), `lanes` (how they are refilled), `timing`, `probe` (a look at
+  a task before it is trained)
 `judge`: `results`, `statistics`, `verdict`, `answers`
 `storage`: `files`, `lock`, `rows`, `logs`, `checkpoint`, `facts`, `folder`, `portable`, `cache`
 `runs`: a sweep from its first trial to its last, in memory or in a folder

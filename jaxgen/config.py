@@ -1,4 +1,4 @@
-"""What defines a trial, whatever its task: sections are frozen dataclasses, and all that is known of a field stands in its type.
+"""What defines a trial of any task: sections are frozen dataclasses, and all that is known of a field stands in its type.
 
 A float is a leaf of the config's pytree: its value may differ from lane to lane of one program. Any other type is structure
 and selects the program. The type says what else holds: bounds as `annotated_types.Interval`, choices as `typing.Literal`, and
@@ -113,7 +113,8 @@ class Field:
             value <= self.high if self.with_high else value < self.high
         )
         if inside:
-            return None
+            cut = self.leaf and float not in self.kinds and not -(2**31) <= value < 2**31
+            return "a whole number of 32 bits" if cut else None
         if (self.low, self.high) == (-LARGEST, LARGEST):
             return "a finite number"
         left, right = "[" if self.with_low else "(", "]" if self.with_high else ")"

@@ -1,4 +1,4 @@
-"""Pieces of networks whose numbers may be leaves: what asks a float for its value elsewhere, and so could not differ by lane."""
+"""Pieces of networks whose numbers may be leaves: elsewhere, such code asks a float for its value."""
 
 from __future__ import annotations
 

@@ -168,12 +168,9 @@ def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
     Raises:
       UserError: then.
     """
-    wrong = next((config for config in (sweep.base,) if not isinstance(config, task.Config)), None)
-    if wrong is not None:
-        raise UserError(
-            f"the sweep is of configs of another task than {task.name!r} (a {type(wrong).__name__} of {type(wrong).__module__}); "
-            "make them of task.config()"
-        )
+    if not isinstance(sweep.base, task.Config):
+        what = f"{type(sweep.base).__module__}.{type(sweep.base).__name__}"
+        raise UserError(f"the sweep is of configs of another task than {task.name!r} ({what}); make them by task.config()")
     task = task.opened(sweep.base.data)
     task = task if source is None else task.begun_on(source)
     sweep = task.checked(sweep)
@@ -431,7 +428,7 @@ def run_corpus(path: str | Path) -> Any:
     return found
 
 
-def test_inputs(path: str | Path, task: Any = None) -> Any:
+def inputs_of_test(path: str | Path, task: Any = None) -> Any:
     """The inputs of a run's test part, read again, or of its validation part where there is no test part.
 
     Raises:

@@ -27,11 +27,11 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "predict")
-    from jaxgen.runs import load, predict, test_inputs
+    from jaxgen.runs import inputs_of_test, load, predict
 
     task = given_task(flags.task)
     trained = load(flags.run, flags.trial, task)
-    inputs = test_inputs(flags.run, task) if flags.input is None else trained.task.inputs(flags.input)
+    inputs = inputs_of_test(flags.run, task) if flags.input is None else trained.task.inputs(flags.input)
     head, rows = trained.task.answers(predict(trained, inputs))
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(head)

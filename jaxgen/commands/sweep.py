@@ -113,10 +113,8 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     sweep, count, question, settings = Sweep(base), 1, Question(name), set()
     if flags.ablation is not None or name == DEFAULT:
         if name not in known:
-            some = f"{', '.join(known)}, or " if known else ""
-            raise UserError(
-                f"there is no ablation {name!r}; expected one of {some}--grid KEY=A,B,...".replace("one of --", "--")
-            )
+            some = f"one of {', '.join(known)}, or " if known else ""
+            raise UserError(f"there is no ablation {name!r}; expected {some}--grid KEY=A,B,...")
         ablation = known[name]
         base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in named})
         sweep, count, question, settings = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION, set(ablation.SETTINGS)

@@ -73,7 +73,7 @@ def trace(task: Functions, config: Config, data: Data) -> tuple[Any, Any, Any, A
             raise UserError(
                 f"the task's score gives a {type(found).__name__}; expected a mapping of metrics to numbers of each row"
             )
-        each = {name: tuple(weighed(one))[:2] for name, one in found.items()}
+        each = {name: (one.values, one.weights) for name, one in ((name, weighed(x)) for name, x in found.items())}
     check_rows(each, count)
     return state, new, trials.evaluate(task, config, state, rows), count
 
@@ -100,8 +100,8 @@ def check_rows(each: Mapping[str, tuple[Any, Any]], count: int) -> None:
         for what, x in (("values", values), ("weights", weights)):
             if x is not None and (jnp.ndim(x) == 0 or jnp.shape(x)[0] != count):
                 raise UserError(
-                    f"the {what} of the metric {name!r} of {count} rows are of shape {jnp.shape(x)}, expected ({count},): a number "
-                    "of each row, not their mean; jaxgen takes the mean"
+                    f"the {what} of the metric {name!r} of {count} rows are of shape {jnp.shape(x)}, expected ({count},): a "
+                    "number of each row, not their mean; jaxgen takes the mean"
                 )
 
 

@@ -27,8 +27,9 @@ def answer(results: Results, task: Any = None) -> Verdict:
     name = results.question.verdict
     if name in VERDICTS:
         return VERDICTS[name](results)
-    own = {} if opened is None else opened.verdicts
-    return own[name](results, opened) if name in own else arms(results)
+    if opened is None or name not in opened.verdicts:
+        return arms(results)
+    return opened.verdicts[name](results, opened)
 
 
 def early_stopping(results: Results) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import textwrap
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.font_manager import findfont, get_font
 

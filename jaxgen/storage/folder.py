@@ -107,13 +107,13 @@ class Folder:
             if here["rows"].get(key) != there["rows"].get(key):
                 where = there["rows"].get("path", there["name"])
                 raise UserError(
-                    f"{str(self.path)!r} holds a run on other rows: {what if key == 'source' else repr(where)} has changed since; "
-                    "restore it, or --overwrite"
+                    f"{str(self.path)!r} holds a run on other rows: {what if key == 'source' else repr(where)} has changed "
+                    "since; restore it, or --overwrite"
                 )
         if here["program"] != there["program"]:
             self.notices.append(
-                f"the task {there['name']!r} computes something else than when the run began: its network, loss or versions have "
-                "changed, and trials from here on are not comparable with those before; --overwrite starts it again"
+                f"the task {there['name']!r} computes something else than when the run began (its network, its loss, or a "
+                "library has changed): trials from here on do not compare with those before; --overwrite starts it again"
             )
 
     def _refuse_lost(self) -> None:

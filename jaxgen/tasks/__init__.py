@@ -66,7 +66,8 @@ def _from_file(path: Path, name: str) -> ModuleType:
     if not path.is_file():
         raise UserError(f"there is no file {str(path)!r} for the task {name!r}; expected FILE.py:OBJECT")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(path.stem)
     sys.path.insert(0, str(path.absolute().parent))

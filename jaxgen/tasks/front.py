@@ -49,7 +49,7 @@ def _alike(outputs: Any, targets: Any, classes: bool) -> None:
     """
     wanted = outputs.shape[:-1] if classes else outputs.shape
     if wanted != targets.shape:
-        expected = f"{targets.shape + ('classes',) if classes else targets.shape}".replace("'", "")
+        expected = f"{(*targets.shape, 'classes') if classes else targets.shape}".replace("'", "")
         raise UserError(
             f"outputs are of shape {outputs.shape} and targets of {targets.shape}; expected outputs of {expected}: "
             "reshape one of them, for instance outputs[..., 0]"
@@ -81,7 +81,7 @@ def absolute_error(outputs: Any, targets: Any) -> Any:
 
 
 def accuracy(outputs: Any, targets: Any) -> Any:
-    """Whether the likeliest class of logits (N, ..., classes) is the target, (N,); of outputs like the targets, of each sign."""
+    """Whether the likeliest class of logits (N, ..., classes) is the target, (N,); of outputs like the targets, their sign."""
     if outputs.shape == targets.shape:
         return _rows(((outputs > 0) == (targets > 0.5)).astype(jnp.float32))
     _alike(outputs, targets, True)
@@ -324,7 +324,7 @@ def facts_of(inputs: Any) -> Any:
     """
     if isinstance(inputs, Mapping):
         return {"dict": {str(key): facts_of(value) for key, value in inputs.items()}}
-    if isinstance(inputs, list | tuple) and type(inputs) in (list, tuple):
+    if type(inputs) in (list, tuple):
         return {type(inputs).__name__: [facts_of(value) for value in inputs]}
     if not hasattr(inputs, "shape"):
         raise UserError(f"inputs hold a {type(inputs).__name__}; expected arrays, in dictionaries, tuples or lists")

@@ -55,14 +55,7 @@ def network_of(module: Any) -> Network:
 
 def _is(module: type, library: str) -> bool:
     """Whether a class is a library's module, without importing what is not there."""
-    package = "equinox" if library == "equinox" else "flax"
-    return any(
-        base.__name__ == "Module"
-        and base.__module__.startswith(package)
-        and (library != "flax.nnx" or "nnx" in base.__module__)
-        and (library != "flax.linen" or "linen" in base.__module__)
-        for base in module.__mro__
-    )
+    return any(base.__name__ == "Module" and base.__module__.startswith(library) for base in module.__mro__)
 
 
 def choice(networks: Mapping[str, Network]) -> Network:
@@ -202,7 +195,7 @@ def _of_nnx(module: Any) -> Network:
 
         built = made(model, jax.random.key(0) if key is None else key)  # its random streams are the step's
         for filled, wanted in ((params, nnx.Param), (stats, None)):
-            state = nnx.state(built, wanted) if wanted else nnx.split(built, nnx.Param, nnx.RngState, ...)[3]
+            state: Any = nnx.state(built, wanted) if wanted else nnx.split(built, nnx.Param, nnx.RngState, ...)[3]
             nnx.replace_by_pure_dict(state, filled)
             nnx.update(built, state)
         built.train() if train else built.eval()
@@ -271,6 +264,6 @@ def _of_pair(init: Callable[..., Any], apply: Callable[..., Any]) -> Network:
     """
     first = next(iter(inspect.signature(init).parameters), "")
     kind = typing.get_type_hints(init).get(first, Nothing)
-    if not dataclasses.is_dataclass(kind):
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
         raise UserError(f"the first parameter of {init.__name__} is of type {kind}; expected a dataclass, the model section")
     return Network(kind, init, apply)

@@ -1,7 +1,7 @@
 """What one trial knows of its task: pure functions of one lane, and numbers of rows with their weights.
 
-A split is any pytree of arrays that share their first axis, the rows. What is said of rows is said of each, with a weight: means
-are taken in one place, so that padding, a short last chunk or another chunk changes no figure.
+A split is any pytree of arrays that share their first axis, the rows. What is said of rows is said of each, with a weight:
+means are taken in one place, so that padding, a short last chunk or another chunk changes no figure.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def rows(config: Config, count: int, step: jax.Array, more: int = 0) -> jax.Arra
         key = stream(config.seed, Stream.EPOCHS)
         if early is None:
             return in_epochs(key, step, size, count)
-        later = jnp.maximum(step - config.train.pretrain, 0)
+        later = jnp.maximum(step - jnp.asarray(config.train.pretrain), 0)
         return jnp.where(early, count + in_epochs(key, step, size, more), in_epochs(key, later, size, count))
     key = stream(config.seed, Stream.BATCHES, step)
     if early is None:

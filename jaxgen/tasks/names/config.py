@@ -136,8 +136,8 @@ class Config:
             raise UserError("model.counts is given, but an ngram is counts already (of model.context characters); leave it out")
         if model.counts > model.context:
             raise UserError(
-                f"model.counts is {model.counts}, expected a value in [0, {model.context}]: counts see no more than the network; "
-                "give fewer characters, or a larger model.context"
+                f"model.counts is {model.counts}, expected a value in [0, {model.context}]: counts see no more than the "
+                "network; give fewer characters, or a larger model.context"
             )
         if model.counts and self.train.pretrain:
             raise UserError(

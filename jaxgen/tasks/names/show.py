@@ -39,11 +39,10 @@ def sections(task: Any, found: Any) -> list[Section]:
     names = sample(found.best, NAMES)
     marks = [""] * len(names) if task.corpus is None else labels(names, task.corpus)
     counts = {mark: marks.count(mark) for mark in ("new", "repeated", "corpus")}
-    note = (
-        "The corpus has moved or changed since, so it is not said which of them are new."
-        if task.corpus is None
-        else f"{counts['new']} new, {counts['repeated']} repeated (drawn before in this list), {counts['corpus']} in the corpus."
-    )
+    new, repeated, known = (counts[mark] for mark in ("new", "repeated", "corpus"))
+    note = f"{new} new, {repeated} repeated (drawn before in this list), {known} in the corpus."
+    if task.corpus is None:
+        note = "The corpus has moved or changed since, so it is not said which of them are new."
     more = f"python -m experiments.sample {shlex.quote(results.out or '.')}"
     return [
         Section(
