@@ -13,6 +13,7 @@ import difflib
 import functools
 import types
 import typing
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -30,6 +31,9 @@ class UserError(ValueError):
 
 class Caution(UserWarning):
     """What a user should know of a task, found as it is traced; a run says it and goes on."""
+
+
+warnings.simplefilter("ignore", Caution, append=True)  # said by runs, which look for it; not each time that a program is traced
 
 
 class Mark(BaseMetadata):

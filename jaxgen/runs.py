@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.config import CHAIN, Config, UserError, flatten, override, validate
@@ -18,7 +19,7 @@ from jaxgen.engine import lanes as engine
 from jaxgen.engine import plan, probe, timing
 from jaxgen.engine.lanes import Ended, Evaluated, Event, Looked, Position, SegmentDone
 from jaxgen.engine.plan import Lanes, Plan, Planned
-from jaxgen.engine.programs import Data, prepare, state_shape
+from jaxgen.engine.programs import Data, lengths, padded, prepare, state_shape
 from jaxgen.judge.answers import answer
 from jaxgen.judge.results import DIVERGED, Curve, Diagnostic, Results, Trained, by_score
 from jaxgen.search.sweep import Group, Question, Sweep, groups
@@ -180,16 +181,37 @@ def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
         order.check(config, rows)
         return optimizers.lower(config, rows)
 
+    found, functions = groups(sweep, lowered), task.functions()
+    longest = _longest(task, found) if functions.evaluate is None else {}
     held: dict[int, tuple[Reads, Data]] = {}
 
     def of_group(group: Group) -> tuple[Reads, Data]:
         if group.trials[0] not in held:
             held.clear()  # groups come one after the other, and their rows take memory
-            found = task.reads(group.static)
-            held[group.trials[0]] = (found, prepare(found.splits))
+            reads = task.reads(group.static)
+            plan.check_rows(sum(x.nbytes for x in jax.tree.leaves(reads.splits)))
+            data = prepare(reads.splits)
+            rows = longest.get(group.trials[0])
+            data = data if rows is None else padded(data, rows)
+            held[group.trials[0]] = (reads, jax.tree.map(jnp.asarray, data))
         return held[group.trials[0]]
 
-    return Job(task, sweep, groups(sweep, lowered), task.functions(), of_group)
+    return Job(task, sweep, found, functions, of_group)
+
+
+def _longest(task: Task, found: Sequence[Group]) -> dict[int, dict[str, int]]:
+    """First trial of a group -> how many rows each part has at most, of groups that differ in what they read alone."""
+    alike: dict[Any, list[Group]] = {}
+    for group in found:
+        if task.trains(group.static):
+            alike.setdefault(jax.tree.structure(group.traced()), []).append(group)
+    rows: dict[int, dict[str, int]] = {}
+    for several in alike.values():
+        if len(several) > 1:
+            each = [lengths(prepare(task.reads(group.static).splits)) for group in several]
+            most = {name: max(one[name] for one in each) for name in each[0]}
+            rows |= {group.trials[0]: most for group in several}
+    return rows
 
 
 def _events(

@@ -145,6 +145,26 @@ def candidates(trials: int, lane_bytes: int = 0, lanes: Lanes | None = None) -> 
     return list(dict.fromkeys(plans))
 
 
+COPIES = 4  # of a group's rows in memory: as they were read, cut, on the host and on each device
+
+
+def check_rows(size: int) -> None:
+    """Refuses rows that do not fit the memory.
+
+    Args:
+      size: of a group's rows, in bytes.
+
+    Raises:
+      UserError: then.
+    """
+    one = _memory() / (1 if jax.default_backend() == "cpu" else jax.local_device_count())
+    if COPIES * size > one:
+        raise UserError(
+            f"the rows take {size / 1e9:.3g} GB and lie {COPIES} times in memory, of which there are {one / 1e9:.3g} GB; "
+            "give fewer rows, or smaller types, such as bytes that the network divides by 255"
+        )
+
+
 def _memory() -> float:
     """Bytes of all local devices, as far as they tell; else without limit. CPU devices share the machine's memory."""
     if jax.default_backend() == "cpu":

@@ -25,6 +25,7 @@ from jaxgen.train import trial as trials
 from jaxgen.train.functions import Functions, weighed
 
 ASKED = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError, jax.errors.TracerArrayConversionError)
+UNTRACED = "the task cannot be traced"
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
@@ -53,13 +54,18 @@ def look(task: Functions, group: Group, data: Data) -> Found:
         warnings.simplefilter("always")
         traced, given = jax.make_jaxpr(lambda c, d: trace(task, c, d), return_shape=True)(config, data)
     check_fits(task, *given)
-    text = ADDRESS.sub("", str(traced)) + "".join(hashlib.sha256(np.asarray(c).tobytes()).hexdigest() for c in traced.consts)
     cautions = tuple(str(one.message) for one in said if isinstance(one.message, Caution))
-    return Found(hashlib.sha256(text.encode()).hexdigest(), cautions)
+    return Found(hashlib.sha256(text_of(traced).encode()).hexdigest(), cautions)
+
+
+def text_of(traced: Any) -> str:
+    """A traced program as text, with what stands in it: equal ones compute the same."""
+    return ADDRESS.sub("", str(traced)) + "".join(hashlib.sha256(np.asarray(c).tobytes()).hexdigest() for c in traced.consts)
 
 
 def trace(task: Functions, config: Config, data: Data) -> tuple[Any, Any, Any, Any]:
     """A state at its start, after a step, what is said of each of some rows, and the metrics over a split."""
+    task = keeping(task)
     state = begin(task, config)
     batch = trials.draw(task, data.train, config, state.step, data.source)
     new = trials.advance(task, config, state, batch)[0]
@@ -112,11 +118,7 @@ def check_fits(task: Functions, state: Any, new: Any, found: Mapping[str, Any], 
       UserError: then.
     """
     for what in ("params", "stats", "optimizer"):
-        before, after = (jax.tree_util.tree_leaves_with_path(getattr(x, what)) for x in (state, new))
-        one, other = ({jax.tree_util.keystr(p): (x.shape, x.dtype) for p, x in leaves} for leaves in (before, after))
-        off = next((path for path in sorted({*one, *other}) if one.get(path) != other.get(path)), None)
-        if off is not None:
-            raise UserError(f"a step turns {what}{off} from {one.get(off)} into {other.get(off)}; keep names, shapes and types")
+        refuse(f"a step turns {what}", getattr(state, what), getattr(new, what))
     if task.metric not in found:
         raise UserError(
             f"the task measures {', '.join(found) or 'nothing'}, and not {task.metric!r}, which is to select the best step"
@@ -124,6 +126,51 @@ def check_fits(task: Functions, state: Any, new: Any, found: Mapping[str, Any], 
     wrong = next((name for name, x in found.items() if x.shape != ()), None)
     if wrong is not None:
         raise UserError(f"the metric {wrong!r} of a split is of shape {found[wrong].shape}, expected one number")
+
+
+def keeping(task: Functions) -> Functions:
+    """The task, whose step is refused as it is traced where it changes what a state is made of, before that is used.
+
+    Raises:
+      UserError: then, by its functions.
+    """
+
+    def loss(config: Config, params: Any, stats: Any, *rest: Any) -> tuple[Any, Any]:
+        assert task.loss is not None
+        found, new = task.loss(config, params, stats, *rest)
+        refuse("the loss turns stats", stats, new)
+        return found, new
+
+    def gradients(config: Config, params: Any, stats: Any, *rest: Any) -> tuple[Any, Any, Any]:
+        assert task.gradients is not None
+        found, grads, new = task.gradients(config, params, stats, *rest)
+        refuse("gradients turn stats", stats, new)
+        refuse("gradients are not like params: they turn", params, grads)
+        return found, grads, new
+
+    return task._replace(loss=task.loss and loss, gradients=task.gradients and gradients)
+
+
+def refuse(what: str, before: Any, after: Any) -> None:
+    """Refuses what is made of other arrays than before.
+
+    Raises:
+      UserError: then.
+    """
+    if (change := changed(before, after)) is not None:
+        raise UserError(f"{what}{change}; keep names, shapes and types")
+
+
+def changed(before: Any, after: Any) -> str | None:
+    """Where two trees of arrays differ in names, shapes or types, and what stands there: `['w'] from ... into ...`."""
+    shaped = (jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x), tree) for tree in (before, after))
+    leaves = (jax.tree_util.tree_leaves_with_path(tree) for tree in shaped)
+    one, other = ({jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in found} for found in leaves)
+    off = next((path for path in sorted({*one, *other}) if one.get(path) != other.get(path)), None)
+    if off is not None:
+        return f"{off} from {one.get(off, 'nothing')} into {other.get(off, 'nothing')}"
+    trees = jax.tree.structure(before), jax.tree.structure(after)
+    return None if trees[0] == trees[1] else f" from {trees[0]} into {trees[1]}"
 
 
 @contextmanager
@@ -135,15 +182,20 @@ def asking(task: Functions, config: Config, data: Data, kind: type) -> Iterator[
     """
     try:
         yield
+    except UserError:
+        raise
     except ASKED as error:
         guilty = [key for key in leaves_of(kind) if _alone(task, config, data, key)]
         said = ", ".join(guilty) or "one of " + ", ".join(leaves_of(kind))
-        where = _line(error)
+        where = line_of(error)
         raise UserError(
             f"{said} is asked for its value{where} while it is traced: a leaf has one a lane, so it may not be branched on; "
             "annotate it jaxgen.Static[float], which compiles a program for each of its values, or use what takes leaves, "
             "such as jaxgen.nn.Dropout"
         ) from error
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{UNTRACED}: {type(error).__name__}: {said}{line_of(error)}; mend it there") from error
 
 
 def leaves_of(kind: type) -> list[str]:
@@ -177,7 +229,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     """Where the user's own code was when an error came up, as far as that can be told."""
     found, frame = "", error.__traceback__
     while frame is not None:

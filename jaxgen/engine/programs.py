@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -38,10 +38,11 @@ class Data(NamedTuple):
     curves: Any  # small fixed parts of train and validation, for the curves: each array has a first axis of two
     dev: Any = None  # like train, and not trained on
     source: Any = None  # what the first steps train on
+    counts: Any = None  # part -> how many of its rows count, where arrays are longer than they need to be
 
 
 def prepare(splits: Splits, curve: int = 2048) -> Data:
-    """The data of a group.
+    """The data of a group, on the host.
 
     Args:
       curve: rows of the parts that curves come from (the first ones: splits come shuffled).
@@ -55,7 +56,30 @@ def prepare(splits: Splits, curve: int = 2048) -> Data:
     curves = jax.tree.map(lambda a, b: np.stack([a[:rows], b[:rows]]), splits.train, splits.validation)
     learnt = splits.train if splits.batches is None else splits.batches
     part = head(splits.train, validation)
-    return jax.tree.map(jnp.asarray, Data(learnt, splits.validation, splits.test, part, curves, splits.dev, splits.source))
+    return Data(learnt, splits.validation, splits.test, part, curves, splits.dev, splits.source)
+
+
+def lengths(data: Data) -> dict[str, int]:
+    """How many rows each part has."""
+    parts = data._asdict() | {"curves": jax.tree.map(lambda x: x[0], data.curves)}
+    return {name: size(part) for name, part in parts.items() if name != "counts" and part is not None}
+
+
+def padded(data: Data, longest: Mapping[str, int]) -> Data:
+    """The data with as many rows in each part as `longest` says, of which those that were there count.
+
+    So groups that read other splits of the same rows share a program.
+    """
+    counts = {name: np.int32(count) for name, count in lengths(data).items()}
+
+    def fill(part: Any, rows: int, axis: int = 0) -> Any:
+        def pad(x: np.ndarray) -> np.ndarray:
+            return np.pad(x, [(0, rows - x.shape[axis]) if i == axis else (0, 0) for i in range(x.ndim)])
+
+        return jax.tree.map(pad, part)
+
+    parts = {name: fill(getattr(data, name), longest[name], axis=name == "curves") for name in counts}
+    return data._replace(**parts, counts=counts)
 
 
 class Programs(NamedTuple):
@@ -124,7 +148,7 @@ def steps_of(task: Functions, config: Config, state: TrialState, data: Data) -> 
     a single step, which shows the last finite state: bit by bit what looking after each step shows, at a fraction of the cost.
     """
     longest = stride(config.train.eval_every)
-    pool, own, more = trials.pool(config, data.train, data.source)
+    pool, own, other = trials.pool(config, data.train, data.source, data.counts)
     goal = jnp.minimum(state.step + config.train.eval_every, config.train.steps)
 
     def going(carry: tuple[TrialState, jax.Array]) -> jax.Array:
@@ -136,7 +160,7 @@ def steps_of(task: Functions, config: Config, state: TrialState, data: Data) -> 
         target = jnp.minimum(goal, state.step + length)
         # Drawn ahead: a stride's random numbers in one go cost a fraction of the same numbers step by step.
         ahead = state.step[:, None] + jnp.arange(longest)
-        index = jax.vmap(lambda c, steps: jax.vmap(lambda step: trials.rows(c, own, step, more))(steps))(config, ahead)
+        index = jax.vmap(lambda c, steps: jax.vmap(lambda step: trials.rows(c, own, step, other))(steps))(config, ahead)
 
         def step(i: jax.Array, state: TrialState) -> TrialState:
             drawn = jax.tree.map(lambda x: x[index[:, i]], pool)
@@ -160,7 +184,8 @@ def segment_of(task: Functions, config: Config, state: TrialState, data: Data) -
     state = steps_of(task, config, state, data)
 
     def evaluated(config: Config, state: TrialState) -> tuple[TrialState, dict[str, jax.Array]]:
-        found = jax.lax.map(lambda part: trials.evaluate(task, config, state, part), data.curves)
+        count = _count(data, "curves")
+        found = jax.lax.map(lambda part: trials.evaluate(task, config, state, part, count=count), data.curves)
         train, validation = ({name: x[place] for name, x in found.items()} for place in (0, 1))
         state = trials.track(config, state, trials.cost(task, validation))
         return state, _segment_metrics(state, train, validation)
@@ -192,8 +217,19 @@ def named(**parts: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 def finish_of(task: Functions, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
     """One lane's metrics at its best step, over whole splits."""
-    parts = {"train": data.train_part, "val": data.validation, "test": data.test, "dev": data.dev}
-    return named(**{name: trials.evaluate(task, config, best, part) for name, part in parts.items() if part is not None})
+    parts = {"train": "train_part", "val": "validation", "test": "test", "dev": "dev"}
+    there = {name: part for name, part in parts.items() if getattr(data, part) is not None}
+    return named(
+        **{
+            name: trials.evaluate(task, config, best, getattr(data, part), count=_count(data, part))
+            for name, part in there.items()
+        }
+    )
+
+
+def _count(data: Data, part: str) -> Any:
+    """How many rows of a part count; None: all."""
+    return None if data.counts is None else data.counts[part]
 
 
 def begin(task: Functions, config: Config) -> TrialState:

@@ -54,7 +54,7 @@ def differences(verdict: Verdict, measure: Metric) -> Figure | None:
     axes.set_yticks(range(len(shown)), names)
     air = 0.04 * (right - left)
     ends = {"xlim": (left - air, right + air), "ylim": (len(shown) - 0.5, -0.5)}
-    axes.set(xlabel=f"{measure.unit or measure.name} behind\n{short(winner, NARROW)}", **ends)
+    axes.set(xlabel=f"{measure.measured_in or measure.name} behind\n{short(winner, NARROW)}", **ends)
     axes.grid(axis="y", visible=False)
     kinds = {"resolved": "C0" if any(one.resolved for one in shown) else ""}
     kinds["could be chance"] = "C1" if not all(one.resolved for one in shown) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.style
@@ -34,6 +34,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Picture:
+    """Its texts may hold {metric}, the name of what ranks trials."""
+
     title: str
     caption: str
     draw: Callable[[Found], Figure | None]
@@ -43,12 +45,12 @@ class Picture:
 PICTURES: Mapping[str, Picture] = {
     "differences": Picture(
         "Behind the winner",
-        "Mean difference on validation over the seeds that two arms share, each at its best setting, with 95% intervals.",
+        "Mean difference in validation {metric} over the seeds that two arms share, each at its best setting, with 95% intervals.",
         lambda found: answers.differences(found.verdict, found.results.measure),
     ),
     "budgets": Picture(
         "What tuning buys",
-        "What to expect on validation of the best of k settings of each arm, had only k been tried, and how it spreads.",
+        "Expected validation {metric} of the best of k settings of each arm, had only k been tried, and how it spreads.",
         lambda found: answers.budgets(found.verdict, found.results.measure),
     ),
     "curves": Picture(
@@ -64,13 +66,13 @@ PICTURES: Mapping[str, Picture] = {
         lambda found: plots.rates(found.results),
     ),
     "heat": Picture(
-        "Validation by two keys",
-        "Its mean at each setting that was tried; the best has a frame, div. is where all seeds diverged.",
+        "{Metric} by two keys",
+        "Mean validation {metric} of each setting that was tried; the best has a frame, div. is where all seeds diverged.",
         lambda found: maps.heat(found.results),
     ),
     "parallel": Picture(
         "Every setting at once",
-        "Each line is a setting, from its values to its mean on validation; the best one is thick.",
+        "Each line is a setting, from its values to its mean validation {metric}; the best one is thick.",
         lambda found: parallel.parallel(found.results),
     ),
     "divergence": Picture(
@@ -113,8 +115,11 @@ def save(found: Found, folder: Path, shown: Sequence[Section] = ()) -> dict[str,
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
+    metric = found.results.measure.name
+    said = {"metric": metric, "Metric": metric.capitalize()}
+    ours = {n: replace(one, title=one.title.format(**said), caption=one.caption.format(**said)) for n, one in PICTURES.items()}
     own = {one.name: Picture(one.title, one.note, lambda found, draw=one.figure: draw()) for one in shown if one.figure}
-    for name, picture in {**PICTURES, **own}.items():
+    for name, picture in {**ours, **own}.items():
         path = folder / f"{name}.png"
         with matplotlib.style.context(["default", LIGHT]):
             figure = picture.draw(found)

@@ -71,13 +71,19 @@ def unnamed(shape: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """What `named` made of dictionaries and tuples, as dictionaries; a tuple's keys are "0", "1" and so on."""
+    """What `named` made of dictionaries and tuples, as dictionaries; a tuple's keys are "0", "1" and so on.
+
+    Raises:
+      UserError: where one array's path goes through another's, which no tree has.
+    """
     tree: dict[str, Any] = {}
-    for path, array in arrays.items():
+    for path, array in sorted(arrays.items()):  # what another lies in comes before it
         *inner, name = path.split(".")
         place = tree
         for key in inner:
             place = place.setdefault(key, {})
+            if not isinstance(place, dict):
+                raise UserError(f"the array {path!r} lies in another one, so it was not written by jaxgen")
         place[name] = array
     return tree
 

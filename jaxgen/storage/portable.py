@@ -64,6 +64,10 @@ def export(trained: Trained, out: str | Path) -> Path:
     return out
 
 
+class Unfit(Exception):
+    """Says where arrays are not those of a config."""
+
+
 def is_exported(path: Path) -> bool:
     """Whether a folder is that of an exported trial."""
     return (path / FACTS).is_file()
@@ -89,13 +93,18 @@ def load_exported(path: Path, task: Task | None = None) -> Trained:
         checked(values.get(CHAIN, ""), str)
         said = checked(facts["task"] if facts["format"] > 1 else _of_names(facts), dict[str, Any])
         checked((said["name"], said["place"]), tuple[str, str])
-        task = (stored(said) if task is None else matching(task, said)).reopened(checked(said["rows"], dict[str, Any]))
+        rows = checked(said["rows"], dict[str, Any])
+        task = stored(said) if task is None else matching(task, said)
         config = validate(override(task.Config(), values))
         trial = checked(facts["trial"], int)
         arrays = safetensors.numpy.load(read(path / WEIGHTS))
     except UserError:
         raise
     except (FileNotFoundError, KeyError, ValueError, OverflowError, RecursionError, SafetensorError) as error:
+        raise damaged(error) from None
+    try:
+        task = task.reopened(rows)
+    except UserError as error:
         raise damaged(error) from None
     if trial < 0:
         raise damaged(f"trial {trial}")
@@ -107,15 +116,22 @@ def load_exported(path: Path, task: Task | None = None) -> Trained:
     def state(shape: Any) -> Any:
         if shape is None:
             found = nested(arrays)
+            strange = sorted(found.keys() - {"params", "stats"})
+            if strange:
+                raise Unfit(f"at {strange[0]}")
             return found.get("params", {}), found.get("stats", {})
         wanted = named_shapes({"params": shape[0], "stats": shape[1]})
         off = next((name for name in sorted(wanted.keys() | arrays.keys()) if not _fits(wanted, arrays, name)), None)
         if off is not None:
-            raise UserError(f"{str(path / WEIGHTS)!r} does not fit its config at {off}; export the trial again")
+            raise Unfit(f"at {off}")
         found = unnamed({"params": shape[0], "stats": shape[1]}, arrays)
         return found["params"], found["stats"]
 
-    return Trained(trial, config, task, *task.restored(config, trial, state))
+    try:
+        return Trained(trial, config, task, *task.restored(config, trial, state))
+    except (Unfit, UserError) as error:
+        why = error if isinstance(error, Unfit) else f"({error})"
+        raise UserError(f"{str(path / WEIGHTS)!r} does not fit its config {why}; export the trial again") from None
 
 
 def _of_names(facts: Mapping[str, Any]) -> dict[str, Any]:

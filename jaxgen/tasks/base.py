@@ -111,6 +111,8 @@ class Task:
     """Answers to questions of the task's own: name -> (results, task) -> verdict."""
     ablations: str = ""
     """Where its named sweeps are, a module of `experiments.ablations`."""
+    untrained: tuple[str, ...] = ()
+    """The parameters that no gradient reaches, and are meant so: where they begin, such as "encoder" or "encoder.embedding"."""
     probed: bool = True
     """Whether its functions are looked at before anything is written: what does not fit is refused in a line."""
     place: str = ""

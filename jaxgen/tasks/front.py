@@ -1,25 +1,31 @@
-"""The front door: any network and pairs of inputs and targets as a task, in a call."""
+"""The front door: any network and pairs of inputs and targets as a task, in a call.
+
+JAX is imported where it is used: rooms are tasks of this kind, and a command's --help asks them for their flags.
+"""
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import functools
+import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxgen import config as configs
 from jaxgen.config import Config, Cut, UserError
 from jaxgen.tasks.base import Metric, Task, described, exact, parts_of
 from jaxgen.tasks.modules import Network, choice, network_of
-from jaxgen.train.functions import Weighed, weighed
+
+if TYPE_CHECKING:
+    import jax
+
+    from jaxgen.train.functions import Weighed
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"]
 Measure = Callable[[Any, Any], Any]
@@ -58,12 +64,16 @@ def _alike(outputs: Any, targets: Any, classes: bool) -> None:
 
 def cross_entropy(outputs: Any, targets: Any) -> Any:
     """Minus the log-probability of whole-number targets (N, ...), from logits (N, ..., classes): (N,), in nats."""
+    import optax
+
     _alike(outputs, targets, True)
     return _rows(optax.softmax_cross_entropy_with_integer_labels(outputs, targets))
 
 
 def binary_cross_entropy(outputs: Any, targets: Any) -> Any:
     """Minus the log-probability of targets 0 or 1, or between, from logits of the same shape: (N,), in nats."""
+    import optax
+
     _alike(outputs, targets, False)
     return _rows(optax.sigmoid_binary_cross_entropy(outputs, targets.astype(outputs.dtype)))
 
@@ -77,15 +87,15 @@ def squared_error(outputs: Any, targets: Any) -> Any:
 def absolute_error(outputs: Any, targets: Any) -> Any:
     """The mean size of what outputs are off, (N,)."""
     _alike(outputs, targets, False)
-    return _rows(jnp.abs(outputs - targets))
+    return _rows(abs(outputs - targets))
 
 
 def accuracy(outputs: Any, targets: Any) -> Any:
     """Whether the likeliest class of logits (N, ..., classes) is the target, (N,); of outputs like the targets, their sign."""
     if outputs.shape == targets.shape:
-        return _rows(((outputs > 0) == (targets > 0.5)).astype(jnp.float32))
+        return _rows(((outputs > 0) == (targets > 0.5)).astype(np.float32))
     _alike(outputs, targets, True)
-    return _rows((outputs.argmax(-1) == targets).astype(jnp.float32))
+    return _rows((outputs.argmax(-1) == targets).astype(np.float32))
 
 
 MEASURES: Mapping[str, Measured] = {
@@ -127,6 +137,8 @@ class Supervised(Task):
         return found
 
     def opened(self, data: Any) -> Task:
+        import jax
+
         rows = parts_of(self, data).train
         if not isinstance(rows, tuple) or len(rows) not in (2, 3):
             raise UserError(f"a row of the task {self.name!r} is {type(rows).__name__}; expected (inputs, targets[, weights])")
@@ -140,8 +152,8 @@ class Supervised(Task):
         return {"inputs": facts_of(self.like)}
 
     def _on(self, like: Any) -> Task:
-        made = Supervised(self.name, self.network, self.data, self.measures, self.Data, self._inputs, like)
-        made.place, made.ablations = self.place, self.ablations
+        made = copy.copy(self)
+        made.like = like
         return made
 
     def facts(self, data: Any) -> dict[str, Any]:
@@ -157,12 +169,17 @@ class Supervised(Task):
 
     @property
     def _key(self) -> Any:
+        import jax
+
         leaves, structure = jax.tree.flatten(self.like)
         return (self.network, tuple(self.measures.items()), self._inputs, structure, tuple((x.shape, x.dtype) for x in leaves))
 
     # Traced. --------------------------------------------------------------------------------------------------------------
 
     def init(self, config: Config, key: jax.Array) -> tuple[Any, Any]:
+        import jax
+        import jax.numpy as jnp
+
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.like)
         return self.network.init(config.model, key, self._inputs(zeros))
 
@@ -170,6 +187,8 @@ class Supervised(Task):
         return self.network.apply(config.model, params, stats, self._inputs(inputs), train, key)
 
     def _measure(self, measure: Measure, outputs: Any, rows: Any) -> Weighed:
+        from jaxgen.train.functions import weighed
+
         found = weighed(measure(outputs, rows[1]))
         if len(rows) == 2:
             return found
@@ -191,6 +210,8 @@ class Supervised(Task):
 
     def predict(self, trained: Any, inputs: Any) -> np.ndarray:
         """The network's outputs for inputs like those that it was trained on: (N, ...)."""
+        import jax
+
         found = self._fitting(inputs)
         count = len(jax.tree.leaves(found)[0])
         configs.register(type(trained.config))
@@ -199,7 +220,7 @@ class Supervised(Task):
         for first in range(0, count, PREDICTED):
             at = np.minimum(np.arange(first, first + min(PREDICTED, count)), count - 1)  # as many each time: one program
             piece = jax.tree.map(lambda x, at=at: x[at], found)
-            outputs.append(jax.device_get(_outputs(self, config, trained.params, trained.stats, piece)))
+            outputs.append(jax.device_get(_outputs()(self, config, trained.params, trained.stats, piece)))
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *outputs)
 
     def _fitting(self, inputs: Any) -> Any:
@@ -208,6 +229,8 @@ class Supervised(Task):
         Raises:
           UserError: where they are of another kind.
         """
+        import jax
+
         try:
             given = jax.tree.map(lambda like, x: np.asarray(x), self.like, inputs)
         except ValueError:
@@ -219,9 +242,14 @@ class Supervised(Task):
 
     def inputs(self, path: str | Path) -> Any:
         """Rows of a .npy file, or of a CSV file of numbers with or without a head, in the shape of a row."""
+        import jax
+
         if len(jax.tree.leaves(self.like)) != 1:
             raise UserError("a file holds one array, and this task's inputs are several; predict in Python (jaxgen.predict)")
-        return table_of(Path(path)).reshape(-1, *self.like.shape[1:])
+        found, shape = table_of(Path(path)), self.like.shape[1:]
+        if found[0].size != math.prod(shape):
+            raise UserError(f"a row of {str(path)!r} holds {found[0].size} numbers; expected {math.prod(shape)}, an input")
+        return found.reshape(-1, *shape)
 
     def inputs_of(self, rows: Any) -> Any:
         return rows[0]
@@ -239,9 +267,12 @@ class Supervised(Task):
         return head, [[f"{value:.6g}" for value in row] for row in flat]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _outputs(task: Supervised, config: Config, params: Any, stats: Any, inputs: Any) -> Any:
-    return task.apply(config, params, stats, inputs, False)[0]
+@functools.cache
+def _outputs() -> Any:
+    """(task, config, params, stats, inputs) -> the network's outputs, compiled once for a task."""
+    import jax
+
+    return jax.jit(lambda task, *given: task.apply(*given, False)[0], static_argnums=0)
 
 
 def supervised(
@@ -337,6 +368,8 @@ def shapes_of(facts: Mapping[str, Any]) -> Any:
     Raises:
       UserError: where these are none.
     """
+    import jax
+
     try:
         ((kind, found),) = facts.items()
         if kind == "dict":

@@ -58,6 +58,11 @@ def _is(module: type, library: str) -> bool:
     return any(base.__name__ == "Module" and base.__module__.startswith(library) for base in module.__mro__)
 
 
+def later(section: type, network: Callable[[], Network]) -> Network:
+    """A network that is imported when it is first used: its section alone says what there is to configure."""
+    return Network(section, lambda *given: network().init(*given), lambda *given: network().apply(*given))
+
+
 def choice(networks: Mapping[str, Network]) -> Network:
     """One of several networks, by the key `model.family`."""
     first = next(iter(networks))
@@ -234,22 +239,23 @@ def _of_equinox(module: Any) -> Network:
 
     def init(model: Any, key: Any, x: Any) -> tuple[Any, Any]:
         params, _, state = made(model, key)
-        return params, state if "state" in called else {}
+        return params, jax.tree.leaves(state)  # equinox's own holder of state may be used once only
 
     def apply(model: Any, params: Any, stats: Any, x: Any, train: bool, key: Any) -> tuple[Any, Any]:
         key = jax.random.key(0) if key is None else key
-        _, static, _ = made(model, key)
+        _, static, state = made(model, key)
+        state = jax.tree.unflatten(jax.tree.structure(state), stats)
         built = eqx.combine(params, static) if train else eqx.nn.inference_mode(eqx.combine(params, static))
         count = len(jax.tree.leaves(x)[0])
 
         def one(row: Any, key: Any) -> Any:
-            more = {name: value for name, value in (("state", stats), ("key", key)) if name in called}
+            more = {name: value for name, value in (("state", state), ("key", key)) if name in called}
             return built(row, **more)
 
         found = jax.vmap(one, axis_name="batch", out_axes=(0, None) if "state" in called else 0)(
             x, jax.random.split(key, count)
         )
-        return found if "state" in called else (found, stats)
+        return (found[0], jax.tree.leaves(found[1])) if "state" in called else (found, stats)
 
     return Network(kind, init, apply)
 

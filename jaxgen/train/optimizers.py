@@ -19,7 +19,7 @@ import optax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from jaxgen.config import OPTAX, Config, OptimizerConfig, UserError, resolve
+from jaxgen.config import OPTAX, Config, OptimizerConfig, UserError, register, resolve
 
 
 @functools.partial(
@@ -182,7 +182,7 @@ class Optimizer:
 
 
 def lower(config: Config, windows: int) -> Config:
-    """`config` as `init` and `update` take it: its optimizer becomes numbers (`Optimizer`).
+    """`config` as `init` and `update` take it: its optimizer becomes numbers (`Optimizer`), and its type a pytree.
 
     Args:
       windows: size of the training part.
@@ -190,6 +190,7 @@ def lower(config: Config, windows: int) -> Config:
     Raises:
       UserError: for an optimizer that is not there.
     """
+    register(type(config))
     config = resolve(config)
     o = config.optimizer
     chain = o.chain if o.chain is not None or not o.name.startswith(OPTAX) else _by_name(o.name)

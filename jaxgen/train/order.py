@@ -6,12 +6,15 @@ Rogaway 2002, "Ciphers with arbitrary finite domains"). A lane then needs no mem
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from jaxgen.config import Config, UserError
 
 ROUNDS = 8
+FEWEST_BITS = 6  # fewer would shuffle unevenly
 MOST = 2**31  # numbers of 32 bits count rows times batch size
 
 
@@ -29,7 +32,7 @@ def check(config: Config, count: int) -> None:
         )
 
 
-def in_epochs(key: jax.Array, step: jax.Array, size: int, count: int) -> jax.Array:
+def in_epochs(key: jax.Array, step: jax.Array, size: int, count: Any) -> jax.Array:
     """The rows (B,) of a step's batch where the batches of `size` rows go through `count` rows again and again.
 
     Each row comes once an epoch; a batch may hold the end of one and the beginning of the next.
@@ -39,26 +42,27 @@ def in_epochs(key: jax.Array, step: jax.Array, size: int, count: int) -> jax.Arr
     return jax.vmap(lambda epoch, place: shuffled(key, epoch, place, count))(whole * size + places // count, places % count)
 
 
-def shuffled(key: jax.Array, epoch: jax.Array, place: jax.Array, count: int) -> jax.Array:
-    """Which of `count` rows stands at a place of an epoch's order: (), of 32 bits."""
+def shuffled(key: jax.Array, epoch: jax.Array, place: jax.Array, count: Any) -> jax.Array:
+    """Which of `count` rows stands at a place of an epoch's order: (), of 32 bits. `count` may be traced."""
     keys = jax.random.bits(jax.random.fold_in(key, epoch), (ROUNDS,), jnp.uint32)
-    bits = max(6, (count - 1).bit_length())  # fewer would shuffle unevenly
+    rows = jnp.asarray(count, jnp.uint32)
+    bits = jnp.maximum(32 - jax.lax.clz(rows - 1), jnp.uint32(FEWEST_BITS))
 
     def outside(x: jax.Array) -> jax.Array:
-        return x >= count
+        return x >= rows
 
     first = _network(keys, place.astype(jnp.uint32), bits)
     return jax.lax.while_loop(outside, lambda x: _network(keys, x, bits), first).astype(jnp.int32)
 
 
-def _network(keys: jax.Array, x: jax.Array, bits: int) -> jax.Array:
+def _network(keys: jax.Array, x: jax.Array, bits: jax.Array) -> jax.Array:
     """A permutation of the numbers below 2 ** bits: halves that take turns in being changed by a hash of the other."""
-    low = bits // 2
+    one, low = jnp.uint32(1), bits // 2
     high = bits - low
-    left, right = x >> low, x & jnp.uint32((1 << low) - 1)
+    left, right = x >> low, x & ((one << low) - 1)
     for number in range(ROUNDS):
         width = high if number % 2 == 0 else low  # of the half that is changed
-        left, right = right, left ^ (_hash(right ^ keys[number]) & jnp.uint32((1 << width) - 1))
+        left, right = right, left ^ (_hash(right ^ keys[number]) & ((one << width) - 1))
     return (left << low) | right
 
 

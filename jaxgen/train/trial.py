@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -71,38 +72,57 @@ def init(task: Functions, config: Config, key: jax.Array) -> TrialState:
     return TrialState(zero, jnp.asarray(Status.RUNNING, jnp.int32), params, stats, opened, best, zero)
 
 
-def rows(config: Config, count: int, step: jax.Array, more: int = 0) -> jax.Array:
-    """Which rows of `count` make the batch of a step: (B,), by `train.draw`. Trials of one seed get the same ones.
+class Span(NamedTuple):
+    """Rows of a pool that batches are drawn from: the first of them, and how many; numbers or traced."""
 
-    In the first train.pretrain steps they are of the `more` rows behind these.
+    first: Any
+    count: Any
+
+
+def rows(config: Config, own: Span, step: jax.Array, other: Span | None = None) -> jax.Array:
+    """Which rows make the batch of a step: (B,), by `train.draw`. Trials of one seed get the same ones.
+
+    Args:
+      own: the rows of the training part.
+      other: those of the source, of which the batches of the first train.pretrain steps are.
     """
     size = config.train.batch_size
-    early = None if config.train.pretrain is None or not more else step < config.train.pretrain
+    early = None if config.train.pretrain is None or other is None else step < config.train.pretrain
     if config.train.draw == "epochs":
         key = stream(config.seed, Stream.EPOCHS)
-        if early is None:
-            return in_epochs(key, step, size, count)
+        if early is None or other is None:
+            return own.first + in_epochs(key, step, size, own.count)
         later = jnp.maximum(step - jnp.asarray(config.train.pretrain), 0)
-        return jnp.where(early, count + in_epochs(key, step, size, more), in_epochs(key, later, size, count))
+        then = own.first + in_epochs(key, later, size, own.count)
+        return jnp.where(early, other.first + in_epochs(key, step, size, other.count), then)
     key = stream(config.seed, Stream.BATCHES, step)
-    if early is None:
-        return jax.random.randint(key, (size,), 0, count)
-    return jax.random.randint(key, (size,), jnp.where(early, count, 0), jnp.where(early, count + more, count))
+    if early is None or other is None:
+        return jax.random.randint(key, (size,), own.first, own.first + own.count)
+    low = jnp.where(early, other.first, own.first)
+    return jax.random.randint(key, (size,), low, low + jnp.where(early, other.count, own.count))
 
 
-def pool(config: Config, train: Any, source: Any) -> tuple[Any, int, int]:
-    """What a config's batches are drawn from, and how many of its rows are of the training part and of the source."""
-    own = jax.tree.leaves(train)[0].shape[0]
+def pool(
+    config: Config, train: Any, source: Any, counts: Mapping[str, jax.Array] | None = None
+) -> tuple[Any, Span, Span | None]:
+    """What a config's batches are drawn from, and which of its rows are of the training part and of the source.
+
+    Args:
+      counts: how many rows count, where the arrays are longer.
+    """
+    length = jax.tree.leaves(train)[0].shape[0]
+    own = Span(0, length if counts is None else counts["train"])
     if config.train.pretrain is None or source is None:
-        return train, own, 0
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), train, source), own, jax.tree.leaves(source)[0].shape[0]
+        return train, own, None
+    other = Span(length, jax.tree.leaves(source)[0].shape[0] if counts is None else counts["source"])
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), train, source), own, other
 
 
 def draw(task: Functions, split: Any, config: Config, step: jax.Array, source: Any = None) -> Any:
     """The batch of a step: B rows of a split, or of the source in the first train.pretrain steps (`rows`), as the task sees
     them."""
-    split, own, more = pool(config, split, source)
-    index = rows(config, own, step, more)
+    split, own, other = pool(config, split, source)
+    index = rows(config, own, step, other)
     return seen(task, config, jax.tree.map(lambda x: x[index], split), step)
 
 
@@ -235,8 +255,13 @@ def diverged(state: TrialState, bad: jax.Array) -> TrialState:
     return state._replace(status=jnp.full_like(state.status, Status.DIVERGED), flaw=bad)
 
 
-def evaluate(task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int = 1024) -> dict[str, jax.Array]:
+def evaluate(
+    task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int = 1024, count: Any = None
+) -> dict[str, jax.Array]:
     """The task's metrics over a whole split, in evaluation mode: means over its rows, `chunk` of them at a time, and others.
+
+    Args:
+      count: how many of the rows count, where the arrays are longer; None: all.
 
     What is drawn at random comes from a row's place in the split, the same for all trials and steps: it is no noise between
     them.
@@ -244,21 +269,22 @@ def evaluate(task: Functions, config: Config, state: TrialState | Best, split: A
     key = stream(0, Stream.EVALUATION)
     found: dict[str, jax.Array] = {}
     if task.score is not None:
-        found |= means(task, config, state, split, chunk, key)
+        found |= means(task, config, state, split, chunk, key, count)
     if task.evaluate is not None:
         found |= task.evaluate(config, state.params, state.stats, split, key)
     return found
 
 
 def means(
-    task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int, key: jax.Array
+    task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int, key: jax.Array, count: Any = None
 ) -> dict[str, jax.Array]:
     """The weighted means over a split's rows; nan where nothing has a weight."""
     assert task.score is not None
     score = task.score
-    rows = jax.tree.leaves(split)[0].shape[0]
-    chunk = min(chunk, rows)
-    padding = -rows % chunk  # rows that count nothing, so that one chunk's program does for all
+    length = jax.tree.leaves(split)[0].shape[0]
+    rows = length if count is None else count
+    chunk = min(chunk, length)
+    padding = -length % chunk  # rows that count nothing, so that one chunk's program does for all
     whole: set[str] = set()  # the metrics in which each row counts 1
 
     def total(part: tuple[Any, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array | int]]:
@@ -269,9 +295,11 @@ def means(
         return {name: sums(one, places < rows) for name, one in each.items()}
 
     padded = jax.tree.map(lambda x: jnp.pad(x, ((0, padding), *((0, 0),) * (x.ndim - 1))), split)
-    parts = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), (padded, jnp.arange(rows + padding)))
+    parts = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), (padded, jnp.arange(length + padding)))
     found = jax.lax.map(total, parts)
-    return {name: x.sum() / (rows if name in whole else count.sum()) for name, (x, count) in found.items()}
+    # By a product with a number that is known as a program is compiled, and by the same one where that is not known.
+    share = 1 / rows if count is None else jnp.reciprocal(count.astype(jnp.float32))
+    return {name: x.sum() * share if name in whole else x.sum() / weight.sum() for name, (x, weight) in found.items()}
 
 
 def cost(task: Functions, metrics: dict[str, jax.Array]) -> jax.Array:
