@@ -31,8 +31,8 @@ from jaxgen.storage.folder import CHECKPOINTS, Folder, Memory, check_trials
 from jaxgen.storage.logs import all_counting, take_up
 from jaxgen.storage.portable import is_exported, load_exported
 from jaxgen.storage.rows import row_of
-from jaxgen.tasks import matching, stored
-from jaxgen.tasks.base import Reads, Task, parts_of, task_of
+from jaxgen.tasks import matching, stored, task_of
+from jaxgen.tasks.base import Reads, Task, parts_of
 from jaxgen.train import optimizers, order
 from jaxgen.train.functions import Functions
 

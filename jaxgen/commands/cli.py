@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 
+from jaxgen.called import called
 from jaxgen.config import UserError
 from jaxgen.tasks import TASKS, find
 from jaxgen.tasks.base import Task
@@ -35,11 +36,6 @@ def parse(flags: type[T], prog: str, args: Sequence[str] | None = None) -> T:
         if stop.code:
             fail(plain(said.getvalue()))
         raise
-
-
-def called(command: str) -> str:
-    """How a command of ours is called, in the way in which this one was."""
-    return f"jaxgen {command}" if os.path.basename(sys.argv[0]) == "jaxgen" else f"python -m experiments.{command}"
 
 
 HOME = "names"  # the task of a command line that names none

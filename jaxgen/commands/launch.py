@@ -123,10 +123,8 @@ def tell(results: Results, out: Path, console: Console) -> None:
     console.print(leaderboard(results))
     for sentence in (*task.standings(results), *results.verdict().sentences):
         say(console, visible(str(sentence)))
-    title, *lines = task.closing(results.best()) or ("",)
-    say(console, title)
-    for line in lines:
-        console.print(visible(line), markup=False, highlight=False)  # broken between words
+    for place, line in enumerate(task.closing(results.best())):
+        say(console, line) if place == 0 else console.print(visible(line), markup=False, highlight=False)  # between words
     page = report(out, task)
     programs = f"{results.programs} training program{'s' * (results.programs != 1)} compiled"
     say(console, f"\n{programs}. Everything lies in {out}:\n  open {page}")

@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from jaxgen.commands.cli import Signals, asked, called, flags_of, parse
+from jaxgen.called import called
+from jaxgen.commands.cli import Signals, asked, flags_of, parse
 from jaxgen.config import UserError, flatten, keys, override
 from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_uniform, seeds, zipped
 from jaxgen.tasks import TASKS, find

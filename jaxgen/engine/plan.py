@@ -40,7 +40,8 @@ def use_every_core() -> None:
     if (
         "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
         and "JAX_NUM_CPU_DEVICES" not in os.environ
-        and jax.config.read("jax_num_cpu_devices") != cores()  # set again, JAX refuses once it has begun
+        # To set it again, JAX refuses once it has begun.
+        and jax.config.jax_num_cpu_devices != cores()  # pyright: ignore[reportAttributeAccessIssue]
     ):
         jax.config.update("jax_num_cpu_devices", cores())
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jaxgen.judge.results import Arm, Diagnostic, Results, label
 from jaxgen.judge.verdict import Verdict, arms
-from jaxgen.tasks.base import task_of
+from jaxgen.tasks import task_of
 
 
 def answer(results: Results, task: Any = None) -> Verdict:

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from jaxgen.called import called
 from jaxgen.config import UserError, flatten
 from jaxgen.judge.answers import answer
 from jaxgen.judge.results import DIVERGED, Results, Row
@@ -164,4 +165,4 @@ def command_of(facts: Mapping[str, Any]) -> str | None:
     name, flags = facts["sweep"]["name"], facts["flags"]
     if not flags and name == Question().name:  # the command has flags whenever its sweep has no name of its own
         return None
-    return shlex.join(["python", "-m", f"experiments.{'train' if name == 'train' else 'sweep'}", *flags])
+    return called(shlex.join(["train" if name == "train" else "sweep", *flags]))

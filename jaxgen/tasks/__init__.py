@@ -19,6 +19,7 @@ from jaxgen.tasks.base import Task
 BUILT_IN = "jaxgen"  # the place of a task that comes with the package
 TASKS: Mapping[str, str] = {
     "names": "jaxgen.tasks.names.task:NAMES",
+    "digits": "jaxgen.tasks.digits.task:DIGITS",
 }
 
 
@@ -43,6 +44,23 @@ def find(name: str) -> Task:
             f"{attribute!r} of {where!r} {what}; expected a task, from jaxgen.supervised or a subclass of jaxgen.Task"
         )
     found.place = name
+    return found
+
+
+def task_of(given: Any) -> Task:
+    """A task, or that of what stands for one, such as a corpus of names.
+
+    Raises:
+      UserError: for anything else.
+    """
+    if isinstance(given, Task):
+        return given
+    found = next((task for task in (find(name).of(given) for name in TASKS) if task is not None), None)
+    if found is None:
+        raise UserError(
+            f"a {type(given).__name__} was given for a task; expected one from jaxgen.supervised, a subclass of jaxgen.Task, "
+            "or a corpus from jaxgen.load_corpus"
+        )
     return found
 
 

@@ -7,8 +7,10 @@ and `evaluate`; everything else has a default. `jaxgen.supervised` makes one of 
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxgen import config as configs
@@ -138,6 +140,10 @@ class Task:
     def opened(self, data: Any) -> Task:
         """The task on what a data section names: once a run, on the host."""
         return self
+
+    def of(self, given: Any) -> Task | None:
+        """The task on something that stands for it, such as names on a corpus; None where it does not."""
+        return None
 
     def begun_on(self, source: Any) -> Task:
         """The task with other rows for its first train.pretrain steps.
@@ -288,22 +294,16 @@ class Task:
         return []
 
 
-def task_of(given: Any) -> Task:
-    """A task, or that of what stands for one: a corpus of names.
-
-    Raises:
-      UserError: for anything else.
-    """
-    found = given if isinstance(given, Task) else getattr(given, "task", None)
-    if not isinstance(found, Task):
-        raise UserError(
-            f"a {type(given).__name__} was given for a task; expected one from jaxgen.supervised, a subclass of jaxgen.Task, "
-            "or a corpus from jaxgen.load_corpus"
-        )
-    return found
-
-
 # Rows. -----------------------------------------------------------------------------------------------------------------------
+
+
+def located(path: str | Path) -> Path:
+    """The file at a path; where there is none and the path is data/NAME, the bundled one of that name."""
+    path = Path(path)
+    if path.exists() or path.parts[:-1] != ("data",):
+        return path
+    bundled = Path(str(importlib.resources.files("jaxgen.bundled"))) / path.name
+    return bundled if bundled.exists() else path
 
 
 def size(rows: Any) -> int:

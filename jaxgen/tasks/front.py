@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import functools
 import math
+import shlex
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from jaxgen import config as configs
+from jaxgen.called import called
 from jaxgen.config import Config, Cut, UserError
+from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Metric, Task, described, exact, parts_of
 from jaxgen.tasks.modules import Network, choice, network_of
 
@@ -250,6 +253,10 @@ class Supervised(Task):
         if found[0].size != math.prod(shape):
             raise UserError(f"a row of {str(path)!r} holds {found[0].size} numbers; expected {math.prod(shape)}, an input")
         return found.reshape(-1, *shape)
+
+    def further(self, out: str) -> list[str]:
+        own = "" if self.place in ("", BUILT_IN) else f" --task {shlex.quote(self.place)}"
+        return [f"what it says of the test rows: {called(f'predict {shlex.quote(out)}{own}')}"]
 
     def inputs_of(self, rows: Any) -> Any:
         return rows[0]

@@ -9,12 +9,13 @@ import random
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxgen.config import UserError
+from jaxgen.tasks.base import located
 
 BOUNDARY = 0  # the id before a name's first character and after its last; no character has it
 SHARES = (0.8, 0.9)  # where the shuffled names are cut: training, validation, test
@@ -98,13 +99,6 @@ class Corpus:
     def vocabulary(self) -> Vocabulary:
         return Vocabulary("".join(sorted(set().union(*self.names))))
 
-    @cached_property
-    def task(self) -> Any:
-        """The names task on this corpus, for which a corpus stands."""
-        from jaxgen.tasks.names.task import Names
-
-        return Names(self)
-
     @property
     def windows(self) -> int:
         """Characters plus one boundary a name."""
@@ -121,7 +115,7 @@ def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = located(path).read_bytes()
     except OSError as error:
         raise UserError(
             f"cannot read {str(path)!r} ({error.strerror}); expected a text file with a name a line, or a CSV file"

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from jaxgen.called import called
 from jaxgen.judge.results import Results, Trained
 from jaxgen.report.style import BEST, below, subplots
 from jaxgen.report.terminal import cell
@@ -43,7 +44,7 @@ def sections(task: Any, found: Any) -> list[Section]:
     note = f"{new} new, {repeated} repeated (drawn before in this list), {known} in the corpus."
     if task.corpus is None:
         note = "The corpus has moved or changed since, so it is not said which of them are new."
-    more = f"python -m experiments.sample {shlex.quote(results.out or '.')}"
+    more = called(f"sample {shlex.quote(results.out or '.')}")
     return [
         Section(
             "embeddings",

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
+from jaxgen.called import called
 from jaxgen.config import UserError, override
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Metric, Reads, Section, Task
@@ -56,6 +57,11 @@ class Names(Task):
             return self
         source = None if data.source is None else load_corpus(data.source)
         return Names(load_corpus(data.path, data.column), source)
+
+    def of(self, given: Any) -> Names | None:
+        from jaxgen.tasks.names.data import Corpus
+
+        return Names(given) if isinstance(given, Corpus) else None
 
     def begun_on(self, source: Any) -> Names:
         return Names(self.corpus, source)
@@ -193,7 +199,7 @@ class Names(Task):
         return closing(self, trained)
 
     def further(self, out: str) -> list[str]:
-        return [f"more names: python -m experiments.sample {out}"]
+        return [f"more names: {called(f'sample {out}')}"]
 
 
 LONGEST = 10_000_000  # characters of a corpus's longest name, in a file that is not trusted
