@@ -14,12 +14,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.ablations import ABLATIONS
+from jaxgen.commands.ablations import ablations
 from jaxgen.judge.answers import answer
-from jaxgen.runs import load_results, run_corpus
+from jaxgen.runs import load_results, run_task
 from jaxgen.storage.facts import read_config
+from jaxgen.tasks import TASKS
 
 DOCS = Path(__file__).parent
+ABLATIONS = {name: ablation for task in TASKS for name, ablation in ablations(task).items()}
 PICTURES = ("layers.png", "differences.png", "curves.png")  # the first that a run has
 
 HEAD = """# What came out
@@ -47,7 +49,7 @@ def section(name: str, folders: Mapping[str, Path]) -> str:
         return ""
     parts = [f"## {name}\n\n{ABLATIONS[name].QUESTION.text}\n"]
     for title, run in found.items():
-        facts, sentences = read_config(run), answer(load_results(run), run_corpus(run)).sentences
+        facts, sentences = read_config(run), answer(load_results(run), run_task(run)).sentences
         parts.append(
             f"**{title}**\n\n```bash\n{command(facts['flags'])}\n```\n\n" + "\n".join(f"- {line}" for line in sentences) + "\n"
         )

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
 
 ALONE = (
     "BatchNorm sees one row at a time: what it takes the mean of is that row itself, so that nothing is left of it; "
@@ -14,7 +16,7 @@ ALONE = (
 )
 
 
-def drop(x: jax.Array, rate: jax.Array | float, key: jax.Array) -> jax.Array:
+def drop(x: Float[Array, "*shape"], rate: ArrayLike, key: PRNGKeyArray) -> Float[Array, "*shape"]:
     """Inverted dropout (Srivastava et al. 2014): each entry is zero with probability `rate`, the others grow by 1 / (1 - rate).
 
     The rate may be traced, which neither `flax.linen.Dropout` nor `flax.nnx.Dropout` nor `equinox.nn.Dropout` allows.

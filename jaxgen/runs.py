@@ -25,7 +25,7 @@ from jaxgen.judge.results import DIVERGED, Curve, Diagnostic, Results, Trained, 
 from jaxgen.search.sweep import Group, Question, Sweep, groups
 from jaxgen.storage.cache import known, learn
 from jaxgen.storage.checkpoint import Store
-from jaxgen.storage.facts import describe, read_config
+from jaxgen.storage.facts import describe, measured, read_config, task_facts
 from jaxgen.storage.files import CannotWrite
 from jaxgen.storage.folder import CHECKPOINTS, Folder, Memory, check_trials
 from jaxgen.storage.logs import all_counting, take_up
@@ -353,7 +353,14 @@ def load_results(path: str | Path, task: Any = None) -> Results:
     check_trials(path, facts, store.manifest)
     rows = [row_of(facts) for facts in store.manifest["rows"]]
     asked, said = facts["sweep"], facts["task"]
-    task = (stored(said) if task is None else matching(task_of(task), said)).reopened(said["rows"])
+    task = stored(said) if task is None else matching(task_of(task), said)
+    then, now = (measured(one)[0] for one in (said, task_facts(task)))
+    if then != now:
+        raise UserError(f"{str(path)!r} holds a run that selects by {then}, and its task selects by {now}; give it as it was")
+    try:
+        task = task.reopened(said["rows"])
+    except UserError as error:
+        raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or give another folder") from None
     sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]))
     question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"])
 

@@ -27,6 +27,7 @@ from jaxgen.storage.cache import keep_programs, private_folder
 from jaxgen.tasks.names.config import Config, RegularizerConfig
 from jaxgen.tasks.names.data import Corpus, Windows, load_corpus
 from jaxgen.tasks.names.loss import next_character
+from jaxgen.train.functions import Functions, mean, weighed
 
 jax.config.update("jax_num_cpu_devices", 2)
 # Compiles in a third of the time, and runs slowly; the package's programs say for themselves at which level.
@@ -155,6 +156,20 @@ def network(seed: int = 0, away: float = 1.0, **values: Any) -> tuple[Config, An
     stats = jax.tree.map(lambda s: jnp.abs(s + away * 0.5 * source.normal(size=s.shape).astype(np.float32)) + away * 0.1, stats)
     ids = source.integers(0, V, (B, config.model.context)).astype(np.int32)
     return config, params, stats, Windows(ids, source.integers(0, V, B).astype(np.int32))
+
+
+def loss_of(task: Functions, config: Config, params: Any, stats: Any, batch: Any, key: Any = None) -> tuple[jax.Array, Any]:
+    """A batch's mean loss in training mode, and the new statistics."""
+    assert task.loss is not None
+    key = jax.random.key(0) if key is None else key
+    found, stats = task.loss(config, params, stats, batch, key, jnp.zeros((), jnp.int32))
+    return mean(weighed(found)), stats
+
+
+def losses_of(task: Functions, config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
+    """The loss of each row in evaluation mode."""
+    assert task.score is not None
+    return weighed(task.score(config, params, stats, rows, None)["loss"]).values
 
 
 def float64(tree: Any) -> Any:

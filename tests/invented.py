@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 import jaxgen
-from jaxgen.judge.results import Curve, Diagnostic, Results, Row, Trained
+from jaxgen.judge.results import Curve, Diagnostic, Results, Trained
 from jaxgen.judge.verdict import Comparison, Tried, Verdict
 from jaxgen.report.pictures import Found
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.facts import describe
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, Vocabulary, load_corpus
+from jaxgen.tasks.names.task import METRICS, Names
 
 EVIL = "<script>alert(1)</script>"
 NAMES = (
@@ -54,25 +55,17 @@ def loss(values: dict[str, Any], seed: int) -> float:
 
 def results_of(sweep: Sweep, question: Question | None = None) -> Results:
     """What training a sweep might have found."""
-    found = Results(sweep, programs=1, question=question or Question())
+    found = Results(sweep, programs=1, question=question or Question(), metrics=METRICS, task=Names())
     for trial in range(len(sweep)):
         values, seed = found.values(trial), found.seed(trial)
         bad = values.get("optimizer.name") == "sgd" and values.get("optimizer.learning_rate") == 10.0
         low = loss(values, seed)
-        row = Row(
-            trial,
-            "diverged" if bad else "completed",
-            seed,
-            values,
-            999,
-            60 if bad else 100,
-            60 if bad else 100,
-            low - 0.1,
-            low,
-            low + 0.01,
-        )
-        found.rows.append(row)
-        found.curves += [Curve(trial, step, 0.0, low + 10 / step - 0.1) for step in STEPS if step <= row.steps]
+        losses = {"train_loss": low - 0.1, "val_loss": low, "test_loss": low + 0.01}
+        steps = 60 if bad else 100
+        found.rows.append(found.row(trial, "diverged" if bad else "completed", 999, steps, steps, losses))
+        found.curves += [
+            Curve(trial, step, {"train_loss": 0.0, "val_loss": low + 10 / step - 0.1}) for step in STEPS if step <= steps
+        ]
         found.diagnostics += [
             Diagnostic(trial, step, layer, 0.5 + seed, 0.1 * place, 10.0**-place * step, 1e-3 * (1 + place))
             for step in STEPS
@@ -105,7 +98,7 @@ def verdict() -> Verdict:
 def trained(characters: str, width: int = 5) -> Trained:
     """A trial that has nothing but embeddings: (V, width) normal numbers."""
     table = np.random.default_rng(0).normal(size=(len(characters) + 1, width)).astype(np.float32)
-    return Trained(0, Config(), Vocabulary(characters), 5, {"embedding": {"embedding": table}}, {})
+    return Trained(0, Config(), Names(None, None, Vocabulary(characters), 5), {"embedding": {"embedding": table}}, {})
 
 
 def evil_corpus(folder: Path) -> Corpus:
@@ -118,8 +111,5 @@ def evil_corpus(folder: Path) -> Corpus:
 def facts_of(found: Found, corpus: Corpus) -> dict[str, Any]:
     """The run's `config.json`."""
     flags = ["--data", f"a b/{EVIL}", "--grid", "optimizer.name=sgd,adam"]
-    from jaxgen.tasks.base import find
-    from jaxgen.tasks.names.task import Names
-
-    facts = describe(found.results.sweep, find("names"), Names(corpus), 1, found.results.question, flags)
+    facts = describe(found.results.sweep, Names(corpus), 1, found.results.question, flags)
     return facts | {"plan": [{"lanes": {"devices": 2, "width": 64, "chunk": 4}, "measured": []}]}

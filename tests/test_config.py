@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import pytest
+from annotated_types import Interval
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen import config as configs
-from jaxgen.config import UserError, flatten, override, parse, resolve, validate
+from jaxgen.config import Leaf, Share, Static, Strength, UserError, flatten, keys, override, parse, resolve, validate
+from jaxgen.tasks.names import config as of_names
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.models import layers
@@ -18,9 +23,9 @@ from jaxgen.train import optimizers
 
 
 def test_registries_hold_what_the_config_names() -> None:
-    assert tuple(models.FAMILIES) == configs.FAMILIES
-    assert tuple(layers.ACTIVATIONS) == configs.ACTIVATIONS
-    assert tuple(layers.INITIALIZATIONS) == configs.INITIALIZATIONS
+    assert tuple(models.FAMILIES) == of_names.FAMILIES
+    assert tuple(layers.ACTIVATIONS) == of_names.ACTIVATIONS
+    assert tuple(layers.INITIALIZATIONS) == of_names.INITIALIZATIONS
     assert tuple(optimizers.SCHEDULES) == configs.SCHEDULES
     assert tuple(optimizers.RULES) == tuple(configs.OPTIMIZERS)
 
@@ -34,19 +39,19 @@ def test_flatten_and_override_are_inverse() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**40), 2**40))
 def test_parse_reads_what_repr_writes(number: float, whole: int) -> None:
-    assert parse("optimizer.learning_rate", repr(number)) == number
-    assert parse("train.steps", str(whole)) == whole
-    assert parse("optimizer.learning_rate", "None") is None
+    assert parse("optimizer.learning_rate", repr(number), Config) == number
+    assert parse("train.steps", str(whole), Config) == whole
+    assert parse("optimizer.learning_rate", "None", Config) is None
 
 
-@pytest.mark.parametrize("key", [key for key, _, kind in configs.items(Config()) if kind == "bool"])
+@pytest.mark.parametrize("key", [key for key, part in keys(Config).items() if part.kinds == (bool,)])
 def test_yes_or_no(key: str) -> None:
-    assert [parse(key, text) for text in ("True", "False")] == [True, False]
+    assert [parse(key, text, Config) for text in ("True", "False")] == [True, False]
     for value in (True, False):
         assert flatten(validate(override(Config(), {key: value})))[key] is value
     for wrong in ("true", "yes", "1", ""):
         with pytest.raises(UserError, match="expected True or False"):
-            parse(key, wrong)
+            parse(key, wrong, Config)
     for other in (1, 0.0, "True", None):
         with pytest.raises(UserError, match="expected bool"):
             override(Config(), {key: other})
@@ -64,7 +69,7 @@ def test_yes_or_no(key: str) -> None:
 )
 def test_parse_says_what_is_expected(key: str, text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
-        parse(key, text)
+        parse(key, text, Config)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +114,70 @@ def test_resolve_fills_what_the_optimizer_has(name: str) -> None:
     assert resolve(given_rate) == given_rate
 
 
-def test_every_bound_and_choice_is_of_a_key() -> None:
-    keys = set(flatten(Config()))
-    assert set(configs.BOUNDS) | set(configs.CHOICES) <= keys
-    numbers = {key for key, _, kind in configs.items(Config()) if "float" in kind or "int" in kind}
-    assert numbers == set(configs.BOUNDS)
+NUMBERS = {key: part for key, part in keys(Config).items() if {int, float} & {*part.kinds}}
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_every_number_has_the_bounds_of_its_type(key: str) -> None:
+    """Its ends are as the type has them, and whatever lies beyond is refused by the key's name."""
+    part = NUMBERS[key]
+    assert part.low >= 0  # of all of these: a number without a type of its own would reach below
+    whole = float not in part.kinds
+    low, high = (int(part.low), int(part.high)) if whole else (part.low, part.high)
+    assert (part.wrong(low) is None, part.wrong(high) is None) == (part.with_low, part.with_high)
+    below, above = (low - 1, high + 1) if whole else (math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
+    for value in (below, above, *(() if whole else (math.nan, math.inf, -math.inf))):
+        with pytest.raises(UserError, match=rf"{key} is .*, expected a value in"):
+            validate(override(Config(), {key: value}))
+
+
+CHOICES = {key: part for key, part in keys(Config).items() if part.choices}
+
+
+def test_texts_that_are_free_are_known() -> None:
+    texts = {key for key, part in keys(Config).items() if str in part.kinds}
+    assert texts - {*CHOICES} == {"data.path", "data.column", "data.source", "optimizer.name"}
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_every_choice_is_taken_and_no_other(key: str) -> None:
+    part = CHOICES[key]
+    assert [parse(key, value, Config) for value in part.choices if part.wrong(value) is None] == [*part.choices]
+    with pytest.raises(UserError, match=f"{key} is 'swish', expected one of {', '.join(part.choices)}"):
+        validate(override(Config(), {key: "swish"}))
+
+
+def test_what_is_known_of_a_field_follows_from_its_type() -> None:
+    """Of a task's own section: what is a leaf, what it takes, and what is left out of a program."""
+
+    @dataclass(frozen=True)
+    class Own:
+        scale: float = 1.0
+        fixed: Static[float] = 0.5
+        layers: Annotated[int, Interval(ge=1)] = 2
+        kept: Leaf[int] = 3
+        kind: Literal["a", "b"] | None = None
+        noise: Strength[Share] = 0.0
+
+    kind = configs.config_of(model=Own)
+    found = {key.partition(".")[2]: part for key, part in keys(kind).items() if key.startswith("model.")}
+    assert [name for name, part in found.items() if part.leaf] == ["scale", "kept", "noise"]
+    assert ("model", "noise") in configs.strengths(kind)
+    assert configs.strengths(configs.config_of()) == tuple(s for s in configs.strengths(kind) if s[0] != "model")
+    refused = {"scale": math.inf, "layers": 0, "kept": 2**31, "kind": "c", "noise": 1.0, "fixed": "x"}
+    said = {
+        "scale": "a finite number",
+        "layers": "a value in [1, ",
+        "kept": "32 bits",
+        "kind": "one of a, b",
+        "noise": "[0, 1)",
+        "fixed": "float",
+    }
+    assert {name: said[name] in str(found[name].wrong(value)) for name, value in refused.items()} == dict.fromkeys(
+        refused, True
+    )
+    taken = {"scale": -1.0, "layers": 7, "kept": -(2**31), "kind": None, "noise": 0, "fixed": 2}
+    assert [found[name].wrong(value) for name, value in taken.items()] == [None] * len(taken)
 
 
 def test_reading_flags_imports_no_jax() -> None:

@@ -56,10 +56,11 @@ def test_the_folder_holds_what_the_contract_says(done: Path, sweep: Sweep, corpu
     assert list(curves[0]) == ["trial", "step", "train_loss", "val_loss"]
     assert [int(c["step"]) for c in curves if c["trial"] == "0"] == [20, 40]
     facts = json.loads((done / "config.json").read_text())
-    assert facts["corpus"]["names"] == 400
-    assert facts["corpus"]["windows"] == corpus.windows
-    assert facts["corpus"]["vocabulary"] == len(corpus.vocabulary)
-    assert facts["corpus"]["sha256"] == corpus.sha256
+    assert (facts["task"]["name"], facts["task"]["place"]) == ("names", "jaxgen")
+    assert facts["task"]["rows"]["names"] == 400
+    assert facts["task"]["rows"]["windows"] == corpus.windows
+    assert facts["task"]["rows"]["vocabulary"] == len(corpus.vocabulary)
+    assert facts["task"]["rows"]["sha256"] == corpus.sha256
     assert facts["programs"] == len(facts["plan"]) == 2
     assert len(facts["sweep"]["points"]) == len(sweep)
 
@@ -71,7 +72,8 @@ def test_a_run_on_disk_is_the_run_in_memory(done: Path, sweep: Sweep, corpus: Co
     for trial in (0, 7, memory.best_row().trial):
         a, b = memory.trained(trial), jaxgen.load(done, trial)
         assert a.config == b.config
-        assert a.vocabulary == b.vocabulary
+        assert a.task.vocabulary == b.task.vocabulary
+        assert a.task.longest == b.task.longest
         assert same_bits((a.params, a.stats), (b.params, b.stats))
     assert jaxgen.sample(memory.best(), 5) == jaxgen.sample(jaxgen.load(done), 5)
 

@@ -116,7 +116,7 @@ def machine() -> dict[str, Any]:
 def measured(scale: Scale, clock: Clock, say: Callable[[str], None]) -> Report:
     """Every section, in the order of its weight, as far as the time reaches."""
     about, setting, config = machine(), measure.setting(), Config()
-    hand = (config, len(setting.corpus.vocabulary), setting.splits.train)
+    hand = (config, len(setting.task.vocabulary), jax.device_get(setting.data.train))
     sweep = measure.sweep_of(scale.trials, {"train.steps": scale.steps})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
@@ -157,7 +157,7 @@ def measured(scale: Scale, clock: Clock, say: Callable[[str], None]) -> Report:
         soft = Clock(clock.end - 0.35 * clock.left())  # the other sections want some time too
         found = measure.in_turn(makers, scale.rounds, clock, say, soft)
     rates = {key: rate for key, (rate, _) in found.items()}
-    params = init(setting.task, measure.group_of(setting, sweep).static, stream(0, Stream.START)).params
+    params = init(setting.functions, measure.group_of(setting, sweep).static, stream(0, Stream.START)).params
     products = rates.pop("matmul").trial_steps_per_second
     sections = (
         costs(rates, scale),
@@ -185,7 +185,7 @@ def beside_torch(family: str, rounds: int) -> list[tuple[str, int, int, Callable
     setting = functools.cache(lambda: measure.setting(config))
 
     def peer() -> peers.Subject:
-        return sequences.torch_eager(family, len(setting().corpus.vocabulary), jax.device_get(setting().data.train), 20)
+        return sequences.torch_eager(family, len(setting().task.vocabulary), jax.device_get(setting().data.train), 20)
 
     def own() -> peers.Subject:
         changes = {**sequences.SIZES, "model.family": family, "train.eval_every": 100}
@@ -255,7 +255,7 @@ def sampling(scale: Scale, setting: Setting, clock: Clock) -> Iterator[Figure]:
         yield Figure(many, says, None, USED_UP)
         return
     config = override(Config(), {"train.steps": 50, "train.eval_every": 50})
-    trained = jaxgen.run([config], setting.corpus).best()
+    trained = jaxgen.run([config], setting.task).best()
     jaxgen.sample(trained, scale.names)
     jaxgen.sample(trained, 1)
     at_once = statistics.median(seconds(lambda seed=seed: jaxgen.sample(trained, scale.names, seed=seed)) for seed in (1, 2, 3))

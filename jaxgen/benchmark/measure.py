@@ -24,13 +24,12 @@ from jaxgen.engine import lanes as engine
 from jaxgen.engine import programs
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.engine.plan import Plan, candidates, choose
-from jaxgen.runs import fastest
-from jaxgen.search.sweep import Group, Sweep, grid, groups
-from jaxgen.tasks.names import models
+from jaxgen.runs import fastest, prepared
+from jaxgen.search.sweep import Group, Sweep, grid
 from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.data import Corpus, Splits, cut, load_corpus, sequences, split
-from jaxgen.train import optimizers
-from jaxgen.train.objective import Task, next_character
+from jaxgen.tasks.names.task import NAMES as TASK
+from jaxgen.tasks.names.task import Names
+from jaxgen.train.functions import Functions
 
 NAMES = ("sgd", "momentum", "adam", "rmsprop")  # the optimizers of the sweeps that are measured: one program
 MATMUL = 1024
@@ -39,10 +38,9 @@ MATMUL = 1024
 class Setting(NamedTuple):
     """What all subjects train on."""
 
-    corpus: Corpus
-    splits: Splits
+    task: Names  # on its corpus
     data: programs.Data
-    task: Task
+    functions: Functions
 
 
 @dataclass(frozen=True)
@@ -90,13 +88,9 @@ class Clock:
 def setting(config: Config | None = None) -> Setting:
     """The bundled corpus, cut as a config cuts it, in rows as its family learns from them."""
     config = config or Config()
-    corpus, how = load_corpus(config.data.path), config.data.split
-    seed, context = config.data.split_seed, config.model.context
-    splits, batches = split(corpus, how, seed, context), None
-    if models.FAMILIES[config.model.family].sequences:
-        batches = sequences(cut(corpus, how, seed)[0], corpus.vocabulary, context)
-    data = programs.prepare(*splits, batches=batches)
-    return Setting(corpus, splits, data, next_character(len(corpus.vocabulary)))
+    task = TASK.opened(config.data)
+    job = prepared(Sweep(config), task)
+    return Setting(task, job.data(job.groups[0]), job.functions)
 
 
 def sweep_of(trials: int, changes: dict[str, Any]) -> Sweep:
@@ -107,7 +101,7 @@ def sweep_of(trials: int, changes: dict[str, Any]) -> Sweep:
 
 def group_of(setting: Setting, sweep: Sweep) -> Group:
     """A sweep's only group."""
-    (group,) = groups(sweep, lambda config: optimizers.lower(config, len(setting.data.train.targets)))
+    (group,) = prepared(sweep, setting.task).groups
     return group
 
 
@@ -129,7 +123,7 @@ def lanes(setting: Setting, plan: Plan, changes: dict[str, Any], segments: int, 
     """As many trials as lanes on jaxgen's engine; a burst is a segment: `train.eval_every` steps and an evaluation."""
     every = override(Config(), changes).train.eval_every
     sweep = sweep_of(plan.width, {"train.steps": every * segments, **changes})
-    events = engine.train(setting.task, setting.data, group_of(setting, sweep), plan)
+    events = engine.train(setting.functions, setting.data, group_of(setting, sweep), plan)
 
     def burst() -> None:
         for event in events:
@@ -146,7 +140,7 @@ def whole_run(setting: Setting, sweep: Sweep, out: Path | None, name: str, note:
     plan = choose(len(sweep))
 
     def burst() -> None:  # at a given chunk: measuring a plan is not what is measured
-        jaxgen.run(sweep, setting.corpus, out, overwrite=out is not None, width=plan.width, chunk=plan.chunk)
+        jaxgen.run(sweep, setting.task, out, overwrite=out is not None, width=plan.width, chunk=plan.chunk)
 
     return Subject(name, len(sweep), sweep.base.train.steps, burst, note)
 
@@ -155,17 +149,17 @@ def parts_of(setting: Setting, sweep: Sweep) -> tuple[Subject, Subject]:
     """Of the same sweep, its compiled segments alone, and its final evaluation over whole splits alone."""
     group, plan = group_of(setting, sweep), choose(len(sweep))
     assert plan.width >= len(sweep)
-    run = programs.programs(setting.task, plan)
+    run = programs.programs(setting.functions, plan)
     sharding = programs.by_lane(plan)
     data = jax.device_put(setting.data, programs.everywhere(plan))
-    lowered = [group.lowered(trial) for trial in group.trials]
-    lowered += [lowered[0]] * (plan.width - len(lowered))
-    columns = jax.tree.map(lambda *leaves: np.stack([programs.column(leaf, 1)[0] for leaf in leaves]), *lowered)
+    traced = [group.traced(trial) for trial in group.trials]
+    traced += [traced[0]] * (plan.width - len(traced))
+    columns = jax.tree.map(lambda *leaves: np.stack([programs.column(leaf, 1)[0] for leaf in leaves]), *traced)
     configs = jax.device_put(columns, sharding)
     places = jax.device_put(np.arange(plan.width) < len(sweep), sharding)
 
     def filled() -> Any:
-        empty = programs.empty(setting.task, group.static, plan.width)
+        empty = programs.empty(setting.functions, group.traced(), plan.width)
         return run.fill(configs, jax.device_put(empty, sharding), places)
 
     def segments() -> None:

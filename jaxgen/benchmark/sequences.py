@@ -1,7 +1,7 @@
 """Families of sequences beside PyTorch: a recurrent network and a transformer, as a good user of PyTorch writes them by hand.
 
-Both are the models of `jaxgen.models` to the last parameter: the same numbers give the same loss. PyTorch's rows begin at the
-left, as makemore's do, where nothing needs to be masked but by causality.
+Both are the models of `jaxgen.tasks.names.models` to the last parameter: the same numbers give the same loss. PyTorch's rows
+begin at the left, as makemore's do, where nothing needs to be masked but by causality.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxgen.benchmark.peers import RATE, Subject, fastest
 from jaxgen.config import override
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import BOUNDARY, Windows
-from jaxgen.train.objective import next_character
+from jaxgen.tasks.names.loss import next_character
 from jaxgen.train.trial import Stream, stream
 
 SIZES = {  # makemore's
@@ -36,7 +36,7 @@ def config_of(family: str) -> Config:
 
 
 def left(rows: Windows) -> Windows:
-    """Rows of `corpus.sequences` with the boundaries that fill them up behind the name instead of before it."""
+    """Rows of `tasks.names.data.sequences` with the boundaries that fill them up behind the name instead of before it."""
     first = np.where((rows.targets >= 0).any(1), (rows.targets >= 0).argmax(1), 0)
     filled = (rows.ids[np.arange(len(first)), 0] == BOUNDARY) & (first > 0)
     order = (np.arange(rows.ids.shape[1]) + np.where(filled, first, 0)[:, None]) % rows.ids.shape[1]

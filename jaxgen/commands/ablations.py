@@ -29,7 +29,8 @@ class Ablation(Protocol):
 
 def ablations(task: str) -> Mapping[str, Ablation]:
     """The ablations of a task that comes with the package, by name; none of any other."""
-    if task not in TASKS or importlib.util.find_spec(f"jaxgen.ablations.{task}") is None:
+    found = importlib.util.find_spec(f"jaxgen.ablations.{task}") if task in TASKS else None
+    if found is None or found.origin is None:  # no folder, or an empty one
         return {}
     return {module.QUESTION.name: module for module in importlib.import_module(f"jaxgen.ablations.{task}").MODULES}
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxgen.commands.cli import Signals, parse
+from jaxgen.commands.cli import Signals, given_task, parse
 from jaxgen.config import UserError
 
 
@@ -40,6 +40,8 @@ class Flags:
     """After each name, behind a tab: the logarithm of its probability (nats), whatever the temperature."""
     seed: int = 0
     """The same seed gives the same names."""
+    task: str | None = None
+    """FILE.py:OBJECT or package.module:OBJECT, where the run's task is one of your own; then --count and --seed count alone."""
 
 
 def command(signals: Signals) -> None:
@@ -48,8 +50,13 @@ def command(signals: Signals) -> None:
     from jaxgen.runs import load_all, run_corpus
     from jaxgen.tasks.names.generate import FEWEST, TRIES, novelty, sample
     from jaxgen.tasks.names.scores import score
+    from jaxgen.tasks.names.task import Names
 
-    trained = load_all(flags.run, flags.trial)
+    trained = load_all(flags.run, flags.trial, given_task(flags.task))
+    if not isinstance(trained[0].task, Names):
+        for made in trained[0].task.sample(trained, flags.count, flags.seed):
+            print(made)
+        return
     corpus, moved = None, ""
     try:
         corpus = run_corpus(flags.run)

@@ -34,8 +34,9 @@ def command(signals: Signals) -> None:
     from jaxgen.runs import load_all
     from jaxgen.tasks.names.data import load_corpus
     from jaxgen.tasks.names.scores import score
+    from jaxgen.tasks.names.task import NAMES
 
-    trained = load_all(flags.run, flags.trial)
+    trained = load_all(flags.run, flags.trial, NAMES)
     names = load_corpus(flags.names, flags.column).names
     shown = visible if sys.stdout.isatty() else str  # a terminal would obey what a file just holds
     nats = score(trained, names)

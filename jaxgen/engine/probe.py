@@ -26,6 +26,7 @@ from jaxgen.train.functions import Functions, weighed
 
 ASKED = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError, jax.errors.TracerArrayConversionError)
 UNTRACED = "the task cannot be traced"
+PARTS = ("training", "validation")
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
@@ -54,6 +55,7 @@ def look(task: Functions, group: Group, data: Data) -> Found:
         warnings.simplefilter("always")
         traced, given = jax.make_jaxpr(lambda c, d: trace(task, c, d), return_shape=True)(config, data)
     check_fits(task, *given)
+    check_defined(task, config, data)
     cautions = tuple(str(one.message) for one in said if isinstance(one.message, Caution))
     return Found(hashlib.sha256(text_of(traced).encode()).hexdigest(), cautions)
 
@@ -173,6 +175,31 @@ def changed(before: Any, after: Any) -> str | None:
     return None if trees[0] == trees[1] else f" from {trees[0]} into {trees[1]}"
 
 
+def check_defined(task: Functions, config: Config, data: Data) -> None:
+    """Refuses metrics that a part does not define, such as that of a class which the part has no row of: as not a number, they
+    would end every trial as diverged. Computed where a metric is of whole splits; a row's own is its own.
+
+    Raises:
+      UserError: then.
+    """
+    if task.evaluate is None:
+        return
+    heads = {f"first rows of {name}": jax.tree.map(lambda x, i=i: x[i], data.curves) for i, name in enumerate(PARTS)}
+    parts = heads | {"validation part": data.validation} | ({} if data.test is None else {"test part": data.test})
+
+    def measure(config: Config, parts: Any) -> Any:
+        state = begin(task, config)
+        return {name: trials.evaluate(task, config, state, part) for name, part in parts.items()}
+
+    for part, found in jax.device_get(jax.jit(measure)(config, parts)).items():
+        wrong = next((name for name, value in found.items() if np.isnan(value)), None)
+        if wrong is not None:
+            raise UserError(
+                f"the metric {wrong!r} is not a number on the {part}, before the first step; let it give a number where the "
+                "part does not define it, or give parts that do"
+            )
+
+
 @contextmanager
 def asking(task: Functions, config: Config, data: Data, kind: type) -> Iterator[None]:
     """In which a leaf that is asked for its value is the user's mistake, and said by its key.
@@ -194,8 +221,13 @@ def asking(task: Functions, config: Config, data: Data, kind: type) -> Iterator[
             "such as jaxgen.nn.Dropout"
         ) from error
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{UNTRACED}: {type(error).__name__}: {said}{line_of(error)}; mend it there") from error
+        raise untraced(error) from error
+
+
+def untraced(error: Exception) -> UserError:
+    """What a user's own code raised as it was traced, with the line at which it did."""
+    said = (str(error).splitlines() or [""])[0]
+    return UserError(f"{UNTRACED}: {type(error).__name__}: {said}{line_of(error)}; mend it there")
 
 
 def leaves_of(kind: type) -> list[str]:

@@ -51,12 +51,15 @@ def prepare(splits: Splits, curve: int = 2048) -> Data:
     def head(split: Any, rows: int) -> Any:
         return jax.tree.map(lambda x: x[:rows], split)
 
-    validation = size(splits.validation)
-    rows = min(curve, validation, size(splits.train))
-    curves = jax.tree.map(lambda a, b: np.stack([a[:rows], b[:rows]]), splits.train, splits.validation)
-    learnt = splits.train if splits.batches is None else splits.batches
+    validation, learnt = size(splits.validation), size(splits.train)
+    rows = min(curve, validation)
+    rows -= rows % learnt if learnt < rows else 0  # few training rows come again and again, each as often as the others
+    curves = jax.tree.map(
+        lambda a, b: np.stack([np.resize(a[:rows], b[:rows].shape), b[:rows]]), splits.train, splits.validation
+    )
+    drawn = splits.train if splits.batches is None else splits.batches
     part = head(splits.train, validation)
-    return Data(learnt, splits.validation, splits.test, part, curves, splits.dev, splits.source)
+    return Data(drawn, splits.validation, splits.test, part, curves, splits.dev, splits.source)
 
 
 def lengths(data: Data) -> dict[str, int]:

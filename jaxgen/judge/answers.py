@@ -41,10 +41,10 @@ def early_stopping(results: Results) -> Verdict:
         return verdict
     steps = {arm.values["train.patience"]: float(np.mean([row.steps for row in arm.sound])) for arm in sound}
     losses = {arm.values["train.patience"]: arm.mean("score") for arm in sound}
-    unit = f" {results.measure.unit}" if results.measure.unit else ""
+    unit = results.measure.unit or results.measure.name
     costs = (
         f"patience {patience} takes {steps[patience] / steps[0]:.0%} of the steps "
-        f"and loses {losses[patience] - losses[0]:.3f}{unit}"
+        f"and loses {losses[patience] - losses[0]:.3f} {unit}"
         for patience in steps
         if patience
     )
@@ -107,14 +107,18 @@ def search(results: Results) -> Verdict:
     source = np.random.default_rng(0)
     plays = {name: np.array([play(losses, source) for _ in range(PLAYS)]) for name, play in SEARCHES.items()}
     order = sorted(plays, key=lambda name: plays[name].mean())
-    unit = f"{results.measure.unit} " if results.measure.unit else ""
-    means = ", ".join(f"{name} {plays[name].mean():.4f} (90% of plays within {_range(plays[name])})" for name in order)
+    measure = results.measure
+    unit, sign, lower = measure.unit or measure.name, measure.sign, "higher" if measure.higher_is_better else "lower"
+    means = ", ".join(
+        f"{name} {sign * plays[name].mean():.4f} (90% of plays within {_range(sign * plays[name])})" for name in order
+    )
     wins = np.mean(plays[order[0]] < plays[order[1]]) + np.mean(plays[order[0]] == plays[order[1]]) / 2
     return Verdict(
         (
             f"{order[0]} search finds the better setting than {order[1]} search in {wins:.0%} of {PLAYS} plays of {BUDGET} "
-            f"settings each, and {plays[order[1]].mean() - plays[order[0]].mean():.4f} {unit}lower on average.",
-            f"Validation loss of what is found: {means}; the best of all {losses.size} settings has {losses.min():.4f}.",
+            f"settings each, and {plays[order[1]].mean() - plays[order[0]].mean():.4f} {unit} {lower} on average.",
+            f"Validation {measure.name} of what is found: {means}; "
+            f"the best of all {losses.size} settings has {sign * losses.min():.4f}.",
             f"The table: {' by '.join(f'{len(values)} values of {key}' for key, values in axes.items())}, mean over seeds.",
         )
     )
@@ -126,7 +130,7 @@ def _range(values: NDArray[np.float64]) -> str:
 
 
 def loss_table(results: Results) -> tuple[NDArray[np.float64], dict[str, list[Any]]]:
-    """Mean validation loss over two varied keys, (A, B), infinite where all diverged; and the keys' values in order."""
+    """Mean validation score over two varied keys, (A, B), infinite where all diverged; and the keys' values in order."""
     found = {tuple(arm.values.values()): arm for arm in results.leaderboard()}
     axes = {key: sorted({arm.values[key] for arm in found.values()}) for key in results.keys}  # pyright: ignore[reportArgumentType]
     if len(axes) != 2:

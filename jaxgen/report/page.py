@@ -32,7 +32,6 @@ from jaxgen.tasks.base import Section, Task
 DIVERGED_ROWS = 200
 ARM_ROWS = 1000
 TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-NO_ANSWER = Verdict(("No trial has ended with a finite validation loss, so there is no answer yet.",))
 
 
 def report(path: str | Path, task: Any = None) -> Path:
@@ -51,12 +50,19 @@ def report(path: str | Path, task: Any = None) -> Path:
     winner, (opened, missing) = _winner(results), _opened(path, task)
     known = opened or results.task
     assert known is not None
-    found = Found(results, answer(results, known) if winner else NO_ANSWER, results.trained(winner.trial) if winner else None)
+    found = Found(
+        results, answer(results, known) if winner else no_answer(results), results.trained(winner.trial) if winner else None
+    )
     shown = known.show(found)
     pictures = save(found, path / "plots", shown)
     stands = [f"The floor without a network is not known: {missing}"] if opened is None else opened.standings(results)
     write(path / "report.html", html(found, read_config(path), pictures, shown, stands))
     return path / "report.html"
+
+
+def no_answer(results: Results) -> Verdict:
+    """What to say where there is no winner."""
+    return Verdict((f"No trial has ended with a finite validation {results.measure.name}, so there is no answer yet.",))
 
 
 def _winner(results: Results) -> Row | None:

@@ -34,7 +34,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Picture:
-    """Its texts may hold {metric}, the name of what ranks trials."""
+    """Its texts may hold {metric}, the name of what ranks trials, and {above}, where its bad values lie."""
 
     title: str
     caption: str
@@ -45,7 +45,8 @@ class Picture:
 PICTURES: Mapping[str, Picture] = {
     "differences": Picture(
         "Behind the winner",
-        "Mean difference in validation {metric} over the seeds that two arms share, each at its best setting, with 95% intervals.",
+        "Mean difference in validation {metric} over the seeds that two arms share, each at its best setting, with 95% "
+        "intervals.",
         lambda found: answers.differences(found.verdict, found.results.measure),
     ),
     "budgets": Picture(
@@ -56,13 +57,13 @@ PICTURES: Mapping[str, Picture] = {
     "curves": Picture(
         "Learning curves",
         "What is compared (the best eight), each at its best setting: mean over seeds, and bands from the lowest seed to the "
-        "highest; evaluations far above all others are left out.",
+        "highest; evaluations far {above} all others are left out.",
         lambda found: plots.curves(found.results),
     ),
     "learning_rate": Picture(
         "Sensitivity to the learning rate",
         "At each rate the best setting of all other keys: mean over seeds, and bands from the lowest seed to the highest; "
-        "a cross is a rate at which trials diverged, and what lies far above all others is left out.",
+        "a cross is a rate at which trials diverged, and what lies far {above} all others is left out.",
         lambda found: plots.rates(found.results),
     ),
     "heat": Picture(
@@ -115,8 +116,9 @@ def save(found: Found, folder: Path, shown: Sequence[Section] = ()) -> dict[str,
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    metric = found.results.measure.name
-    said = {"metric": metric, "Metric": metric.capitalize()}
+    measure = found.results.measure
+    above = "below" if measure.higher_is_better else "above"
+    said = {"metric": measure.name, "Metric": measure.name.capitalize(), "above": above}
     ours = {n: replace(one, title=one.title.format(**said), caption=one.caption.format(**said)) for n, one in PICTURES.items()}
     own = {one.name: Picture(one.title, one.note, lambda found, draw=one.figure: draw()) for one in shown if one.figure}
     for name, picture in {**ours, **own}.items():

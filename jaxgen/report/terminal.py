@@ -72,7 +72,7 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     first, *others = results.metrics
     kinds = {"validation": f"val_{first.name}"} | ({} if running else {"test": f"test_{first.name}"})
     parts = {"validation": "val"} | ({} if running else {"test": "test"})
-    kinds |= {f"{says} {metric.name}": f"{part}_{metric.name}" for metric in others for says, part in parts.items()}
+    kinds |= {f"{says}\n{metric.name}": f"{part}_{metric.name}" for metric in others for says, part in parts.items()}
     kinds = {
         name: key for name, key in kinds.items() if any(not math.isnan(arm.mean(key)) for arm in arms) or name == "validation"
     }

@@ -92,6 +92,18 @@ def task_facts(task: Task) -> dict[str, Any]:
     return {"name": task.name, "place": task.place, "metrics": metrics}  # the place is for people: nothing imports it
 
 
+def measured(task: Mapping[str, Any]) -> list[str]:
+    """The metrics that `task_facts` tells of, in words; the first one selects.
+
+    Raises:
+      TypeError, ValueError, KeyError: where there is none.
+    """
+    found = [checked((one["name"], one["higher_is_better"]), tuple[str, bool]) for one in task["metrics"]]
+    if not found:
+        raise ValueError("no metrics")
+    return [f"{name} (the higher the better)" if higher else name for name, higher in found]
+
+
 def of_names(facts: dict[str, Any]) -> dict[str, Any]:
     """The facts of a run or an export from before there were other tasks than names, as those of today."""
     corpus, metric = facts.pop("corpus"), {"name": "loss", "unit": "nats", "per": "a character", "higher_is_better": False}
@@ -168,6 +180,7 @@ def read_config(path: Path, formats: Collection[int] = READABLE) -> dict[str, An
         checked(facts, Facts)
         if not isinstance(facts["task"]["rows"]["sha256"], str):
             raise ValueError("sha256")
+        measured(facts["task"])
         for stored in facts["plan"]:
             planned_of(stored)
     except (ValueError, TypeError, KeyError):

@@ -19,7 +19,7 @@ from jaxgen.engine.lanes import Position
 from jaxgen.engine.plan import Planned, cores
 from jaxgen.judge.results import Results
 from jaxgen.storage.checkpoint import FORMAT, Manifest, Store, brief
-from jaxgen.storage.facts import CONFIG, check_ours, config_text, planned_of, read_config, stored_plan
+from jaxgen.storage.facts import CONFIG, check_ours, config_text, measured, planned_of, read_config, stored_plan
 from jaxgen.storage.files import read, remove, settle, write, writing
 from jaxgen.storage.lock import LOCK, Lock
 from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, lines, take_up
@@ -68,6 +68,8 @@ class Folder:
             clear(self.path)
         if (self.path / CONFIG).exists():
             stored = read_config(self.path, (FORMAT,))
+            if (name := stored["task"]["name"]) != facts["task"]["name"]:
+                raise UserError(f"{str(self.path)!r} holds a run of the task {name!r}; give that one, or --overwrite")
             for what, here, there in (
                 ("sweep", facts["sweep"]["points"], stored["sweep"]["points"]),
                 ("base", facts["base"], stored["base"]),
@@ -100,9 +102,13 @@ class Folder:
             write(self.path / RESULTS, results.results_csv())
 
     def _check_task(self, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-        """Refuses another task, or the same one on other rows; says so where its program has changed."""
-        if here["name"] != there["name"]:
-            raise UserError(f"{str(self.path)!r} holds a run of the task {there['name']!r}; give that one, or --overwrite")
+        """Refuses a task that is on other rows, or measures something else; says so where its program has changed."""
+        now, then = (", ".join(measured(task)) for task in (here, there))
+        if now != then:
+            raise UserError(
+                f"{str(self.path)!r} holds a run whose metrics are {then}, and those of the task are {now} now; "
+                "give it as it was, or --overwrite"
+            )
         for key, what in (("sha256", "rows"), ("source", "data.source")):
             if here["rows"].get(key) != there["rows"].get(key):
                 where = there["rows"].get("path", there["name"])

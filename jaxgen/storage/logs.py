@@ -121,11 +121,10 @@ def take_up(results: Results, name: str, content: bytes) -> None:
       UserError: if it holds something else.
     """
     kind = KINDS[name]
-    columns = kind.columns(results)
     try:
-        rows = (line.split(",") for line in content.decode("utf-8").splitlines()[1:])
-        getattr(results, kind.where).extend(kind.read(columns, row) for row in rows)
-    except ValueError:
+        head, *rows = (line.split(",") for line in content.decode("utf-8").splitlines())
+        getattr(results, kind.where).extend([kind.read(head, row) for row in rows])
+    except (ValueError, TypeError, KeyError, IndexError):
         raise UserError(f"{name} is damaged: it does not hold what it should") from None
 
 

@@ -45,7 +45,7 @@ def export(trained: Trained, out: str | Path) -> Path:
         "task": task_facts(trained.task) | {"rows": dict(rows)},
     }
     arrays = named({"params": trained.params, "stats": trained.stats})
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     made = out.with_name(out.name + ".new")
     try:
         with writing(out):

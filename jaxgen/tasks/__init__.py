@@ -20,6 +20,7 @@ BUILT_IN = "jaxgen"  # the place of a task that comes with the package
 TASKS: Mapping[str, str] = {
     "names": "jaxgen.tasks.names.task:NAMES",
     "digits": "jaxgen.tasks.digits.task:DIGITS",
+    "curve": "jaxgen.tasks.curve.task:CURVE",
 }
 
 
@@ -134,5 +135,5 @@ def matching(task: Task, facts: Mapping[str, Any]) -> Task:
       UserError: if it is another.
     """
     if task.name != facts["name"]:
-        raise UserError(f"it is of the task {facts['name']!r}, and {task.name!r} was given; give that one with --task")
+        raise UserError(f"it is of the task {facts['name']!r}, and not of {task.name!r}; give that one, or another run")
     return task

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from jaxgen import config as configs
 from jaxgen.called import called
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from jaxgen.train.functions import Weighed
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"]
+Outputs = Float[Any, "rows ..."]  # of any kind of array: to name JAX's is to import it
+Targets = Shaped[Any, "rows ..."]
 Measure = Callable[[Any, Any], Any]
 """(outputs, targets) -> a number of each row (N,), or a pair of these and their weights."""
 
@@ -45,7 +48,7 @@ class Measured(NamedTuple):
     higher_is_better: bool = False
 
 
-def _rows(found: Any) -> Any:
+def _rows(found: Float[Any, "rows ..."]) -> Float[Any, " rows"]:
     """The mean of each row's numbers, (N, ...) -> (N,)."""
     return found.reshape(found.shape[0], -1).mean(1)
 
@@ -65,15 +68,17 @@ def _alike(outputs: Any, targets: Any, classes: bool) -> None:
         )
 
 
-def cross_entropy(outputs: Any, targets: Any) -> Any:
+def cross_entropy(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     """Minus the log-probability of whole-number targets (N, ...), from logits (N, ..., classes): (N,), in nats."""
     import optax
 
+    if targets.dtype.kind not in "ui":
+        raise UserError(f"targets are of type {targets.dtype}; cross_entropy wants whole numbers, a class each, from 0 on")
     _alike(outputs, targets, True)
     return _rows(optax.softmax_cross_entropy_with_integer_labels(outputs, targets))
 
 
-def binary_cross_entropy(outputs: Any, targets: Any) -> Any:
+def binary_cross_entropy(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     """Minus the log-probability of targets 0 or 1, or between, from logits of the same shape: (N,), in nats."""
     import optax
 
@@ -81,19 +86,19 @@ def binary_cross_entropy(outputs: Any, targets: Any) -> Any:
     return _rows(optax.sigmoid_binary_cross_entropy(outputs, targets.astype(outputs.dtype)))
 
 
-def squared_error(outputs: Any, targets: Any) -> Any:
+def squared_error(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     """The mean square of what outputs are off, (N,)."""
     _alike(outputs, targets, False)
     return _rows((outputs - targets) ** 2)
 
 
-def absolute_error(outputs: Any, targets: Any) -> Any:
+def absolute_error(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     """The mean size of what outputs are off, (N,)."""
     _alike(outputs, targets, False)
     return _rows(abs(outputs - targets))
 
 
-def accuracy(outputs: Any, targets: Any) -> Any:
+def accuracy(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     """Whether the likeliest class of logits (N, ..., classes) is the target, (N,); of outputs like the targets, their sign."""
     if outputs.shape == targets.shape:
         return _rows(((outputs > 0) == (targets > 0.5)).astype(np.float32))
@@ -172,22 +177,54 @@ class Supervised(Task):
 
     @property
     def _key(self) -> Any:
+        trained = (self.network, tuple(self.measures.items()), self._inputs)
+        if self.like is None:  # a command's flags ask, who do not wait for JAX
+            return trained
         import jax
 
         leaves, structure = jax.tree.flatten(self.like)
-        return (self.network, tuple(self.measures.items()), self._inputs, structure, tuple((x.shape, x.dtype) for x in leaves))
+        return (*trained, structure, tuple((x.shape, x.dtype) for x in leaves))
 
     # Traced. --------------------------------------------------------------------------------------------------------------
 
     def init(self, config: Config, key: jax.Array) -> tuple[Any, Any]:
+        return self.network.init(config.model, key, self._inputs(self._zeros()))
+
+    def _zeros(self) -> Any:
+        """Two rows of inputs: one would hide a squeeze."""
         import jax
         import jax.numpy as jnp
 
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.like)
-        return self.network.init(config.model, key, self._inputs(zeros))
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.like)
 
     def apply(self, config: Config, params: Any, stats: Any, inputs: Any, train: bool, key: Any = None) -> tuple[Any, Any]:
         return self.network.apply(config.model, params, stats, self._inputs(inputs), train, key)
+
+    def checked(self, sweep: Any) -> Any:
+        """Refuses classes that the network has no outputs for: they would be read as something else."""
+        if self.trained_by is cross_entropy:
+            targets = parts_of(self, sweep.base.data).train[1]
+            outputs = self._outputs_of(sweep.base)
+            if outputs is None or targets.dtype.kind not in "ui":
+                return sweep  # which is said as it is traced
+            if not 0 <= targets.min() <= targets.max() < outputs.shape[-1]:
+                raise UserError(
+                    f"targets go from {targets.min()} to {targets.max()}, and the network has outputs for the classes 0 to "
+                    f"{outputs.shape[-1] - 1}; number the classes from 0 on, or give the network as many outputs"
+                )
+        return sweep
+
+    def _outputs_of(self, config: Config) -> Any:
+        """The shape and type of what the network gives for two rows; None where it cannot be traced, which is said later."""
+        import jax
+
+        def forward() -> Any:
+            return self.apply(config, *self.init(config, jax.random.key(0)), self._zeros(), False)[0]
+
+        try:
+            return jax.eval_shape(forward)
+        except Exception:
+            return None
 
     def _measure(self, measure: Measure, outputs: Any, rows: Any) -> Weighed:
         from jaxgen.train.functions import weighed

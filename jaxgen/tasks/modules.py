@@ -247,6 +247,9 @@ def _of_equinox(module: Any) -> Network:
         state = jax.tree.unflatten(jax.tree.structure(state), stats)
         built = eqx.combine(params, static) if train else eqx.nn.inference_mode(eqx.combine(params, static))
         count = len(jax.tree.leaves(x)[0])
+        layers = jax.tree.leaves(built, is_leaf=lambda part: isinstance(part, eqx.nn.BatchNorm))
+        if train and count == 1 and jax.tree.leaves(x)[0].ndim == 2 and any(isinstance(p, eqx.nn.BatchNorm) for p in layers):
+            warn_alone()
 
         def one(row: Any, key: Any) -> Any:
             more = {name: value for name, value in (("state", state), ("key", key)) if name in called}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Num, Shaped
 
 WHOLE = "all"  # the one layer of parameters that are no dictionary
 
@@ -23,9 +24,9 @@ class Weighed(NamedTuple):
     penalty: (), what a loss adds to the mean of its rows, such as a regularizer of the task's own
     """
 
-    values: jax.Array
-    weights: jax.Array | None = None
-    penalty: jax.Array | float | None = None
+    values: Num[Array, "rows ..."]
+    weights: Shaped[Array, "rows ..."] | None = None
+    penalty: Num[Array, ""] | float | None = None
 
 
 def weighed(found: Any) -> Weighed:
@@ -35,7 +36,7 @@ def weighed(found: Any) -> Weighed:
     return Weighed(*found) if isinstance(found, tuple) else Weighed(found)
 
 
-def sums(found: Weighed, counts: jax.Array | None = None) -> tuple[jax.Array, jax.Array | int]:
+def sums(found: Weighed, counts: Bool[Array, " rows"] | None = None) -> tuple[Num[Array, ""], Num[Array, ""] | int]:
     """The weighted sum of the values and the sum of the weights.
 
     Args:
@@ -53,7 +54,7 @@ def sums(found: Weighed, counts: jax.Array | None = None) -> tuple[jax.Array, ja
     return (held * weights).sum(), jnp.broadcast_to(weights, values.shape).sum()
 
 
-def mean(found: Weighed) -> jax.Array:
+def mean(found: Weighed) -> Num[Array, ""]:
     """The weighted mean of a batch's values, and the penalty; 0 where nothing has a weight."""
     if found.weights is None:
         average = found.values.mean()
@@ -66,11 +67,11 @@ def mean(found: Weighed) -> jax.Array:
 class Before(NamedTuple):
     """What goes into a layer's activation function."""
 
-    x: jax.Array  # (..., H)
-    counts: jax.Array | None = None  # (..., 1): at which places there is anything; None: at all
+    x: Num[Array, "*places units"]
+    counts: Bool[Array, "*places 1"] | None = None  # at which places there is anything; None: at all
     function: Callable[[jax.Array], jax.Array] = jnp.tanh  # the activation function
 
-    def mean(self, values: jax.Array) -> jax.Array:
+    def mean(self, values: Num[Array, "*places units"]) -> Num[Array, ""]:
         """The mean of values like x over the places that count."""
         if self.counts is None:
             return values.mean()

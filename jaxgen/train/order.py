@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int, Int32, PRNGKeyArray, UInt32
 
 from jaxgen.config import Config, UserError
 
@@ -32,7 +33,7 @@ def check(config: Config, count: int) -> None:
         )
 
 
-def in_epochs(key: jax.Array, step: jax.Array, size: int, count: Any) -> jax.Array:
+def in_epochs(key: PRNGKeyArray, step: Int[Array, ""], size: int, count: Any) -> Int32[Array, " batch"]:
     """The rows (B,) of a step's batch where the batches of `size` rows go through `count` rows again and again.
 
     Each row comes once an epoch; a batch may hold the end of one and the beginning of the next.
@@ -42,7 +43,7 @@ def in_epochs(key: jax.Array, step: jax.Array, size: int, count: Any) -> jax.Arr
     return jax.vmap(lambda epoch, place: shuffled(key, epoch, place, count))(whole * size + places // count, places % count)
 
 
-def shuffled(key: jax.Array, epoch: jax.Array, place: jax.Array, count: Any) -> jax.Array:
+def shuffled(key: PRNGKeyArray, epoch: Int[Array, ""], place: Int[Array, ""], count: Any) -> Int32[Array, ""]:
     """Which of `count` rows stands at a place of an epoch's order: (), of 32 bits. `count` may be traced."""
     keys = jax.random.bits(jax.random.fold_in(key, epoch), (ROUNDS,), jnp.uint32)
     rows = jnp.asarray(count, jnp.uint32)
@@ -55,7 +56,7 @@ def shuffled(key: jax.Array, epoch: jax.Array, place: jax.Array, count: Any) -> 
     return jax.lax.while_loop(outside, lambda x: _network(keys, x, bits), first).astype(jnp.int32)
 
 
-def _network(keys: jax.Array, x: jax.Array, bits: jax.Array) -> jax.Array:
+def _network(keys: UInt32[Array, " rounds"], x: UInt32[Array, ""], bits: UInt32[Array, ""]) -> UInt32[Array, ""]:
     """A permutation of the numbers below 2 ** bits: halves that take turns in being changed by a hash of the other."""
     one, low = jnp.uint32(1), bits // 2
     high = bits - low
@@ -66,7 +67,7 @@ def _network(keys: jax.Array, x: jax.Array, bits: jax.Array) -> jax.Array:
     return (left << low) | right
 
 
-def _hash(x: jax.Array) -> jax.Array:
+def _hash(x: UInt32[Array, ""]) -> UInt32[Array, ""]:
     """Mixes 32 bits (the finalizer of MurmurHash3, by Austin Appleby, public domain)."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)

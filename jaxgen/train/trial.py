@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int, Int32, Num, PRNGKeyArray
 
 from jaxgen.config import Config
 from jaxgen.train.functions import Functions, mean, sums, weighed
@@ -57,12 +58,12 @@ class Stream(enum.IntEnum):
     SEEN = 5
 
 
-def stream(seed: jax.typing.ArrayLike, which: Stream, step: jax.typing.ArrayLike = 0) -> jax.Array:
+def stream(seed: jax.typing.ArrayLike, which: Stream, step: jax.typing.ArrayLike = 0) -> PRNGKeyArray:
     """The key of one step of one random stream: a function of the seed and the step, so that resuming needs no saved key."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), which), step)
 
 
-def init(task: Functions, config: Config, key: jax.Array) -> TrialState:
+def init(task: Functions, config: Config, key: PRNGKeyArray) -> TrialState:
     """The state before the first step; `config` is lowered (`optimizers.lower`)."""
     params, stats = task.init(config, key)
     zero = jnp.zeros((), jnp.int32)
@@ -79,7 +80,7 @@ class Span(NamedTuple):
     count: Any
 
 
-def rows(config: Config, own: Span, step: jax.Array, other: Span | None = None) -> jax.Array:
+def rows(config: Config, own: Span, step: Int[Array, ""], other: Span | None = None) -> Int32[Array, " batch"]:
     """Which rows make the batch of a step: (B,), by `train.draw`. Trials of one seed get the same ones.
 
     Args:
@@ -118,12 +119,12 @@ def pool(
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), train, source), own, other
 
 
-def draw(task: Functions, split: Any, config: Config, step: jax.Array, source: Any = None) -> Any:
+def draw(task: Functions, split: Any, config: Config, step: Int[Array, ""], source: Any = None) -> Any:
     """The batch of a step: B rows of a split, or of the source in the first train.pretrain steps (`rows`), as the task sees
     them."""
     split, own, other = pool(config, split, source)
     index = rows(config, own, step, other)
-    return seen(task, config, jax.tree.map(lambda x: x[index], split), step)
+    return seen(task, config, jax.tree.map(lambda x: jnp.asarray(x)[index], split), step)
 
 
 def seen(task: Functions, config: Config, drawn: Any, step: jax.Array) -> Any:
@@ -230,7 +231,7 @@ def flaws(state: TrialState) -> list[str]:
     return [*names("stats"), "loss", *names("optimizer"), *names("params"), "validation loss"]
 
 
-def flaw(state: TrialState) -> jax.Array:
+def flaw(state: TrialState) -> Int32[Array, ""]:
     """The first of `flaws` that is not finite, -1 if all are. What is not stays so: infinities and NaN spread."""
 
     def finite(tree: Any) -> list[jax.Array]:
@@ -291,7 +292,7 @@ def means(
         given, places = part
         keys = jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
         each = {name: weighed(one) for name, one in score(config, state.params, state.stats, given, keys).items()}
-        whole.update(name for name, one in each.items() if one.weights is None)
+        whole.update(name for name, one in each.items() if one.weights is None and one.values.ndim == 1)
         return {name: sums(one, places < rows) for name, one in each.items()}
 
     padded = jax.tree.map(lambda x: jnp.pad(x, ((0, padding), *((0, 0),) * (x.ndim - 1))), split)
@@ -307,7 +308,7 @@ def cost(task: Functions, metrics: dict[str, jax.Array]) -> jax.Array:
     return -metrics[task.metric] if task.higher_is_better else metrics[task.metric]
 
 
-def track(config: Config, state: TrialState, loss: jax.Array) -> TrialState:
+def track(config: Config, state: TrialState, loss: Num[Array, ""]) -> TrialState:
     """The state after an evaluation: the best so far is kept, patience and the step budget end the trial."""
     running = state.status == Status.RUNNING
     better = running & (loss < state.best.loss)

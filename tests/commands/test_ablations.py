@@ -11,7 +11,7 @@ import pytest
 from conftest import SMALL
 
 import jaxgen
-from experiments.ablations import ABLATIONS
+from jaxgen.commands.ablations import ablations, owners
 from jaxgen.commands.sweep import Flags, given, sweep_of
 from jaxgen.config import flatten, override
 from jaxgen.judge.answers import VERDICTS, answer
@@ -20,7 +20,9 @@ from jaxgen.search.sweep import Sweep, groups
 from jaxgen.tasks.names.config import FAMILIES, Config
 from jaxgen.tasks.names.data import Corpus
 from jaxgen.tasks.names.loss import next_character
+from jaxgen.tasks.names.task import NAMES
 
+ABLATIONS = ablations("names")
 TINY = SMALL | {"model.hidden": 8, "model.depth": 1, "train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
 MOST = 6  # trials of a program
 FIRST = {ablation.QUESTION.verdict: name for name, ablation in reversed(list(ABLATIONS.items()))}  # of each kind of verdict
@@ -29,11 +31,12 @@ FIRST = {ablation.QUESTION.verdict: name for name, ablation in reversed(list(ABL
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_it_is_a_question_and_a_sweep_of_allowed_values(name: str) -> None:
     ablation = ABLATIONS[name]
-    question, sweep = sweep_of(Flags(ablation=name))
+    question, sweep = sweep_of(Flags(ablation=name), NAMES)
     assert question == ablation.QUESTION
     assert question.name == name
     assert question.text.endswith("?")
-    assert question.verdict in VERDICTS
+    assert question.verdict in {*VERDICTS, *NAMES.verdicts}
+    assert owners()[name] == "names"
     assert set(question.arms) <= set(sweep.keys)
     assert ablation.SETTINGS.keys() <= flatten(Config()).keys()
     assert len(list(sweep)) == len(sweep) > 1
@@ -64,7 +67,7 @@ def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path:
 
 
 def test_families_are_of_one_size_and_see_one_context() -> None:
-    _, sweep = sweep_of(Flags(ablation="families"))
+    _, sweep = sweep_of(Flags(ablation="families"), NAMES)
     configs = {config.model.family: dataclasses.replace(config, seed=0) for config in sweep}
     for config in configs.values():
         params, _ = jax.eval_shape(lambda c=config: next_character(27).init(c, jax.random.key(0)))
@@ -74,10 +77,12 @@ def test_families_are_of_one_size_and_see_one_context() -> None:
 
 def test_a_flag_wins_over_an_ablations_setting() -> None:
     args = ["l2", "--data", "data/names.txt", "--train.steps=4000", "--model.context", "3"]
-    named = given(args)
-    sweep_of(Flags(ablation="batch_size", config=override(Config(), {"train.steps": 80})), {"train.steps"})  # not refused
+    named = given(args, Config)
+    sweep_of(
+        Flags(ablation="batch_size", config=override(Config(), {"train.steps": 80})), NAMES, {"train.steps"}
+    )  # not refused
     assert named == {"data.path", "train.steps", "model.context"}
-    _, sweep = sweep_of(Flags(ablation="l2", data="data/names.txt"), named)
+    _, sweep = sweep_of(Flags(ablation="l2", data="data/names.txt"), NAMES, named)
     assert (sweep.base.data.path, sweep.base.train.steps, sweep.base.model.context) == ("data/names.txt", 4000, 3)
     assert sweep.base.optimizer.schedule == "cosine"
 
@@ -85,11 +90,11 @@ def test_a_flag_wins_over_an_ablations_setting() -> None:
 @pytest.mark.parametrize(("split", "splits"), [("rows", "rows order"), ("names", "names order"), ("order", "order")])
 def test_overfitting_compares_the_order_with_the_split_that_is_asked_for(split: str, splits: str) -> None:
     config = override(Config(), {"data.split": split})
-    _, sweep = sweep_of(Flags(ablation="overfitting", config=config), {"data.split"})
+    _, sweep = sweep_of(Flags(ablation="overfitting", config=config), NAMES, {"data.split"})
     assert list(dict.fromkeys(c.data.split for c in sweep)) == splits.split()
 
 
 @pytest.mark.parametrize("args", [["optimizers", "--optimizer.name", "adam"], ["l2", "--regularizer.l2=0.0"]])
 def test_a_flag_that_the_sweep_varies_is_refused_even_at_its_default(args: list[str]) -> None:
     with pytest.raises(jaxgen.UserError, match="drop the flag"):
-        sweep_of(Flags(ablation=args[0]), given(args))
+        sweep_of(Flags(ablation=args[0]), NAMES, given(args, Config))

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import only, same_bits
+from conftest import loss_of, only, same_bits
 from rich.console import Console
 from test_commands import call
 
-from experiments import benchmark, figures, measure, peers, sequences
+from jaxgen.benchmark import figures, measure, peers, sequences
 from jaxgen.benchmark.figures import Figure, Report
 from jaxgen.benchmark.measure import Clock, Rate
+from jaxgen.commands import benchmark
 from jaxgen.config import UserError, override
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config
@@ -61,7 +62,7 @@ def test_torch_computes_the_same_losses(config: Config) -> None:
     params, stats, _ = jax.device_get(peers.jax_start(config, V, config.seed))
     batch = windows(16)
     task, lowered = next_character(V), lower(config, 1000)
-    wanted, new = jax.jit(lambda *args: task.loss(lowered, *args))(params, stats, batch, jax.random.key(0))
+    wanted, new = jax.jit(lambda *args: loss_of(task, lowered, *args))(params, stats, batch)
     ids, targets = (torch.from_numpy(x.astype(np.int64)) for x in batch)
 
     module = peers.torch_module(params)
@@ -192,7 +193,7 @@ def test_torch_computes_a_familys_loss(family: str, corpus: Corpus) -> None:
     params = sequences.start(config, len(vocabulary))
     params = jax.tree.map(lambda p: p + 0.1 * source.normal(size=p.shape).astype(np.float32), params)  # nothing is 0 or 1
     task = next_character(len(vocabulary))
-    wanted, _ = jax.jit(lambda *args: task.loss(only(config), *args))(params, {}, rows, jax.random.key(0))
+    wanted, _ = jax.jit(lambda *args: loss_of(task, only(config), *args))(params, {}, rows)
     ids, targets = (torch.from_numpy(x.astype(np.int64)) for x in sequences.left(rows))
     found = sequences.loss(family, sequences.tensors(params), ids, targets)
     np.testing.assert_allclose(found.item(), wanted, rtol=1e-5)

@@ -20,10 +20,12 @@ from jaxgen.engine import programs, timing
 from jaxgen.engine.lanes import Ended, Evaluated, SegmentDone
 from jaxgen.engine.plan import Plan, choose
 from jaxgen.search.sweep import Sweep, grid, groups, seeds, zipped
+from jaxgen.tasks.base import Splits
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, split
 from jaxgen.tasks.names.loss import next_character
 from jaxgen.train import optimizers, trial
+from jaxgen.train.functions import Functions
 from jaxgen.train.trial import Status
 
 pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
@@ -33,13 +35,13 @@ ROUNDING = 2e-5
 
 
 def trained(
-    sweep: Sweep | list[Config], corpus: Corpus, plan: Plan | None = None, task: Task | None = None
+    sweep: Sweep | list[Config], corpus: Corpus, plan: Plan | None = None, task: Functions | None = None
 ) -> tuple[dict[int, Ended], list[Evaluated]]:
     """Each trial's end and every evaluation."""
     splits = split(corpus, "rows", 42, 3)
     ended, evaluated = {}, []
     for number, group in enumerate(groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))):
-        used, data = plan or choose(len(group.trials)), programs.prepare(*splits)
+        used, data = plan or choose(len(group.trials)), programs.prepare(Splits(*splits))
         for event in engine.train(task or next_character(len(corpus.vocabulary)), data, group, used, number):
             if isinstance(event, Ended):
                 ended[event.trial] = event
@@ -158,10 +160,10 @@ def test_a_trial_alone_is_the_same_trial(sweep: Sweep, corpus: Corpus, together:
 def test_a_trial_is_its_three_functions(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
     """A loop of one's own over init, update and evaluate gives what the engine gives."""
     splits, task = split(corpus, "rows", 42, 3), next_character(len(corpus.vocabulary))
-    data = programs.prepare(*splits)
+    data = programs.prepare(Splits(*splits))
     config = optimizers.lower(list(sweep)[-1], len(splits.train.targets))
     state = trial.init(task, config, trial.stream(config.seed, trial.Stream.START))
-    update = jax.jit(lambda s: trial.update(task, config, s, trial.draw(data.train, config, s.step))[0])
+    update = jax.jit(lambda s: trial.update(task, config, s, trial.draw(task, data.train, config, s.step))[0])
     best = (np.inf, state)
     for step in range(1, 41):
         state = update(state)
@@ -220,6 +222,7 @@ def test_the_seven_optimizers_compile_one_training_program(small: Config, corpus
 
     def counted(*arguments: Any) -> Any:
         traces.append(arguments)
+        assert task.loss is not None
         return task.loss(*arguments)
 
     rates, schedules = [1e-3, 1e-2, 1e-1], list(optimizers.SCHEDULES)
@@ -239,7 +242,7 @@ def test_the_seven_optimizers_compile_one_training_program(small: Config, corpus
 def test_interrupted_and_resumed_gives_the_same_bits(sweep: Sweep, corpus: Corpus) -> None:
     splits = split(corpus, "rows", 42, 3)
     (group,) = groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))
-    task, data, plan = next_character(len(corpus.vocabulary)), programs.prepare(*splits), Plan(2, 4, 2)
+    task, data, plan = next_character(len(corpus.vocabulary)), programs.prepare(Splits(*splits)), Plan(2, 4, 2)
     whole = {e.trial: e for e in engine.train(task, data, group, plan) if isinstance(e, Ended)}
     parts: dict[int, Ended] = {}
     position = None
@@ -266,13 +269,13 @@ def test_a_segment_is_no_longer_than_the_longest_budget(small: Config) -> None:
 WRONG = ("loss", "statistic", "parameter")
 
 
-def counting(wrong: str) -> Task:
+def counting(wrong: str) -> Functions:
     """Its one parameter counts the steps; where it has reached the trial's seed, a number turns bad."""
 
     def init(config: Config, key: jax.Array) -> tuple[Any, Any]:
         return {"w": jnp.zeros(3)}, {"s": jnp.zeros(2)}
 
-    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: Any = None) -> tuple[jax.Array, Any]:
+    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: Any) -> tuple[jax.Array, Any]:
         bad = jax.lax.stop_gradient(params["w"][0]) >= config.seed
         value = -params["w"].sum()
         if wrong == "loss":
@@ -280,12 +283,12 @@ def counting(wrong: str) -> Task:
         if wrong == "parameter":  # the loss stays finite; the slope of a root at 0 does not
             still = params["w"] - jax.lax.stop_gradient(params["w"])
             value = value + jnp.sqrt(jnp.where(bad, still, 1.0)).sum()
-        return value, {"s": jnp.where(bad & (wrong == "statistic"), jnp.inf, stats["s"] + 1)}
+        return value[None], {"s": jnp.where(bad & (wrong == "statistic"), jnp.inf, stats["s"] + 1)}
 
-    def losses(config: Config, params: Any, stats: Any, rows: Any) -> jax.Array:
-        return jnp.ones(rows.shape[0])
+    def score(config: Config, params: Any, stats: Any, rows: Any, keys: Any) -> dict[str, jax.Array]:
+        return {"loss": jnp.ones(rows.shape[0])}
 
-    return Task(init, loss, losses)
+    return Functions(init, loss, score)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -298,7 +301,7 @@ def test_a_trial_ends_at_its_last_finite_state(wrong: str) -> None:
     )
     (group,) = groups(grid(base, {"seed": last}), lambda config: optimizers.lower(config, 100))
     rows = np.zeros(20, np.float32)
-    data = programs.prepare(rows, rows, rows)
+    data = programs.prepare(Splits(rows, rows, rows))
     ended = {e.trial: e for e in engine.train(counting(wrong), data, group, Plan(2, 8, 4)) if isinstance(e, Ended)}
     states: Any = None
     for event in engine.train(counting(wrong), data, group, Plan(1, len(last), len(last))):
@@ -314,7 +317,7 @@ def test_a_trial_ends_at_its_last_finite_state(wrong: str) -> None:
 def test_a_timed_plan_is_a_plan_that_trains(sweep: Sweep, corpus: Corpus) -> None:
     splits = split(corpus, "rows", 42, 3)
     (group,) = groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))
-    task, data, plan = next_character(len(corpus.vocabulary)), programs.prepare(*splits), Plan(2, 4, 2)
+    task, data, plan = next_character(len(corpus.vocabulary)), programs.prepare(Splits(*splits)), Plan(2, 4, 2)
     taken = timing.seconds(task, data, group, plan)
     assert 0 <= taken < 1
     segment = programs.programs(task, plan).segment

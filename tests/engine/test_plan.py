@@ -24,6 +24,7 @@ from jaxgen.search.sweep import Group
 from jaxgen.storage import cache
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
+from jaxgen.train.functions import Functions
 
 PLANS = [Plan(2, 64, 4), Plan(2, 64, 2), Plan(2, 64, 8)]
 
@@ -124,7 +125,7 @@ def test_a_plan_that_does_not_fit_the_memory_is_halved(
     wanted = jaxgen.run(sweep, corpus, width=2)
     train, said = engine.train, []
 
-    def narrow(task: Task, data: Data, group: Group, plan: Plan, *rest: object) -> object:
+    def narrow(task: Functions, data: Data, group: Group, plan: Plan, *rest: object) -> object:
         if plan.width > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
         return train(task, data, group, plan, *rest)  # pyright: ignore[reportArgumentType]

@@ -12,21 +12,27 @@ from test_verdict import results
 
 import jaxgen
 from jaxgen.judge.answers import BUDGET, SEARCHES, answer, gradient_ratios, loss_table
-from jaxgen.judge.results import Diagnostic, Results
+from jaxgen.judge.results import Diagnostic, Results, Row
 from jaxgen.search.sweep import Question
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.tasks.names.ensemble import mixtures
 from jaxgen.tasks.names.scores import mixed, surprise
+from jaxgen.tasks.names.task import Names
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
 def asked(found: Results, verdict: str, **rows: list[Any]) -> Results:
-    """Results of another question, with other values in their rows."""
+    """Results of names to another question, with other values in their rows: of fields, or else of metrics."""
     question = dataclasses.replace(found.question, verdict=verdict)
-    changed = [dataclasses.replace(row, **{name: values[row.trial] for name, values in rows.items()}) for row in found.rows]
-    return dataclasses.replace(found, question=question, rows=changed)
+
+    def changed(row: Row) -> Row:
+        values = {name: of_trial[row.trial] for name, of_trial in rows.items()}
+        metrics = {name: values.pop(name) for name in list(values) if name.endswith("_loss")}
+        return dataclasses.replace(row, **values, metrics={**row.metrics, **metrics})
+
+    return dataclasses.replace(found, question=question, rows=[changed(row) for row in found.rows], task=Names())
 
 
 def test_early_stopping_says_what_patience_saves_and_costs() -> None:
@@ -128,4 +134,6 @@ def test_mixtures_of_a_run(small: Config, corpus: Corpus) -> None:
     assert mixture.low <= mixture.difference <= mixture.high
     np.testing.assert_allclose(mixture.test, -np.log(np.exp(-surprise(trained, test)).mean(0)).mean())
     assert any("the mixture of 4 trials" in line for line in answer(found, corpus).sentences)
-    assert "the corpus has moved" in answer(found).sentences[0]
+    assert found.verdict() == answer(found) == answer(found, corpus)
+    unread = Names(None, None, corpus.vocabulary, 5)
+    assert "the corpus has moved" in answer(dataclasses.replace(found, task=unread)).sentences[0]

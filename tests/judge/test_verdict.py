@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from scipy import stats
 import jaxgen
 from jaxgen.judge import statistics
 from jaxgen.judge.answers import answer
-from jaxgen.judge.results import DIVERGED, Results, Row, label
+from jaxgen.judge.results import DIVERGED, Results, label
 from jaxgen.judge.statistics import Tried, best_of, interval, t_test
 from jaxgen.judge.verdict import Comparison, Verdict
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.task import METRICS
 
 pytestmark = pytest.mark.filterwarnings("error")  # a warning of NumPy's or SciPy's is a number that nobody thought about
 
@@ -33,15 +35,19 @@ def results(losses: Losses, keys: Sequence[str] = TUNED, arms: Sequence[str] = T
 
     The test loss is the validation loss less 0.01.
     """
-    points, rows = [], []
-    for values, per_seed in losses.items():
-        for seed, loss in enumerate(per_seed):
-            point = dict(zip(keys, values, strict=True))
-            if loss is not None:
-                status = "completed" if math.isfinite(loss) else DIVERGED
-                rows.append(Row(len(points), status, seed, point, 1, 1, 1, loss, loss, loss - 0.01))
-            points.append({**point, "seed": seed})
-    return Results(Sweep(Config(), tuple(points)), rows, question=Question(arms=tuple(arms)))
+    points = [
+        dict(zip((*keys, "seed"), (*values, seed), strict=True))
+        for values, per_seed in losses.items()
+        for seed in range(len(per_seed))
+    ]
+    found = Results(Sweep(Config(), tuple(points)), question=Question(arms=tuple(arms)), metrics=METRICS)
+    for trial, loss in enumerate(itertools.chain(*losses.values())):
+        if loss is not None:
+            status = "completed" if math.isfinite(loss) else DIVERGED
+            found.rows.append(
+                found.row(trial, status, 1, 1, 1, {"train_loss": loss, "val_loss": loss, "test_loss": loss - 0.01})
+            )
+    return found
 
 
 def sweep_of(rng: np.random.Generator, tried: Sequence[int], seeds: int, gap: float = 0.0) -> Results:
@@ -122,14 +128,14 @@ def test_a_clear_lead_over_the_closest_does_not_hide_a_noisy_one() -> None:
 
 
 def test_a_lead_that_only_the_number_of_arms_makes_chance_says_so() -> None:
-    shown = str(Comparison("a", "b", 0.004, 0.001, 0.007, 1.5, 0.21, 6, False))
+    shown = str(Comparison("a", "b", 0.004, 0.001, 0.007, 1.5, 0.21, 6, False, "nats"))
     assert shown == (
         "not resolved: a leads b by 0.004 nats, which could be chance (95% CI 0.001 to 0.007, 6 seeds; corrected p 0.21)"
     )
 
 
 def test_small_differences_keep_the_digits_that_matter() -> None:
-    shown = str(Comparison("a", "b", 0.00052, 0.00031, 0.00071, 3.0, 0.01, 8, True))
+    shown = str(Comparison("a", "b", 0.00052, 0.00031, 0.00071, 3.0, 0.01, 8, True, "nats"))
     assert shown == "a beats b by 0.0005 nats (95% CI 0.0003 to 0.0007, 8 seeds)"
 
 
@@ -259,7 +265,7 @@ def test_the_test_loss_chooses_nothing() -> None:
     """With other test losses only the sentence on the selected setting differs, which gives their mean."""
     losses = {("adam", 0.1): [2.30, 2.32], ("adam", 0.3): [2.33, 2.35], ("sgd", 0.1): [2.31, 2.34], ("sgd", 0.3): [2.4, 2.5]}
     one, other = results(losses), results(losses)
-    other.rows = [Row(**{**vars(row), "test_loss": 9.0 - row.trial}) for row in other.rows]
+    other.rows = [replace(row, metrics={**row.metrics, "test_loss": 9.0 - row.trial}) for row in other.rows]
     a, b = answer(one), answer(other)
     assert (a.comparisons, a.budgets) == (b.comparisons, b.budgets)
     different = [(x, y) for x, y in zip(a.sentences, b.sentences, strict=True) if x != y]
@@ -273,7 +279,7 @@ def test_the_test_loss_chooses_nothing() -> None:
 
 def test_arms_without_a_seed_in_common_rank_by_validation_too() -> None:
     found = results({("a",): [2.1, math.inf], ("b",): [math.inf, 2.0]}, TUNED[:1])
-    found.rows = [Row(**{**vars(row), "test_loss": row.trial}) for row in found.rows]
+    found.rows = [replace(row, metrics={**row.metrics, "test_loss": row.trial}) for row in found.rows]
     assert answer(found).sentences[1].startswith("Selected: b,")
 
 

@@ -25,10 +25,12 @@ import jaxgen
 from jaxgen.judge.results import Results
 from jaxgen.judge.verdict import Comparison, Tried, Verdict
 from jaxgen.report import answers, insides, maps, parallel, plots
-from jaxgen.report.pictures import PICTURES, Found, laid_out_as, rendered
+from jaxgen.report.pictures import PICTURES, Found, Picture, laid_out_as, rendered
 from jaxgen.report.style import COLOURS, DARK, LIGHT, ON_DARK
 from jaxgen.report.text import SHORT, drawable, plain, short, wrapped
+from jaxgen.tasks.names import show
 from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.task import METRICS, Names
 
 RATE, L2 = "optimizer.learning_rate", "regularizer.l2"
 
@@ -120,11 +122,11 @@ def test_many_rates_of_a_random_search_are_dots() -> None:
 
 
 def test_differences_are_of_the_winner_whoever_leads_in_a_pair() -> None:
-    figure = drawn(answers.differences, invented.verdict())
+    figure = drawn(answers.differences, invented.verdict(), METRICS[0])
     axes = figure.axes[0]
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [float(dot.get_xdata()[0]) for dot in dots] == [0.05, -0.02]
-    assert axes.get_xlabel().endswith("behind\nadam")
+    assert axes.get_xlabel() == "nats a character behind\nadam"
     bars = [one.get_segments()[0][:, 0] for one in axes.collections]
     np.testing.assert_allclose(bars, [(0.01, 0.09), (-0.14, 0.1)])
     assert [dot.get_markerfacecolor() for dot in dots] == ["C0", LIGHT["axes.facecolor"]]  # full: resolved
@@ -134,7 +136,7 @@ def test_differences_are_of_the_winner_whoever_leads_in_a_pair() -> None:
 def test_one_far_difference_does_not_stretch_the_axis() -> None:
     near = [Comparison("a", str(i), 0.01 * i, 0.0, 0.02 * i, 1.0, 0.01, 3, True) for i in range(1, 6)]
     far = Comparison("a", "far", 1e6, -1e6, 3e6, 1.0, 0.5, 3, False)
-    axes = drawn(answers.differences, Verdict((), (*near, far))).axes[0]
+    axes = drawn(answers.differences, Verdict((), (*near, far)), METRICS[0]).axes[0]
     assert axes.get_xlim()[1] < 1
     assert [line.get_marker() for line in axes.lines if line.get_ydata()[0] == 5][-1] == ">"
 
@@ -143,13 +145,13 @@ def test_budgets_hold_the_best_of_k() -> None:
     tried = {
         name: tuple(Tried(k, base + 1 / k, base, base + 2 / k) for k in range(1, 11)) for name, base in (("b", 2.1), ("a", 2.0))
     }
-    figure = drawn(answers.budgets, Verdict((), (), tried))
+    figure = drawn(answers.budgets, Verdict((), (), tried), METRICS[0])
     axes = figure.axes[0]
     assert legend(figure) == ["a", "b"]  # the best at the end first, as everywhere
     for place, name in enumerate("ab"):
         np.testing.assert_allclose(axes.lines[place].get_xydata(), [(one.settings, one.loss) for one in tried[name]])
         assert band(axes, place) == {one.settings: pytest.approx((one.low, one.high)) for one in tried[name]}
-    few = drawn(answers.budgets, invented.verdict()).axes[0]
+    few = drawn(answers.budgets, invented.verdict(), METRICS[0]).axes[0]
     assert [line.get_ydata().tolist() for line in few.lines] == [[2.5, 2.3], [2.4]]  # an infinite one is left out
 
 
@@ -245,7 +247,7 @@ def test_layers_are_means_over_seeds_at_the_first_and_the_last_evaluation(large:
 
 def test_embeddings_lie_along_the_principal_components() -> None:
     trained = invented.trained("abcdefgh")
-    axes = drawn(insides.embeddings, trained).axes[0]
+    axes = drawn(show.embeddings, trained).axes[0]
     table = np.asarray(trained.params["embedding"]["embedding"], np.float64)
     sizes, directions = np.linalg.eigh(np.cov(table.T))  # another way than the singular values
     wanted = (table - table.mean(0)) @ directions[:, ::-1][:, :2]
@@ -262,7 +264,7 @@ def test_embeddings_lie_along_the_principal_components() -> None:
 def test_embeddings_of_any_characters_are_drawn(width: int) -> None:
     """Controls, formulas, right to left, spaces, what the font has not, and more than fit."""
     some = "\x00\t $\\_^{}אم\u202e\u200b\ud800田😀\U0010ffff\u0301"
-    axes = drawn(insides.embeddings, invented.trained(some, width)).axes[0]
+    axes = drawn(show.embeddings, invented.trained(some, width)).axes[0]
     codes = {
         "\x00": "0000",
         "\t": "0009",
@@ -276,8 +278,8 @@ def test_embeddings_of_any_characters_are_drawn(width: int) -> None:
     codes |= {"\U0010ffff": "10FFFF", "\u0301": "0301", "_": " _"}
     assert [text.get_text() for text in axes.texts] == [codes.get(c, c) for c in some]
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 400)))
-    axes = drawn(insides.embeddings, invented.trained(many, width)).axes[0]
-    assert len(axes.texts) == insides.LABELS
+    axes = drawn(show.embeddings, invented.trained(many, width)).axes[0]
+    assert len(axes.texts) == show.LABELS
     assert len(axes.lines[0].get_xdata()) == 100
 
 
@@ -302,26 +304,31 @@ NOT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PICTURES)
+# Those of every task, and that of names.
+ALL = {**PICTURES, "embeddings": Picture("", "", lambda found: None if found.best is None else show.embeddings(found.best))}
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_picture_that_does_not_apply_is_none(name: str) -> None:
     for thing in NOT[name]:
         found = Found(
             thing if isinstance(thing, Results) else NOTHING, thing if isinstance(thing, Verdict) else Verdict(()), None
         )
         found = replace(found, best=thing) if name == "embeddings" else found
-        assert PICTURES[name].draw(found) is None
+        assert ALL[name].draw(found) is None
+    assert Names().show(Found(NOTHING, Verdict(()), None)) == []  # where no trial has ended
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", ALL)
 def test_dark_pictures_are_laid_out_as_light_ones(name: str, large: Results) -> None:
     two = with_keys("optimizer.name", RATE)
-    two.rows[0] = replace(two.rows[0], val_loss=1e3)  # beyond the end of the bar of colours, which says so
+    two.rows[0] = replace(two.rows[0], score=1e3)  # beyond the end of the bar of colours, which says so
     found = Found(two if name == "heat" else large, invented.verdict(), invented.trained("abc"))
-    light = drawn(PICTURES[name].draw, found)
-    dark = drawn(PICTURES[name].draw, found, look=DARK)
+    light = drawn(ALL[name].draw, found)
+    dark = drawn(ALL[name].draw, found, look=DARK)
     places = [axes.get_position().bounds for axes in dark.axes]
     with matplotlib.style.context(["default", DARK]):
-        again = PICTURES[name].draw(found)
+        again = ALL[name].draw(found)
         assert again is not None
         rendered(laid_out_as(light, again), "svg")
     np.testing.assert_allclose([axes.get_position().bounds for axes in again.axes], places, atol=0.002)

@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ import jaxgen.report
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.judge.results import Results
 from jaxgen.judge.verdict import Verdict
-from jaxgen.report.page import NO_ANSWER, command_of, heads, html, report
+from jaxgen.report.page import command_of, heads, html, no_answer, report
 from jaxgen.report.pictures import PICTURES, Found, save
 from jaxgen.report.style import COLOURS, ON_DARK
 from jaxgen.report.terminal import Watch, leaderboard
+from jaxgen.tasks.names import show
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
 from jaxgen.tasks.names.generate import labels
+from jaxgen.tasks.names.task import Names
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -76,12 +79,15 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of 200 trials, whose names, values and sentences mean harm."""
     folder = tmp_path_factory.mktemp("page")
     corpus = invented.evil_corpus(folder)
-    found = Found(invented.large(), invented.verdict(), invented.trained(corpus.vocabulary.characters))
-    pictures = save(found, folder / "plots")
-    samples = [(name, mark) for name, mark in zip(invented.NAMES, ["new", "repeated", "corpus"] * 4, strict=True)]
-    (folder / "report.html").write_text(
-        html(found, invented.facts_of(found, corpus), pictures, samples, f"runs/{invented.EVIL}")
-    )
+    results = replace(invented.large(), out=f"runs/{invented.EVIL}", task=Names(corpus))
+    found = Found(results, invented.verdict(), invented.trained(corpus.vocabulary.characters))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(show, "sample", lambda trained, count: list(invented.NAMES))
+        patch.setattr(show, "labels", lambda names, corpus: ["new", "repeated", "corpus"] * 4)
+        sections = Names(corpus).show(found)
+    pictures = save(found, folder / "plots", sections)
+    page = html(found, invented.facts_of(found, corpus), pictures, sections)
+    (folder / "report.html").write_text(page, encoding="utf-8")
     return folder / "report.html"
 
 
@@ -120,7 +126,7 @@ def test_the_page_has_every_section_in_its_order(shown: Path) -> None:
     ]  # fmt: skip
     links = [link["href"] for link in page.all("a")]
     assert links == [f"#{name}" for name in ids if name not in ("differences", "budgets", "divergence")]
-    assert {path.stem for path in (shown.parent / "plots").iterdir()} == set(PICTURES) - {"heat"}
+    assert {path.stem for path in (shown.parent / "plots").iterdir()} == {*PICTURES, "embeddings"} - {"heat"}
     text = " ".join(page.text)
     first, *others = invented.verdict().sentences
     assert text.index(f"Which wins, {invented.EVIL}?") < text.index(first) < text.index(others[0]) < text.index("Leaderboard")
@@ -184,7 +190,7 @@ def test_heads_and_commands() -> None:
 
 def test_the_report_of_a_run(small: Config, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a folder: where a trial diverged, names with true labels, the same bytes again, nothing stale left."""
-    monkeypatch.setattr("jaxgen.report.page.answer", lambda results, corpus: Verdict((f"{len(results.rows)} trials",)))
+    monkeypatch.setattr("jaxgen.report.page.answer", lambda results, task: Verdict((f"{len(results.rows)} trials",)))
     axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [0.1, 1e30]}
     results = jaxgen.run(jaxgen.grid(small, axes), corpus, tmp_path / "run", width=2, chunk=1)
     (row,) = (row for row in results.rows if row.status == "diverged")
@@ -208,9 +214,10 @@ def test_the_report_of_a_run(small: Config, corpus: Corpus, tmp_path: Path, monk
 
 def test_a_run_in_which_nothing_ended_well_has_a_page(tmp_path: Path) -> None:
     corpus = invented.evil_corpus(tmp_path)
-    found = Found(Results(jaxgen.Sweep(Config())), NO_ANSWER, None)
-    page = html(found, invented.facts_of(found, corpus), save(found, tmp_path / "plots"), [], "runs/none")
-    assert "there is no answer yet" in page
+    nothing = Results(jaxgen.Sweep(Config()))
+    found = Found(nothing, no_answer(nothing), None)
+    page = html(found, invented.facts_of(found, corpus), save(found, tmp_path / "plots"))
+    assert "No trial has ended with a finite validation loss, so there is no answer yet" in page
     assert list((tmp_path / "plots").iterdir()) == []
 
 

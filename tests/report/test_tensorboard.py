@@ -20,13 +20,14 @@ from tensorboard.plugins.hparams import metadata
 import jaxgen
 from jaxgen.engine.lanes import Evaluated, Event, SegmentDone
 from jaxgen.engine.plan import Planned
-from jaxgen.judge.results import Curve, Results, Row
+from jaxgen.judge.results import Curve, Results
 from jaxgen.report import tensorboard
 from jaxgen.report.tensorboard import TensorBoard, column
 from jaxgen.runs import Notice, load_results
 from jaxgen.storage import files
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
+from jaxgen.tasks.names.task import METRICS
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -167,9 +168,12 @@ def test_a_run_that_was_lost_in_part_has_each_point_once(small: Config, corpus: 
 
 def story(trials: int) -> Results:
     """Results of trials that had three evaluations each, side by side, and ended."""
-    results = Results(jaxgen.grid(Config(), {"seed": range(trials)}))
-    results.curves += [Curve(trial, step, 2.0 + trial, 3.0) for step in (10, 20, 30) for trial in range(trials)]
-    results.rows += [Row(t, "completed", t, {}, 9, 30, 20, 2.0, math.nan, math.inf) for t in range(trials)]
+    results = Results(jaxgen.grid(Config(), {"seed": range(trials)}), metrics=METRICS)
+    results.curves += [
+        Curve(trial, step, {"train_loss": 2.0 + trial, "val_loss": 3.0}) for step in (10, 20, 30) for trial in range(trials)
+    ]
+    losses = {"train_loss": 2.0, "val_loss": math.nan, "test_loss": math.inf}
+    results.rows += [results.row(trial, "completed", 9, 30, 20, losses) for trial in range(trials)]
     return results
 
 

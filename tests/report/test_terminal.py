@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from jaxgen.report.terminal import Watch, duration, leaderboard
 from jaxgen.runs import Notice
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.task import METRICS
 from jaxgen.train.trial import Status
 
 STATE: Any = "the lanes' arrays, which nobody here looks at"
@@ -25,7 +27,7 @@ class Story:
     """A run as its listener is told of it."""
 
     def __init__(self, sweep: Sweep, width: int = 2, terminal: bool = False, size: tuple[int, int] = (200, 60)) -> None:
-        self.out, self.time, self.results = io.StringIO(), 0.0, Results(sweep)
+        self.out, self.time, self.results = io.StringIO(), 0.0, Results(sweep, metrics=METRICS)
         self.console = Console(file=self.out, force_terminal=terminal, width=size[0], height=size[1])
         self.watch, self.width = Watch(self.console, lambda: self.time), width
 
@@ -34,8 +36,12 @@ class Story:
         self.watch(Planned(Plan(1, self.width, 1), {}), self.results)
 
     def evaluated(self, trial: int, step: int, loss: float) -> None:
-        self.results.curves.append(Curve(trial, step, loss, loss))
-        self.watch(Evaluated(trial, step, {"train_loss": loss, "val_loss": loss}), self.results)
+        self.happened(trial, step, curve(trial, step, loss).metrics)
+
+    def happened(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
+        """An evaluation with these metrics."""
+        self.results.curves.append(Curve(trial, step, metrics))
+        self.watch(Evaluated(trial, step, {**metrics}), self.results)
 
     def ended(self, trial: int, status: Status, steps: int) -> None:
         self.results.rows.append(row(self.results, trial, status.name.lower(), steps))
@@ -56,8 +62,12 @@ class Story:
         return text.getvalue().splitlines()
 
 
+def curve(trial: int, step: int, loss: float) -> Curve:
+    return Curve(trial, step, {"train_loss": loss, "val_loss": loss})
+
+
 def row(results: Results, trial: int, status: str, steps: int, loss: float = 2.0) -> Row:
-    return Row(trial, status, results.seed(trial), results.values(trial), 9, steps, steps, loss, loss, loss)
+    return results.row(trial, status, 9, steps, steps, {"train_loss": loss, "val_loss": loss, "test_loss": loss})
 
 
 @pytest.fixture
@@ -118,7 +128,7 @@ def test_a_run_that_does_nothing_has_no_line(sweep: Sweep) -> None:
 def test_a_session_counts_its_own_steps_alone(sweep: Sweep) -> None:
     """After --resume: the speed is that of now, the best may be of then, and who stopped early makes the whole smaller."""
     story = Story(sweep)
-    story.results.curves += [Curve(0, 20, 2.0, 2.0), Curve(1, 20, 3.0, 3.0), Curve(2, 20, 3.0, 3.0), Curve(1, 40, 3.0, 3.0)]
+    story.results.curves += [curve(0, 20, 2.0), curve(1, 20, 3.0), curve(2, 20, 3.0), curve(1, 40, 3.0)]
     story.results.rows += [row(story.results, 0, "stopped", 20), row(story.results, 1, "completed", 40)]
     with story.watch:
         story.plan(3)

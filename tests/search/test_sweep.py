@@ -81,7 +81,7 @@ def test_a_key_is_varied_once() -> None:
     ],
 )
 def test_read_axis(text: str, wanted: object) -> None:
-    assert read_axis(text) == wanted
+    assert read_axis(text, Config) == wanted
 
 
 @pytest.mark.parametrize(
@@ -99,23 +99,26 @@ def test_read_axis(text: str, wanted: object) -> None:
 )
 def test_read_axis_refuses(text: str) -> None:
     with pytest.raises(UserError):
-        read_axis(text)
+        read_axis(text, Config)
 
 
 def test_read_uniform() -> None:
-    assert read_uniform("optimizer.learning_rate=1e-4:1e-1:log") == ("optimizer.learning_rate", Uniform(1e-4, 1e-1, True))
-    assert read_uniform("model.hidden=10:20") == ("model.hidden", Uniform(10, 20))
+    assert read_uniform("optimizer.learning_rate=1e-4:1e-1:log", Config) == (
+        "optimizer.learning_rate",
+        Uniform(1e-4, 1e-1, True),
+    )
+    assert read_uniform("model.hidden=10:20", Config) == ("model.hidden", Uniform(10, 20))
 
 
 @pytest.mark.parametrize("rest", ["", "1", "1:", "2:1", "0:1:log", "1:2:exp", "a:b", "nan:1", "0:inf", "None:None"])
 def test_read_uniform_refuses(rest: str) -> None:
     with pytest.raises(UserError):
-        read_uniform(f"optimizer.learning_rate={rest}")
+        read_uniform(f"optimizer.learning_rate={rest}", Config)
 
 
 def test_a_range_between_yes_and_no_is_refused() -> None:
     with pytest.raises(UserError, match="no range"):
-        read_uniform("model.residual=False:True")
+        read_uniform("model.residual=False:True", Config)
 
 
 def test_values_are_checked_when_the_sweep_is_read() -> None:
@@ -157,9 +160,9 @@ VALUES = st.text(st.sampled_from("0123456789.,:=-+e_ nanifNoTru\n\0log"), max_si
 
 @pytest.mark.parametrize("read", [read_axis, read_uniform])
 @given(text=st.text(max_size=30) | st.builds("{}={}".format, KEYS, VALUES))
-def test_any_text_is_an_axis_or_refused(read: Callable[[str], tuple[str, object]], text: str) -> None:
+def test_any_text_is_an_axis_or_refused(read: Callable[[str, type], tuple[str, object]], text: str) -> None:
     try:
-        key, _ = read(text)
+        key, _ = read(text, Config)
     except UserError:
         return
     assert text.startswith(f"{key}=")

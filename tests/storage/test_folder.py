@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import bytes_of, same_bits
 
@@ -24,6 +25,7 @@ from jaxgen.config import UserError
 from jaxgen.engine.lanes import Event, SegmentDone
 from jaxgen.engine.plan import Planned
 from jaxgen.judge.results import Results
+from jaxgen.report.page import report
 from jaxgen.runs import Interrupted, Notice
 from jaxgen.search.sweep import Sweep
 from jaxgen.storage import files, folder
@@ -157,8 +159,8 @@ def test_a_dead_process_blocks_no_one(begun: Path, sweep: Sweep, corpus: Corpus,
     """A process that is killed while it holds the folder leaves the file; another one that lives is named."""
     out = copied(begun, tmp_path)
     program = (
-        "import sys, time, pathlib, jaxgen.lock\n"
-        "lock = jaxgen.lock.Lock(pathlib.Path(sys.argv[1]))\n"
+        "import sys, time, pathlib, jaxgen.storage.lock\n"
+        "lock = jaxgen.storage.lock.Lock(pathlib.Path(sys.argv[1]))\n"
         "print(1, flush=True)\n"
         "time.sleep(99)"
     )
@@ -248,31 +250,58 @@ def test_a_run_of_another_format_is_named_and_can_be_replaced(small: Config, cor
     jaxgen.run(Sweep(small), corpus, out, overwrite=True)
 
 
-@pytest.mark.parametrize(
-    ("version", "unknown"),
-    [(4, ("model.heads", "model.smoothing", "train.names", "model.counts")), (5, ("model.counts",)), (6, ())],
-)
-def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(
-    version: int, unknown: tuple[str, ...], small: Config, corpus: Corpus, tmp_path: Path
-) -> None:
-    """What that one did not know has its default."""
-    out = tmp_path / "run"
-    kept = jaxgen.run(Sweep(small), corpus, out)
+LATER = {  # keys of the config that a format before did not know
+    4: ("model.heads", "model.smoothing", "train.names", "model.counts", "train.draw"),
+    5: ("model.counts", "train.draw"),
+    6: ("train.draw",),
+    7: ("train.draw",),
+}
+
+
+OLD_ROW = "trial status seed values params steps best_step train_loss val_loss test_loss flaw dev_loss"
+
+
+def made_old(out: Path, version: int) -> None:
+    """Makes of a run's folder what jaxgen wrote in a format before there were tasks: a corpus, and losses as a row's fields."""
     facts = json.loads((out / "config.json").read_bytes())
-    for key in unknown:
+    for key in LATER[version]:
         del facts["base"][key]
-    (out / "config.json").write_bytes(config_text({**facts, "format": version}))
+    rows = facts.pop("task")["rows"]
+    facts |= {"format": version, "source": rows.pop("source"), "corpus": rows}
+    (out / "config.json").write_bytes(config_text(facts))
     for path in (out / "checkpoints").glob("save-*.json"):
         manifest = files.unsigned(path.read_bytes())
         for row in manifest["rows"]:
-            if "train.names" in unknown:
-                del row["quality"]
+            metrics, measured, _ = row.pop("metrics"), row.pop("measured"), row.pop("score")
+            row |= {"dev_loss": None, **metrics} | ({"quality": measured} if version > 4 else {})
+            assert row.keys() - {"quality"} == {*OLD_ROW.split()}
         path.write_text(files.signed({**manifest, "format": version}))
+
+
+@pytest.mark.parametrize("version", LATER)
+def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(
+    version: int, small: Config, corpus: Corpus, tmp_path: Path
+) -> None:
+    """It loads, samples, scores and reports as it did; what that format did not know has its default."""
+    out = tmp_path / "run"
+    base = jaxgen.override(small, {"data.dev": 20 if version > 4 else 0, "train.names": 8 if version > 4 else 0})
+    sweep = jaxgen.grid(base, {"optimizer.name": ["sgd", "adam"], "seed": range(2)})
+    kept = jaxgen.run(sweep, corpus, out, width=4, chunk=2)
+    page = report(out).read_text(encoding="utf-8")
+    made_old(out, version)
     found = jaxgen.load_results(out)
     assert found.rows == kept.rows
+    assert all(row.measured and "dev_loss" in row.metrics for row in found.rows) == (version > 4)
+    assert found.curves == kept.curves
+    assert found.results_csv() == kept.results_csv() == (out / "results.csv").read_text()
+    assert (found.measure, found.verdict()) == (kept.measure, kept.verdict())
     assert jaxgen.sample(jaxgen.load(out), 3) == jaxgen.sample(kept.best(), 3)
-    with pytest.raises(UserError, match=f"format {version}, expected 7"):
-        jaxgen.run(Sweep(small), corpus, out, resume=True)
+    assert np.array_equal(jaxgen.score(jaxgen.load(out, 1), ["maria"]), jaxgen.score(kept.trained(1), ["maria"]))
+    unknown = "<code>--train.names 0</code> " if version == 4 else ""  # it has its default, so the page does not name it
+    assert report(out).read_text(encoding="utf-8") == page.replace(unknown, "")
+    with pytest.raises(UserError, match=f"format {version}, expected 8"):
+        jaxgen.run(sweep, corpus, out, resume=True)
+    jaxgen.run(Sweep(small), corpus, out, overwrite=True)
 
 
 def test_an_error_before_the_first_save_leaves_nothing(

@@ -1,78 +1,27 @@
-"""Scores of names, and trials taken elsewhere."""
+"""Trials taken elsewhere."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import itertools
 import json
-import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 import pytest
 import safetensors.numpy
 from conftest import same_bits
 from families import SOME
-from test_families import VOCABULARY, T, apply, network, trained
+from tasks.names.test_families import trained
 
 import jaxgen
 from jaxgen.config import UserError
-from jaxgen.judge.results import Trained
 from jaxgen.storage.portable import FACTS, WEIGHTS
 from jaxgen.tasks.names import ngram
-
-NAMES = ["abc", "a", "gfedcbagfedcba", "cab", "a"]
-
-
-@pytest.mark.parametrize("family", SOME)
-def test_a_score_is_the_sum_of_a_names_surprises(family: str) -> None:
-    """By a plain loop over windows; infinite where a character is unknown."""
-    member = trained(family)
-    found = jaxgen.score(member, [*NAMES, "xyz", "ax"])
-    assert np.isinf(found[-2:]).all()
-    model = jax.jit(apply(*network(family)))
-    for name, nats in zip(NAMES, found, strict=False):
-        total, ids = 0.0, [0] * T
-        for target in [*VOCABULARY.encode(name), 0]:
-            logits = np.asarray(model(np.array([ids]))[0], np.float64)
-            total += np.log(np.exp(logits).sum()) - logits[target]
-            ids = [*ids[1:], target]
-        np.testing.assert_allclose(nats, total, rtol=1e-4)
-
-
-@pytest.mark.parametrize("family", SOME)
-def test_the_probabilities_of_all_names_up_to_a_length_are_all_but_the_tail(family: str) -> None:
-    """P(names of up to n characters) + P(a name begins with n + 1 characters) = 1, whatever the network."""
-    member, most = trained(family), 3
-    names = ["".join(letters) for n in range(most + 1) for letters in itertools.product("abcdefg", repeat=n)]
-    ended = np.exp(-jaxgen.score(member, names)).sum()
-    # What the first n characters have, without the end: the surprise of a name less that of its end, times no end there.
-    model, tail = jax.jit(apply(*network(family))), 0.0
-    for letters in itertools.product("abcdefg", repeat=most):
-        chance, ids = 1.0, [0] * T
-        for target in [*VOCABULARY.encode("".join(letters)), None]:
-            logits = np.asarray(model(np.array([ids]))[0], np.float64)
-            shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-            chance *= 1 - shares[0] if target is None else shares[target]
-            ids = [*ids[1:], target or 0]
-        tail += chance
-    np.testing.assert_allclose(ended + tail, 1, rtol=1e-5)
-
-
-def test_a_mixture_scores_by_the_mean_of_probabilities() -> None:
-    members = [trained("gru"), trained("mlp")]
-    models = [jax.jit(apply(*network(family))) for family in ("gru", "mlp")]
-    total, ids = 0.0, [0] * T
-    for target in [*VOCABULARY.encode("abc"), 0]:
-        logits = [np.asarray(model(np.array([ids]))[0], np.float64) for model in models]
-        total -= math.log(np.mean([np.exp(x[target]) / np.exp(x).sum() for x in logits]))
-        ids = [*ids[1:], target]
-    np.testing.assert_allclose(jaxgen.score(members, ["abc"]), [total], rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", SOME)
@@ -81,7 +30,7 @@ def test_an_exported_trial_is_the_trial(family: str, tmp_path: Path) -> None:
     folder = jaxgen.export(member, tmp_path / "a" / "trial")
     again = jaxgen.load(folder)
     assert same_bits((again.params, again.stats), (member.params, member.stats))
-    assert (again.config, again.vocabulary, again.longest) == (member.config, member.vocabulary, member.longest)
+    assert (again.config, again.task.vocabulary, again.task.longest) == (member.config, member.task.vocabulary, 10)
     assert jaxgen.sample(again, 3, seed=1) == jaxgen.sample(member, 3, seed=1)
     assert jaxgen.load(folder, member.trial).trial == member.trial
     assert {path.name for path in folder.iterdir()} == {FACTS, WEIGHTS}
@@ -91,38 +40,67 @@ def test_an_exported_trial_is_the_trial(family: str, tmp_path: Path) -> None:
         jaxgen.load(folder, 7)
 
 
+@pytest.mark.parametrize("family", SOME)
+def test_an_export_of_before_there_were_tasks_is_read(family: str, tmp_path: Path) -> None:
+    """Format 1, which was of names alone: characters, and statistics by another name."""
+    member = trained(family)
+    folder = jaxgen.export(member, tmp_path / "trial")
+    facts = json.loads((folder / FACTS).read_text())
+    rows = facts.pop("task")["rows"]
+    del facts["config"]["train.draw"]
+    (folder / FACTS).write_text(json.dumps({**facts, "format": 1, **rows}))
+    reweighed(folder, lambda arrays: {re.sub("^stats", "batch_stats", name): x for name, x in arrays.items()})
+    again = jaxgen.load(folder)
+    assert same_bits((again.params, again.stats), (member.params, member.stats))
+    assert (again.config, again.task.vocabulary, again.task.longest) == (member.config, member.task.vocabulary, 10)
+    assert jaxgen.sample(again, 3, seed=1) == jaxgen.sample(member, 3, seed=1)
+    harmed(folder, characters="ba")
+    with pytest.raises(UserError, match="no whole trial"):
+        jaxgen.load(folder)
+
+
 def reweighed(folder: Path, change: Any) -> None:
     arrays = safetensors.numpy.load((folder / WEIGHTS).read_bytes())
     (folder / WEIGHTS).write_bytes(safetensors.numpy.save(change(arrays)))
 
 
-def harmed(folder: Path, name: str, **values: Any) -> None:
-    facts = json.loads((folder / name).read_text())
-    (folder / name).write_text(json.dumps(facts | values))
+def harmed(folder: Path, **values: Any) -> None:
+    facts = json.loads((folder / FACTS).read_text())
+    (folder / FACTS).write_text(json.dumps(facts | values))
+
+
+def retold(folder: Path, **values: Any) -> None:
+    """Changes what is said of the task's rows."""
+    task = json.loads((folder / FACTS).read_text())["task"]
+    harmed(folder, task={**task, "rows": {**task["rows"], **values}})
 
 
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (lambda folder: harmed(folder, FACTS, format=9), "format 9"),
-        (lambda folder: harmed(folder, FACTS, characters=5), "no whole trial"),
-        (lambda folder: harmed(folder, FACTS, config={"model.hidden": "many"}), "model.hidden"),
+        (lambda folder: harmed(folder, format=9), "format 9"),
+        (lambda folder: retold(folder, characters=5), "no whole trial"),
+        (lambda folder: harmed(folder, config={"model.hidden": "many"}), "model.hidden"),
         (lambda folder: (folder / FACTS).write_text("{"), "no whole trial"),
         (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1]), "no whole trial"),
         (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS),
         (lambda folder: (folder / FACTS).write_text("[" * 100_000), "no whole trial"),
-        (lambda folder: harmed(folder, FACTS, characters="abb"), "different ones in order"),
-        (lambda folder: harmed(folder, FACTS, characters="\nab"), "different ones in order"),
-        (lambda folder: harmed(folder, FACTS, characters="ab"), "does not fit its config at|no counts"),
-        (lambda folder: harmed(folder, FACTS, longest=0), "longest 0"),
-        (lambda folder: harmed(folder, FACTS, longest=10**30), "longest 1000"),
-        (lambda folder: harmed(folder, FACTS, config={"optimizer.learning_rate": 10**400}), "no whole trial"),
-        (lambda folder: harmed(folder, FACTS, config={"optimizer.chain": [1]}), "no whole trial"),
+        (lambda folder: retold(folder, characters="abb"), "different ones in order"),
+        (lambda folder: retold(folder, characters="\nab"), "different ones in order"),
+        (lambda folder: retold(folder, characters="ab"), "does not fit its config at|no counts"),
+        (lambda folder: retold(folder, longest=0), "longest 0"),
+        (lambda folder: retold(folder, longest=10**30), "longest 1000"),
+        (lambda folder: harmed(folder, config={"optimizer.learning_rate": 10**400}), "no whole trial"),
+        (lambda folder: harmed(folder, config={"optimizer.chain": [1]}), "no whole trial"),
         (
-            lambda folder: harmed(folder, FACTS, config={"model.hidden": 65536, "model.context": 9}),
+            lambda folder: harmed(folder, config={"model.hidden": 65536, "model.context": 9}),
             "does not fit its config at",
         ),
         (lambda folder: reweighed(folder, lambda arrays: {**arrays, "params": np.zeros(3, np.float32)}), "does not fit"),
+        (
+            lambda folder: reweighed(folder, lambda arrays: {**arrays, "more": np.zeros(3, np.float32)}),
+            "does not fit.* at more",
+        ),
         (lambda folder: reweighed(folder, lambda arrays: dict(list(arrays.items())[1:])), "does not fit"),
         (
             lambda folder: reweighed(folder, lambda arrays: {n: x.astype(np.float16) for n, x in arrays.items()}),
@@ -182,10 +160,3 @@ def test_a_chain_of_ones_own_is_named(tmp_path: Path) -> None:
     config = jaxgen.override(member.config, {"optimizer.chain": optax.lion})
     folder = jaxgen.export(dataclasses.replace(member, config=config), tmp_path / "trial")
     assert "lion" in str(jaxgen.load(folder).config.optimizer.chain)
-
-
-def test_trials_of_other_vocabularies_are_not_mixed() -> None:
-    member = trained("mlp")
-    other = Trained(1, member.config, jaxgen.corpus.Vocabulary("xyz"), 3, member.params, member.stats)
-    with pytest.raises(UserError, match="one corpus"):
-        jaxgen.score([member, other], ["abc"])

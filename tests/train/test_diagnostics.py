@@ -27,11 +27,13 @@ from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Sweep, groups
 from jaxgen.storage import folder
 from jaxgen.storage.logs import DIAGNOSTICS
+from jaxgen.tasks.base import Splits
 from jaxgen.tasks.names.config import ACTIVATIONS, NORMALIZATIONS, Config
 from jaxgen.tasks.names.data import Corpus, Windows, split
-from jaxgen.tasks.names.loss import next_character
+from jaxgen.tasks.names.loss import layers, next_character
 from jaxgen.train import trial
 from jaxgen.train.diagnostics import FLAT, MEASURES, diagnose
+from jaxgen.train.functions import Functions
 from jaxgen.train.optimizers import lower
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -121,17 +123,18 @@ def test_layers_are_in_the_order_of_the_data() -> None:
     names = ["embedding", "hidden_2", "hidden_10", "output"]
 
     def loss(config: Config, params: Any, *_: Any) -> tuple[jax.Array, Any]:
-        return sum((jnp.sum(w) for w in jax.tree.leaves(params)), jnp.zeros(())), {}
+        return sum((jnp.sum(w) for w in jax.tree.leaves(params)), jnp.zeros(1)), {}
 
-    task = Task(
+    task = Functions(
         lambda config, key: ({name: {"kernel": jnp.ones((1, 1))} for name in reversed(names)}, {}),
         loss,
-        lambda config, params, stats, rows: jnp.ones(len(rows)),
+        lambda config, params, stats, rows, keys: {"loss": jnp.ones(len(rows))},
+        layers=layers,
     )
     config = override(Config(), {"train.steps": 1, "train.diagnostics": True})
     (group,) = groups([config], lambda config: lower(config, 10))
     rows = np.zeros(20, np.float32)
-    events = engine.train(task, prepare(rows, rows, rows), group, Plan(1, 1, 1))
+    events = engine.train(task, prepare(Splits(rows, rows, rows)), group, Plan(1, 1, 1))
     assert [list(event.layers) for event in events if isinstance(event, Looked)] == [names]
 
 

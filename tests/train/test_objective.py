@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from conftest import V, float64, network, only, same_bits
+from conftest import V, float64, loss_of, losses_of, network, only, same_bits
 
 from jaxgen.config import override, resolve
 from jaxgen.tasks.names import models
@@ -59,7 +59,7 @@ def test_every_regularizer_is_tested_here() -> None:
 
 
 def objective(config: Config, params: Any, stats: Any, batch: Windows) -> jax.Array:
-    return TASK.loss(config, params, stats, batch, jax.random.key(0))[0] + penalty(config, params)
+    return loss_of(TASK, config, params, stats, batch)[0] + penalty(config, params)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -85,8 +85,8 @@ def test_a_term_is_its_formula(name: str, kind: str, activation: str) -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_nothing_acts_in_evaluation(name: str) -> None:
     config, params, stats, batch = network()
-    plain = TASK.losses(only(config), params, stats, batch)
-    assert same_bits(TASK.losses(only(config, **{name: 0.5}), params, stats, batch), plain)
+    plain = losses_of(TASK, only(config), params, stats, batch)
+    assert same_bits(losses_of(TASK, only(config, **{name: 0.5}), params, stats, batch), plain)
 
 
 @pytest.mark.parametrize("name", ["l2", "l1", "activity", "label_smoothing"])
@@ -209,11 +209,12 @@ def test_augmentation_keeps_what_stands_at_each_place() -> None:
 def test_augmentation_leaves_the_targets_alone() -> None:
     config, params, stats, batch = network()
     key = jax.random.key(0)
-    found = TASK.loss(only(config, augmentation=1.0), params, stats, batch, key)
+    found = loss_of(TASK, only(config, augmentation=1.0), params, stats, batch, key)
     rolled = Windows(np.roll(batch.ids, 1, axis=0), batch.targets)
-    assert same_bits(found, TASK.loss(only(config), params, stats, rolled, key))
+    assert same_bits(found, loss_of(TASK, only(config), params, stats, rolled, key))
     assert same_bits(
-        TASK.loss(only(config, augmentation=0.0), params, stats, batch, key), TASK.loss(only(config), params, stats, batch, key)
+        loss_of(TASK, only(config, augmentation=0.0), params, stats, batch, key),
+        loss_of(TASK, only(config), params, stats, batch, key),
     )
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import loss_of
 
 from jaxgen.config import OPTIMIZERS, SCHEDULES, UserError, override, resolve
 from jaxgen.tasks.names.config import Config
@@ -53,9 +54,9 @@ def test_rule_follows_optax_on_a_training_run(name: str, splits: Splits, corpus:
 
     def both(carry: Any, step: jax.Array) -> tuple[Any, Any]:
         ours, (params, stats, opened), own = carry
-        batch, key = draw(data, config, step), stream(0, Stream.NOISE, step)
+        batch, key = draw(task, data, config, step), stream(0, Stream.NOISE, step)
         ours, metrics = update(task, config, ours, batch)
-        (loss, stats), grads = jax.value_and_grad(lambda p: task.loss(config, p, stats, batch, key), has_aux=True)(params)
+        (loss, stats), grads = jax.value_and_grad(lambda p: loss_of(task, config, p, stats, batch, key), has_aux=True)(params)
         step_of_theirs, opened = theirs.update(grads, opened, params)
         step_of_ours, own = transformation(config.optimizer, step).update(grads, own, params)  # pyright: ignore[reportArgumentType]
         off = jax.tree.map(lambda a, b: jnp.abs(a - b).max() / jnp.abs(b).max(), step_of_ours, step_of_theirs)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import same_bits
+from conftest import loss_of, losses_of, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Windows
 from jaxgen.tasks.names.loss import next_character
 from jaxgen.train import trial
+from jaxgen.train.functions import Functions
 from jaxgen.train.objective import penalty
 from jaxgen.train.optimizers import lower
 from jaxgen.train.trial import Best, Status, TrialState
@@ -47,7 +48,7 @@ def test_update_needs_a_lowered_config(small: Config) -> None:
 @pytest.mark.parametrize("count", [1, 3, 8, 9, 16, 20])
 def test_evaluate_is_the_mean_over_every_row(count: int, config: Config) -> None:
     state, split = start(config), rows(count)
-    wanted = np.asarray(TASK.losses(config, state.params, state.stats, split), np.float64).mean()
+    wanted = np.asarray(losses_of(TASK, config, state.params, state.stats, split), np.float64).mean()
     np.testing.assert_allclose(trial.evaluate(TASK, config, state, split, chunk=8)["loss"], wanted, rtol=1e-6)
 
 
@@ -56,7 +57,7 @@ def test_batches_are_of_the_seed_and_the_step(config: Config) -> None:
     split = jax.tree.map(jnp.asarray, numbers)
 
     def batch(seed: int, step: int) -> Windows:
-        return trial.draw(split, dataclasses.replace(config, seed=seed), jnp.asarray(step))
+        return trial.draw(TASK, split, dataclasses.replace(config, seed=seed), jnp.asarray(step))
 
     first = batch(0, 0)
     assert first.ids.shape == (16, 3)
@@ -65,12 +66,12 @@ def test_batches_are_of_the_seed_and_the_step(config: Config) -> None:
     assert not same_bits(first, batch(0, 1))
     assert not same_bits(first, batch(1, 0))
     other = override(Config(), {"optimizer.learning_rate": 9.0, "train.batch_size": 16})
-    assert same_bits(first, trial.draw(split, other, jnp.asarray(0)))  # common random numbers
+    assert same_bits(first, trial.draw(TASK, split, other, jnp.asarray(0)))  # common random numbers
 
 
 def test_batches_reach_every_row_evenly(config: Config) -> None:
     split = jnp.arange(10)
-    counts = sum(np.bincount(trial.draw(split, config, jnp.asarray(step)), minlength=10) for step in range(500))
+    counts = sum(np.bincount(trial.draw(TASK, split, config, jnp.asarray(step)), minlength=10) for step in range(500))
     expected = 500 * 16 / 10
     chi_squared = ((np.asarray(counts) - expected) ** 2 / expected).sum()
     assert chi_squared < 27.9  # the 0.999 quantile at 9 degrees of freedom
@@ -80,19 +81,19 @@ def test_batches_reach_every_row_evenly(config: Config) -> None:
 def test_a_step_that_is_not_finite_restores_everything(where: str, config: Config) -> None:
     poison = jnp.nan if where != "gradient" else 0.0
 
-    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: Any = None) -> tuple[jax.Array, Any]:
-        value, stats = TASK.loss(config, params, stats, batch, key)
+    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: Any) -> tuple[jax.Array, Any]:
+        value, stats = loss_of(TASK, config, params, stats, batch, key)
         if where == "loss":
             value = value + poison
         if where == "gradient":  # a finite loss, 0, whose gradient is infinite
             value = value + jnp.sqrt(0.0 * jnp.sum(params["embedding"]["embedding"] ** 2))
         if where == "stats":
             stats = jax.tree.map(lambda x: x + poison, stats)
-        return value, stats
+        return value[None], stats
 
     state = start(config)
     state = trial.update(TASK, config, state, rows(16))[0]  # so that there is something to lose
-    bad, _ = trial.update(Task(TASK.init, loss, TASK.losses), config, state, rows(16, 1))
+    bad, _ = trial.update(Functions(TASK.init, loss, TASK.score), config, state, rows(16, 1))
     assert int(bad.status) == Status.DIVERGED
     assert same_bits(bad._replace(status=state.status, flaw=state.flaw), state)
     name = trial.flaws(state)[int(bad.flaw)]

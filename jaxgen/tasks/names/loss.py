@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 from jaxgen.config import Config
 from jaxgen.tasks.names import models
@@ -84,7 +85,7 @@ def _before(changed: Any, batch: Any) -> dict[str, Before]:
     return {name.removeprefix(BEFORE): Before(x, counts) for name, (x,) in sown.items() if name.startswith(BEFORE)}
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: Any) -> jax.Array:
+def cross_entropy(logits: Float[Array, "*rows ids"], targets: Int[Array, "*rows"], smoothing: Any) -> Float[Array, "*rows"]:
     """Nats a row, from logits (..., V) and targets (...,); `smoothing` of the target's probability is spread over all V."""
     exact = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if smoothing is None:
@@ -93,7 +94,7 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: Any) -> jax.
     return jnp.where(jnp.asarray(smoothing) > 0, smooth, exact)
 
 
-def noised(ids: jax.Array, probability: Any, key: jax.Array) -> jax.Array:
+def noised(ids: Int[Array, "rows context"], probability: Any, key: Any) -> Int[Array, "rows context"]:
     """Ids (B, T), each with a probability that at its place in the row before: a draw from what stands there in training.
 
     Unigram noising (Xie et al. 2017, "Data noising as smoothing in neural network language models").

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import float64, only
+from conftest import float64, loss_of, losses_of, only
 from families import REFERENCES, SOME
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +25,7 @@ from jaxgen.tasks.names.config import FAMILIES, NORMALIZATIONS, Config, ModelCon
 from jaxgen.tasks.names.data import BOUNDARY, Vocabulary, sequences, windows
 from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.names.models.ngram import parameters
+from jaxgen.tasks.names.task import Names
 
 SEQUENCES = [name for name, family in models.FAMILIES.items() if family.sequences]
 VOCABULARY = Vocabulary("abcdefg")
@@ -180,7 +181,7 @@ def test_dropout_reaches_every_family(family: str, key: str) -> None:
     @jax.jit
     def loss(rate: float) -> jax.Array:
         config = only(dataclasses.replace(Config(), model=model), **{key: rate})
-        return next_character(V).loss(config, params, stats, batch, jax.random.key(0))[0]
+        return loss_of(next_character(V), config, params, stats, batch)[0]
 
     assert (loss(0.5) != loss(0.0)) == (key == "dropout" or family in DEEP)
 
@@ -208,7 +209,7 @@ def test_activity_is_of_the_places_of_a_name_alone(family: str) -> None:
     def loss(context: int, activity: float) -> jax.Array:
         batch = jax.tree.map(jnp.asarray, sequences(("abc",), VOCABULARY, context))
         wanted = dataclasses.replace(config, regularizer=dataclasses.replace(config.regularizer, activity=activity))
-        return task.loss(wanted, params, stats, batch, jax.random.key(0))[0]
+        return loss_of(task, wanted, params, stats, batch)[0]
 
     penalties = [loss(context, 0.5) - loss(context, 0.0) for context in (len("abc") + 1, T)]
     assert penalties[0] > 0.01
@@ -246,7 +247,7 @@ def likeliest(members: list[Trained], most: int) -> str:
 
 def trained(family: str) -> Trained:
     model, params, stats = network(family)
-    return Trained(0, dataclasses.replace(Config(), model=model), VOCABULARY, 10, params, stats)
+    return Trained(0, dataclasses.replace(Config(), model=model), Names(None, None, VOCABULARY, 10), params, stats)
 
 
 @pytest.mark.parametrize("family", SOME)
@@ -261,7 +262,7 @@ def test_names_grow_as_a_plain_loop_makes_them(family: str) -> None:
 def test_a_mixture_is_the_mean_of_probabilities() -> None:
     members = [trained(family) for family in ("gru", "mlp", "transformer")]
     assert jaxgen.sample(members, 1, temperature=0.0, max_length=T) == [likeliest(members, T)]
-    other = dataclasses.replace(members[0], vocabulary=Vocabulary("xyz"))
+    other = dataclasses.replace(members[0], task=Names(None, None, Vocabulary("xyz"), 10))
     with pytest.raises(UserError, match="one corpus"):
         jaxgen.sample([members[0], other])
 
@@ -285,8 +286,8 @@ def test_the_loss_of_a_window_of_many_targets_is_their_mean() -> None:
     config = only(override(Config(), {"model.family": "gru", "model.context": T, "model.hidden": 12, "model.embedding": 6}))
     task, (_, params, stats) = next_character(V), network("gru")
     whole, single = sequences(SHORT, VOCABULARY, T), windows(SHORT, VOCABULARY, T)
-    losses = task.losses(config, params, stats, single)
-    found, _ = task.loss(config, params, stats, jax.tree.map(jnp.asarray, whole), jax.random.key(0))
+    losses = losses_of(task, config, params, stats, single)
+    found, _ = loss_of(task, config, params, stats, jax.tree.map(jnp.asarray, whole))
     np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import losses_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,19 +126,20 @@ def test_wrong_values_are_refused(best: Trained, wrong: dict[str, Any]) -> None:
 
 
 def test_greedy_names_are_those_of_a_plain_loop(best: Trained) -> None:
-    task, ids = next_character(len(best.vocabulary)), [0] * best.config.model.context
+    vocabulary = best.task.vocabulary
+    task, ids = next_character(len(vocabulary)), [0] * best.config.model.context
     name = ""
     while True:
         losses = [
-            float(task.losses(best.config, best.params, best.stats, Rows(jnp.asarray([ids]), jnp.asarray([i])))[0])
-            for i in range(len(best.vocabulary))
+            float(losses_of(task, best.config, best.params, best.stats, Rows(jnp.asarray([ids]), jnp.asarray([i])))[0])
+            for i in range(len(vocabulary))
         ]
         if not name:
             losses[0] = np.inf  # no name is empty
         chosen = int(np.argmin(losses))
-        if chosen == 0 or len(name) == 2 * best.longest:
+        if chosen == 0 or len(name) == 2 * best.task.longest:
             break
-        name += best.vocabulary.characters[chosen - 1]
+        name += vocabulary.characters[chosen - 1]
         ids = [*ids[1:], chosen]
     assert jaxgen.sample(best, 2, temperature=0.0) == [name, name]
 

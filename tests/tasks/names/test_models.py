@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from conftest import V, float64, network, only, same_bits
+from conftest import V, float64, loss_of, losses_of, network, only, same_bits
 from flax import linen as nn
 
 from jaxgen.config import override
 from jaxgen.search.sweep import grid
 from jaxgen.tasks.names import models
-from jaxgen.tasks.names.config import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS, Config, ModelConfig
+from jaxgen.tasks.names.config import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS, Config, Initialization, ModelConfig
 from jaxgen.tasks.names.data import Windows
 from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.names.models.layers import EPSILON, LayerNorm, drop
@@ -37,14 +37,14 @@ CASES = [*PLAIN, *((kind, "tanh", shape) for kind in NORMALIZATIONS for shape in
 def test_forward_agrees_with_numpy(kind: str, name: str, shape: dict[str, Any]) -> None:
     config, params, stats, batch = network(activation=name, normalization=kind, batch_momentum=0.7, **shape)
     config, task, residual = only(config), next_character(V), config.model.residual
-    loss, new = task.loss(config, params, stats, batch, jax.random.key(0))
+    loss, new = loss_of(task, config, params, stats, batch)
     out = reference.forward(float64(params), float64(stats), batch.ids, name, kind, train=True, residual=residual)
     np.testing.assert_allclose(loss, reference.cross_entropy(out.logits, batch.targets).mean(), rtol=2e-6)
     for layer, batch_stats in out.seen.items():
         for which, value in batch_stats.items():  # running = 0.7 running + 0.3 batch
             wanted = 0.7 * float64(stats)[layer]["norm"][which] + 0.3 * value
             np.testing.assert_allclose(new[layer]["norm"][which], wanted, rtol=1e-5, atol=1e-6)
-    losses = task.losses(config, params, stats, batch)
+    losses = losses_of(task, config, params, stats, batch)
     out = reference.forward(float64(params), float64(stats), batch.ids, name, kind, train=False, residual=residual)
     np.testing.assert_allclose(losses, reference.cross_entropy(out.logits, batch.targets), rtol=1e-5, atol=1e-5)
 
@@ -53,7 +53,7 @@ def test_forward_agrees_with_numpy(kind: str, name: str, shape: dict[str, Any]) 
 def test_gradients_agree_with_finite_differences_in_float64(kind: str, name: str, shape: dict[str, Any]) -> None:
     config, params, stats, batch = network(activation=name, normalization=kind, **shape)
     task, residual = next_character(V), config.model.residual
-    grads: Any = jax.grad(lambda p: task.loss(only(config), p, stats, batch, jax.random.key(0))[0])(params)
+    grads: Any = jax.grad(lambda p: loss_of(task, only(config), p, stats, batch)[0])(params)
 
     def loss(tree: Any) -> float:
         out = reference.forward(tree, float64(stats), batch.ids, name, kind, train=True, residual=residual)
@@ -73,12 +73,12 @@ def test_loss_at_the_start_is_near_that_of_a_guess(name: str, kind: str, init: s
     params, stats = task.init(config, jax.random.key(3))
     source = np.random.default_rng(0)
     batch = Windows(source.integers(0, 27, (256, 3)).astype(np.int32), source.integers(0, 27, 256).astype(np.int32))
-    loss, _ = task.loss(only(config), params, stats, batch, jax.random.key(0))
+    loss, _ = loss_of(task, only(config), params, stats, batch)
     assert abs(float(loss) - math.log(27)) < 0.05
 
 
 @pytest.mark.parametrize(("init", "variance"), [("zero", 0.0), ("normal", 1.0), ("xavier", 2 / (300 + 200)), ("he", 2 / 300)])
-def test_initializations_have_the_variance_of_their_formula(init: str, variance: float) -> None:
+def test_initializations_have_the_variance_of_their_formula(init: Initialization, variance: float) -> None:
     model = models.build(ModelConfig(context=30, embedding=10, hidden=200, depth=1, init=init), 5)
     variables: Any = model.init(jax.random.key(0), jnp.zeros((1, 30), jnp.int32))
     kernel = variables["params"]["hidden_0"]["linear"]["kernel"]
@@ -98,12 +98,9 @@ def test_dropout_keeps_the_mean_and_the_rate() -> None:
 def test_dropout_acts_in_training_only() -> None:
     config, params, stats, batch = network()
     task = next_character(V)
-    losses = [
-        float(task.loss(override(config, {"regularizer.dropout": p}), params, stats, batch, jax.random.key(0))[0])
-        for p in (0.0, 0.5)
-    ]
+    losses = [float(loss_of(task, override(config, {"regularizer.dropout": p}), params, stats, batch)[0]) for p in (0.0, 0.5)]
     assert losses[0] != losses[1]
-    evaluated = [task.losses(override(config, {"regularizer.dropout": p}), params, stats, batch) for p in (0.0, 0.5)]
+    evaluated = [losses_of(task, override(config, {"regularizer.dropout": p}), params, stats, batch) for p in (0.0, 0.5)]
     np.testing.assert_array_equal(evaluated[0], evaluated[1])
 
 
@@ -130,7 +127,7 @@ def test_running_statistics_are_an_average_that_forgets(momentum: float) -> None
     task, wanted = next_character(V), float64(stats)["hidden_0"]["norm"]
     for step in range(4):
         ids = np.roll(batch.ids, step, axis=1)
-        _, stats = task.loss(only(config), params, stats, batch._replace(ids=ids), jax.random.key(0))
+        _, stats = loss_of(task, only(config), params, stats, batch._replace(ids=ids))
         out = reference.forward(float64(params), None, ids, "tanh", "batchnorm", train=True)
         wanted = {which: momentum * wanted[which] + (1 - momentum) * value for which, value in out.seen["hidden_0"].items()}
     for which, value in wanted.items():

@@ -18,7 +18,7 @@ from jaxgen.config import UserError
 from jaxgen.runs import Interrupted
 from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import SMOOTHINGS, Config
-from jaxgen.tasks.names.data import BOUNDARY, Corpus, Vocabulary, Windows, sequences, windows
+from jaxgen.tasks.names.data import BOUNDARY, Corpus, Vocabulary, Windows, cut, sequences, windows
 from jaxgen.tasks.names.material import FOLDS, on_other_names
 from jaxgen.tasks.names.models.ngram import NGram, fits, parameters
 
@@ -171,7 +171,7 @@ def test_counts_are_a_family_like_any_other(small: Config, corpus: Corpus, tmp_p
     sweep = jaxgen.seeds(jaxgen.zipped(base, {"model.family": ["mlp", "ngram", "ngram"], "model.context": [3, 2, 3]}), 2)
     results = jaxgen.run(sweep, corpus, out=tmp_path / "run")
     rows = {row.trial: row for row in results.rows}
-    train, validation, test = jaxgen.corpus.cut(corpus, "rows", base.data.split_seed)
+    train, validation, test = cut(corpus, "rows", base.data.split_seed)
     for trial in range(2, 6):
         order = 2 if trial < 4 else 3
         model = ngram.fit(windows(train, corpus.vocabulary, order), len(corpus.vocabulary), order)

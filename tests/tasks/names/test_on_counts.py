@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import bytes_of, same, same_bits
+from conftest import bytes_of, losses_of, same, same_bits
 from families import SOME
 
 import jaxgen
@@ -55,7 +55,7 @@ def test_a_network_that_says_nothing_says_what_the_counts_say(family: str) -> No
     hidden = jax.tree.map(lambda p: p + 0.5, params[READER]["hidden"])
     params = {**params, READER: {**params[READER], "hidden": hidden}}
     rows = with_counts(windows(NAMES[:20], VOCABULARY, T), COUNTED)
-    found = jax.jit(functools.partial(next_character(V).losses, config))(params, stats, rows)
+    found = jax.jit(functools.partial(losses_of, next_character(V), config))(params, stats, rows)
     np.testing.assert_allclose(found, -np.log(ngram.probabilities(COUNTED, Windows(*rows[:2]))), rtol=1e-4, atol=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_logits_are_those_of_the_formula(family: str) -> None:
     given = alone({"params": {k: v for k, v in params.items() if k != READER}, "batch_stats": stats}, rows.ids)
     logits = read(params[READER], np.asarray(given, np.float64), list(ngram.distributions(COUNTED, rows.ids)))
     wanted = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(logits)), rows.targets]
-    losses = jax.jit(functools.partial(next_character(V).losses, config))
+    losses = jax.jit(functools.partial(losses_of, next_character(V), config))
     np.testing.assert_allclose(losses(params, stats, rows), wanted, rtol=1e-4)
     looked_up = losses(params, {**stats, COUNTS: parameters(COUNTED)}, Windows(rows.ids, rows.targets))
     np.testing.assert_allclose(looked_up, wanted, rtol=1e-4)
@@ -147,8 +147,8 @@ def test_a_trial_takes_its_counts_along(small: Config, corpus: Corpus, tmp_path:
     assert jaxgen.sample(exported, 4) == jaxgen.sample(one, 4) == jaxgen.sample(kept, 4)
     np.testing.assert_array_equal(jaxgen.score(exported, ["anna"]), jaxgen.score(one, ["anna"]))
     for name, change in (
-        (f"batch_stats.{COUNTS}.order_2.begins", lambda x: x + 5),
-        (f"batch_stats.{COUNTS}.order_3.share", lambda x: x[1:]),
+        (f"stats.{COUNTS}.order_2.begins", lambda x: x + 5),
+        (f"stats.{COUNTS}.order_3.share", lambda x: x[1:]),
         ("params.embedding.embedding", lambda x: x[1:]),
     ):
         arrays = safetensors.numpy.load((tmp_path / "trial" / WEIGHTS).read_bytes())

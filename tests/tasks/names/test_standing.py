@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from test_families import VOCABULARY, T, apply, network
 
 import jaxgen
-from jaxgen.judge.results import Results, Row
+from jaxgen.judge.results import Results, Row, Trained
 from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.tasks.names.generate import draw
 from jaxgen.tasks.names.quality import LONGEST, MEASURES, Reference, divergence
 from jaxgen.tasks.names.standing import standings
+from jaxgen.tasks.names.task import Names
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -37,7 +38,9 @@ def results(*trials: tuple[Mapping[str, Any], float, str]) -> Results:
     """Trials of these values, validation losses and statuses."""
     found = Results(jaxgen.Sweep(BASE, tuple(values for values, _, _ in trials)))
     for trial, (_, loss, status) in enumerate(trials):
-        found.rows.append(Row(trial, status, 0, {}, 10, 5, 5, loss, loss, loss))
+        found.rows.append(
+            Row(trial, status, 0, {}, 10, 5, 5, dict.fromkeys(("train_loss", "val_loss", "test_loss"), loss), loss)
+        )
     return found
 
 
@@ -158,7 +161,7 @@ def test_every_trial_draws_for_itself(family: str) -> None:
     assert found[0] == found[2]
     assert found[1] == alone[0]
     for (params, stats), names in zip(states, found[:2], strict=False):
-        member = jaxgen.results.Trained(0, dataclasses.replace(Config(), model=config), VOCABULARY, 9, params, stats)
+        member = Trained(0, dataclasses.replace(Config(), model=config), Names(None, None, VOCABULARY, 9), params, stats)
         letters = list(VOCABULARY.characters)
         longer = jaxgen.score(member, letters)  # with the end; the share of those that end at once among all is what we see
         seen = np.array([names.count(letter) for letter in letters]) / len(names)
@@ -178,9 +181,9 @@ def test_the_results_say_how_good_names_are(small: Config, corpus: Corpus, tmp_p
     for row in found.rows:
         trained = found.trained(row.trial)
         (names,) = draw(trained.config.model, corpus.vocabulary, [(trained.params, trained.stats)], 16, longest)
-        assert row.quality == Reference(corpus.names).measure(names)
+        assert row.measured == Reference(corpus.names).measure(names)
     head, *_ = (tmp_path / "run" / "results.csv").read_text().splitlines()
     assert head.endswith(",test_loss," + ",".join(MEASURES))
     again = jaxgen.load_results(tmp_path / "run")
-    assert [row.quality for row in again.rows] == [row.quality for row in found.rows]
-    assert again.leaderboard()[0].quality() == min(found.rows, key=lambda row: row.val_loss).quality
+    assert [row.measured for row in again.rows] == [row.measured for row in found.rows]
+    assert again.leaderboard()[0].measured() == min(found.rows, key=lambda row: row.val_loss).measured

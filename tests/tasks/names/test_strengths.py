@@ -14,10 +14,10 @@ import pytest
 from conftest import final, same_bits
 
 import jaxgen
-from jaxgen.config import override
+from jaxgen.config import override, strengths
 from jaxgen.engine.plan import compiler_options
 from jaxgen.engine.programs import begin, column
-from jaxgen.search.sweep import STRENGTHS, Sweep, groups
+from jaxgen.search.sweep import Sweep, groups
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, split
 from jaxgen.tasks.names.loss import next_character
@@ -26,7 +26,7 @@ from jaxgen.train.optimizers import Optimizer, lower
 
 pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 
-KEYS = [".".join(strength) for strength in STRENGTHS if strength[0] != "train"]  # those need another corpus
+KEYS = [".".join(strength) for strength in strengths(Config) if strength[0] != "train"]  # those need another corpus
 STRONG = dict.fromkeys(KEYS, 0.3) | {"optimizer.clip_norm": 0.5, "regularizer.l2": 0.01, "regularizer.l1": 0.001}
 LANES = ["adam", "nesterov", "rmsprop", "adamw"]  # the last one is the one with strengths
 
@@ -69,7 +69,7 @@ def train(small: Config, corpus: Corpus) -> Train:
         points[-1] |= {key: STRONG[key] for key in strong}
         waiting = {key: STRONG[key] for key in known}
         (group,) = groups(Sweep(small, (*points, waiting)), lambda config: lower(config, len(windows.targets)))
-        lowered = [jax.tree.map(lambda leaf: column(leaf, 1), group.lowered(lane)) for lane in range(len(LANES))]
+        lowered = [jax.tree.map(lambda leaf: column(leaf, 1), group.traced(lane)) for lane in range(len(LANES))]
         configs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *lowered)
         state = jax.device_get(loop(configs, jax.vmap(functools.partial(begin, task))(configs)))
         assert (state.step == small.train.steps).all()

@@ -7,16 +7,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import final, same_bits
+from conftest import final, losses_of, same_bits
 
 import jaxgen
 from jaxgen.config import UserError, override
+from jaxgen.runs import prepared
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, cut, hold_out, load_corpus, windows
 from jaxgen.tasks.names.loss import layers, next_character
-from jaxgen.tasks.names.material import material
 from jaxgen.train import trial
+from jaxgen.train.trial import Span
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -33,7 +34,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def test_early_batches_are_of_the_source_and_later_ones_are_not(small: Config) -> None:
     config = override(small, {"train.pretrain": 7})
     for step in range(14):
-        rows = np.asarray(trial.rows(config, 1000, jax.numpy.asarray(step), 50))
+        rows = np.asarray(trial.rows(config, Span(0, 1000), jax.numpy.asarray(step), Span(1000, 50)))
         assert ((rows >= 1000) & (rows < 1050)).all() if step < 7 else ((rows >= 0) & (rows < 1000)).all()
 
 
@@ -41,9 +42,9 @@ def test_what_is_trained_on_first_are_the_names_that_the_vocabulary_can_write(
     small: Config, corpus: Corpus, source: Corpus
 ) -> None:
     config = override(small, {"train.pretrain": 7})
-    groups, made = material(Sweep(config), corpus, source)
+    job = prepared(Sweep(config), corpus.task, source)
     wanted = windows(tuple(name for name in source.names if "ω" not in name), corpus.vocabulary, config.model.context)
-    found = made(groups[0].static).data.source
+    found = job.data(job.groups[0]).source
     np.testing.assert_array_equal(found.ids, wanted.ids)
     np.testing.assert_array_equal(found.targets, wanted.targets)
 
@@ -65,12 +66,12 @@ def test_held_out_names_have_a_loss_of_their_own(small: Config, corpus: Corpus, 
     (row,) = results.rows
     train, held = hold_out(cut(corpus, "rows", 42)[0], 20)
     part = windows(held, corpus.vocabulary, config.model.context)
-    wanted = next_character(len(corpus.vocabulary)).losses(config, *final(results, 0), part).mean()
-    assert row.dev_loss is not None
-    np.testing.assert_allclose(row.dev_loss, wanted, rtol=1e-5)
+    wanted = losses_of(next_character(len(corpus.vocabulary)), config, *final(results, 0), part).mean()
+    assert "dev_loss" in row.metrics
+    np.testing.assert_allclose(row.metrics["dev_loss"], wanted, rtol=1e-5)
     head, line = (tmp_path / "run" / "results.csv").read_text().splitlines()
     assert head.endswith("test_loss,dev_loss")
-    assert float(line.rpartition(",")[2]) == row.dev_loss
+    assert float(line.rpartition(",")[2]) == row.metrics["dev_loss"]
     assert jaxgen.load_results(tmp_path / "run").rows == results.rows
     assert len(train) + len(held) == len(cut(corpus, "rows", 42)[0])
 
