@@ -147,7 +147,7 @@ def keeping(task: Functions) -> Functions:
         assert task.gradients is not None
         found, grads, new = task.gradients(config, params, stats, *rest)
         refuse("gradients turn stats", stats, new)
-        refuse("gradients are not like params: they turn", params, grads)
+        refuse("gradients are not like params: they turn params", params, grads)
         return found, grads, new
 
     return task._replace(loss=task.loss and loss, gradients=task.gradients and gradients)

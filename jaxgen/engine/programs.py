@@ -63,9 +63,9 @@ def prepare(splits: Splits, curve: int = 2048) -> Data:
 
 
 def lengths(data: Data) -> dict[str, int]:
-    """How many rows each part has."""
+    """How many rows each part has: 0 where there is none."""
     parts = data._asdict() | {"curves": jax.tree.map(lambda x: x[0], data.curves)}
-    return {name: size(part) for name, part in parts.items() if name != "counts" and part is not None}
+    return {name: 0 if part is None else size(part) for name, part in parts.items() if name != "counts"}
 
 
 def padded(data: Data, longest: Mapping[str, int]) -> Data:
@@ -73,7 +73,7 @@ def padded(data: Data, longest: Mapping[str, int]) -> Data:
 
     So groups that read other splits of the same rows share a program.
     """
-    counts = {name: np.int32(count) for name, count in lengths(data).items()}
+    counts = {name: np.int32(count) for name, count in lengths(data).items() if count}
 
     def fill(part: Any, rows: int, axis: int = 0) -> Any:
         def pad(x: np.ndarray) -> np.ndarray:

@@ -124,8 +124,21 @@ def html(
         number=number,
         cell=cell,
         outcome=outcome,
+        words=words,
         inf=math.inf,
     )
+
+
+def words(rows: Sequence[Sequence[Any]]) -> list[bool]:
+    """Of each column of a table whether it holds words, and not numbers alone."""
+
+    def is_number(value: Any) -> bool:
+        try:
+            return math.isfinite(float(value))
+        except (TypeError, ValueError):
+            return value == "-"
+
+    return [not all(map(is_number, column)) for column in zip(*rows, strict=True)]
 
 
 def sections(found: Found, pictures: Mapping[str, Drawn], shown: Sequence[Section]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from jaxgen.engine import timing
 from jaxgen.engine.lanes import Ended
 from jaxgen.engine.plan import Plan
 from jaxgen.engine.programs import Data, prepare
-from jaxgen.runs import fastest
+from jaxgen.runs import fastest, prepared
 from jaxgen.search.sweep import Group, grid, groups
 from jaxgen.tasks.base import Splits, Task
 from jaxgen.tasks.names import config as of_names
@@ -148,7 +148,8 @@ class Cut(Task):
     def splits(self, data: Any) -> Splits:
         x = np.random.default_rng(data.split_seed).normal(3.0, 1.0, 90).astype(np.float32)
         more = data.split_seed % 3
-        return Splits(*np.split(x, [30 + 7 * more, 50 + 8 * more]))
+        found = Splits(*np.split(x, [30 + 7 * more, 50 + 8 * more]))
+        return found._replace(dev=found.train[:5]) if data.split_seed > 100 else found
 
     def init(self, config: Config, key: Any) -> tuple[Any, Any]:
         return {"w": jax.random.normal(key)}, {}
@@ -176,3 +177,20 @@ def test_groups_that_read_other_parts_share_a_program() -> None:
     for name, value in row.metrics.items():
         np.testing.assert_allclose(first.metrics[name], value, rtol=2e-6)
     assert together.traced == alone.traced > 0  # as often as for one
+
+
+@pytest.mark.parametrize("seeds", [(0, 1, 101), (101, 1, 0)])
+def test_parts_are_filled_up_and_none_is_made_where_there_is_none(seeds: tuple[int, ...]) -> None:
+    """Also where some of the groups that differ in what they read hold rows out, and others do not."""
+    job = prepared(grid(Cut().config(), {"data.split_seed": seeds}), Cut())
+    for seed, group in zip(seeds, job.groups, strict=True):
+        data, parts = job.data(group), Cut().splits(group.static.data)
+        wanted = {"train": parts.train, "validation": parts.validation, "test": parts.test, "dev": parts.dev}
+        assert (data.dev is None) == (parts.dev is None) == (seed < 100)
+        assert {*data.counts} == {"train_part", "curves", *(name for name, part in wanted.items() if part is not None)}
+        for name, part in wanted.items():
+            if part is not None:
+                found = np.asarray(getattr(data, name))
+                np.testing.assert_array_equal(found, np.pad(part, (0, len(found) - len(part))))
+                assert data.counts[name] == len(part)
+        assert (len(data.train), len(data.validation), len(data.test)) == (44, 22, 40)  # the longest of all

@@ -26,6 +26,7 @@ from jaxgen.report.page import command_of, heads, html, no_answer, report
 from jaxgen.report.pictures import PICTURES, Found, save
 from jaxgen.report.style import COLOURS, ON_DARK
 from jaxgen.report.terminal import Watch, leaderboard
+from jaxgen.tasks.base import Section
 from jaxgen.tasks.names import show
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
@@ -174,6 +175,28 @@ def test_names_that_mean_harm_stay_text(shown: Path) -> None:
         assert codes.get(name, name) in page.text
     # In the title, as the run's name, in the question, a sentence, as an arm, a name, and in two commands.
     assert "".join(page.text).count(invented.EVIL) == 8
+
+
+def test_a_section_of_a_tasks_own_is_text_too(tmp_path: Path) -> None:
+    """Its table, in which words stand to the left and numbers to the right, and what stands above and below it."""
+    evil = invented.EVIL
+    rows = [[1, "sgd", f"{evil}0", "0.5"], [2, "adam", "-", "-"], [3, "-", "x", "1e-3"]]
+    section = Section(
+        "own", f"Title {evil}", f"Note {evil}", [(evil, evil)], evil, None, ("place", "name", evil, "n"), rows, evil
+    )
+    found = Found(replace(invented.large(), out="runs/x"), invented.verdict(), None)
+    facts = invented.facts_of(found, invented.evil_corpus(tmp_path))
+    page = Parsed(html(found, facts, {}, [section]))
+    assert len(page.all("script")) == 1
+    assert [attributes["href"] for attributes in page.all("a")][-2:] == ["#own", "#again"]
+    without = Parsed(html(found, facts, {}, []))
+    assert (
+        "".join(page.text).count(evil) - "".join(without.text).count(evil) == 9
+    )  # the title stands in the list of sections, too
+    own = [attributes.get("class", "") for tag, attributes in page.elements if tag in ("th", "td")]
+    head, *lines = ([own[-16:][4 * i : 4 * i + 4]] for i in range(4))
+    assert head == [["", "word", "word", ""]]
+    assert all(line == head for line in lines)
 
 
 def test_heads_and_commands() -> None:

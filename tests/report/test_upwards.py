@@ -91,13 +91,15 @@ def test_the_best_is_the_highest(found: Results) -> None:
 
 
 def test_the_terminal_ranks_by_it(found: Results) -> None:
-    text = io.StringIO()
-    Console(file=text, width=200).print(leaderboard(found))
-    title, _, head, _, first, *_ = map(str.strip, text.getvalue().splitlines())
-    assert title == "24 of 24 trials ended; mean accuracy ± standard deviation over seeds"
-    assert " ".join(head.split()) == "name learning rate validation test validation loss test loss trials"
-    assert first.split()[:5] == ["1", "adam", "0.01", f"{mean('adam', 0.01):.4f}", "±"]
-    assert first.split()[6] == f"{mean('adam', 0.01) - 0.01:.4f}"
+    text, board = io.StringIO(), leaderboard(found)
+    Console(file=text, width=200).print(board)
+    lines = text.getvalue().splitlines()
+    assert lines[0].strip() == "24 of 24 trials ended; mean accuracy ± standard deviation over seeds"
+    heads = [" ".join(str(column.header).split()) for column in board.columns]
+    assert heads == ["", "name", "learning rate", "validation", "test", "validation loss", "test loss", "trials"]
+    first = next(line.split() for line in lines if line.split()[:1] == ["1"])
+    assert first[:5] == ["1", "adam", "0.01", f"{mean('adam', 0.01):.4f}", "±"]
+    assert first[6] == f"{mean('adam', 0.01) - 0.01:.4f}"
 
 
 def test_a_log_says_the_highest_so_far(small: Config) -> None:
@@ -196,9 +198,8 @@ def test_cells_and_settings_say_it(found: Results) -> None:
     assert all(0 < share < 1 for share in ticks(bar.xaxis))
     three = jaxgen.grid(Config(), {"optimizer.name": ["sgd", "adam"], RATE: RATES, "regularizer.l2": [0.0, 1e-3]})
     many = Results(three, metrics=METRICS)
-    shares = [
-        accuracy(many.values(trial), 0) - 0.01 * (many.values(trial)["regularizer.l2"] or 0) for trial in range(len(three))
-    ]
+    settings: list[Any] = [many.values(trial) for trial in range(len(three))]
+    shares = [accuracy(values, 0) - 10 * values["regularizer.l2"] for values in settings]
     shares[0] = 0.01  # far from all others
     many.rows += [many.row(trial, "completed", 1, 1, 1, metrics(share)) for trial, share in enumerate(shares)]
     axes = drawn(parallel.parallel, many).axes[0]

@@ -221,6 +221,26 @@ def test_what_is_broken_is_said_in_a_line_each() -> None:
     assert len(str(error.value).splitlines()) == 2
 
 
+class Unlike(Line):
+    """Gradients of some of the parameters."""
+
+    def gradients(self, config: Any, params: Any, stats: Any, rows: Any, key: Any, step: Any) -> tuple[Any, Any, Any]:
+        return self.error(config, params, rows), {"w": params["w"]}, stats
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Changing, r"the loss turns stats\['steps'\] from int32\[\] into float32\[\]; keep names, shapes and types"),
+        (Growing, r"the loss turns stats\['more'\] from nothing into int32\[\]"),
+        (Unlike, r"gradients are not like params: they turn params\['b'\] from float32\[\] into nothing"),
+    ],
+)
+def test_a_run_refuses_a_step_that_changes_what_a_state_is_made_of(kind: type[Line], said: str) -> None:
+    with pytest.raises(jaxgen.UserError, match=said):
+        jaxgen.run([kind().config()], kind())
+
+
 class Net(nn.Module):
     width: int = 8
     dropout: float = 0.1
@@ -261,6 +281,7 @@ def test_every_task_keeps_them(task: str, family: str | None) -> None:
     known = configs.keys(found.Config)
     values = {key: value for key, value in SMALL.items() if key in known and known[key].takes(value)}
     values |= {} if family is None else {"model.family": family}
+    values |= {"model.context": 4} if "model.context" in known else {}  # a power of two, as wavenet wants it
     check(found, configs.override(found.config(), values))
 
 

@@ -87,6 +87,14 @@ def test_every_order_of_few_rows_is_as_likely() -> None:
     assert_even(np.array([found.count(order) for order in itertools.permutations(range(4))]), epochs / 24, 23)
 
 
+def test_orders_are_even_and_odd_permutations_alike() -> None:
+    """A Feistel network of the numbers alone, none of which it walks over, gives even ones only."""
+    found = np.asarray(orders(KEY, 4000, 16))
+    turned = [(found[:, i] > found[:, j]) for i, j in itertools.combinations(range(16), 2)]
+    odd = np.sum(turned, axis=0) % 2
+    assert_even(np.bincount(odd, minlength=2), 2000, 1)
+
+
 @pytest.mark.parametrize("count", [10, 100])
 def test_rows_stand_at_all_places_alike_and_beside_all_others(count: int) -> None:
     """Where a row stands, and which two begin an epoch."""

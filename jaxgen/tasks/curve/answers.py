@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,10 @@ def draws(results: Results, task: Any) -> Verdict:
     """
     found = by_draw(results)
     verdict = arms(found)
-    said = tuple(sentence.replace(" seeds", " draws") for sentence in verdict.sentences)
+    said = tuple(
+        re.sub(r"(?<!-)\bseed(s?)\b", r"draw\1", sentence.replace("give --seeds", f"vary {DRAW} over"))
+        for sentence in verdict.sentences
+    )
     return replace(verdict, sentences=(*said, *_bend(found)))
 
 
