@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jaxgen.commands.ablations import ablations
 from jaxgen.judge.answers import answer
-from jaxgen.runs import load_results, run_task
+from jaxgen.reopen import load_results, run_task
 from jaxgen.storage.facts import read_config
 from jaxgen.tasks import TASKS
 

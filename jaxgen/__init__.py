@@ -2,20 +2,23 @@
 
 Reading order, room by room; each imports only from those before it:
 
-`config`: what defines a trial, whatever its task, by the types of its fields
+`fields`: what is known of a config's field stands in its type; `config`: the sections that every task has
 `nn`: pieces of networks that take leaves
 `train`: one trial as pure functions: `functions` (what it knows of its task), `optimizers`, `objective` (penalties and
   constraints), `order` (rows by epochs), `trial`, `diagnostics`
-`tasks.base`: the seam, what a task is to a run; `tasks`: the registry
+`tasks.base`: the seam, what a task is to a run; `tasks.rows` and `tasks.metric` (what it is on and told apart by); `tasks`: the
+  registry
 `search`: where trials come from: `sweep`
 `engine`: `plan` (how lanes lie), `programs` (what they compute), `lanes` (how they are refilled), `timing`, `probe` (a look at
   a task before it is trained)
-`judge`: `results`, `statistics`, `verdict`, `answers`
+`judge`: `results`, `statistics`, `verdict`, `answers`, `floors`
+`job`: a sweep read and dealt into groups
 `storage`: `files`, `lock`, `rows`, `logs`, `checkpoint`, `facts`, `folder`, `portable`, `cache`
-`runs`: a sweep from its first trial to its last, in memory or in a folder
+`runs`: a sweep from its first trial to its last, in memory or in a folder; `reopen`: what a folder holds
 `report`: what people see of any run
-`tasks.names`, `tasks.digits`, `tasks.curve`: rooms, each with `data`, `model`, `task` and `show`; `tasks.front` and
-  `tasks.modules` (any network in a call), `testing` (whether a task keeps its promises)
+`tasks.front`, with `modules`, `measures` and `inputs`: any network in a call; `testing`: whether a task keeps its promises
+`tasks.names`, `tasks.digits`, `tasks.curve`: rooms, each with `data`, `model` (or `models`), `task` and `show`
+`benchmark`: how fast this machine trains, beside what others would write by hand
 `commands`: parse, call, print; one file a command
 """
 
@@ -27,19 +30,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxgen import nn as nn
     from jaxgen import testing as testing
-    from jaxgen.config import Leaf as Leaf
-    from jaxgen.config import Static as Static
-    from jaxgen.config import Strength as Strength
-    from jaxgen.config import UserError as UserError
-    from jaxgen.config import override as override
+    from jaxgen.fields import Leaf as Leaf
+    from jaxgen.fields import Static as Static
+    from jaxgen.fields import Strength as Strength
+    from jaxgen.fields import UserError as UserError
+    from jaxgen.fields import override as override
     from jaxgen.judge.answers import answer as answer
     from jaxgen.judge.results import Results as Results
     from jaxgen.judge.verdict import Verdict as Verdict
-    from jaxgen.runs import load as load
-    from jaxgen.runs import load_results as load_results
-    from jaxgen.runs import predict as predict
+    from jaxgen.reopen import load as load
+    from jaxgen.reopen import load_results as load_results
+    from jaxgen.reopen import predict as predict
+    from jaxgen.reopen import sample as sample
     from jaxgen.runs import run as run
-    from jaxgen.runs import sample as sample
     from jaxgen.search.sweep import Question as Question
     from jaxgen.search.sweep import Sweep as Sweep
     from jaxgen.search.sweep import Uniform as Uniform
@@ -48,15 +51,15 @@ if TYPE_CHECKING:
     from jaxgen.search.sweep import seeds as seeds
     from jaxgen.search.sweep import zipped as zipped
     from jaxgen.storage.portable import export as export
-    from jaxgen.tasks.base import Metric as Metric
     from jaxgen.tasks.base import Section as Section
-    from jaxgen.tasks.base import Splits as Splits
     from jaxgen.tasks.base import Task as Task
     from jaxgen.tasks.front import supervised as supervised
+    from jaxgen.tasks.metric import Metric as Metric
     from jaxgen.tasks.names.config import Config as Config
     from jaxgen.tasks.names.data import Corpus as Corpus
     from jaxgen.tasks.names.data import load_corpus as load_corpus
     from jaxgen.tasks.names.scores import score as score
+    from jaxgen.tasks.rows import Splits as Splits
     from jaxgen.train import trial as trial
     from jaxgen.train.functions import Weighed as Weighed
     from jaxgen.train.optimizers import lower as lower
@@ -65,32 +68,32 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Config": "tasks.names.config",
     "Corpus": "tasks.names.data",
-    "Leaf": "config",
-    "Metric": "tasks.base",
+    "Leaf": "fields",
+    "Metric": "tasks.metric",
     "Question": "search.sweep",
     "Results": "judge.results",
     "Section": "tasks.base",
-    "Splits": "tasks.base",
-    "Static": "config",
-    "Strength": "config",
+    "Splits": "tasks.rows",
+    "Static": "fields",
+    "Strength": "fields",
     "Sweep": "search.sweep",
     "Task": "tasks.base",
     "Uniform": "search.sweep",
-    "UserError": "config",
+    "UserError": "fields",
     "Verdict": "judge.verdict",
     "Weighed": "train.functions",
     "answer": "judge.answers",
     "export": "storage.portable",
     "grid": "search.sweep",
-    "load": "runs",
+    "load": "reopen",
     "load_corpus": "tasks.names.data",
-    "load_results": "runs",
+    "load_results": "reopen",
     "lower": "train.optimizers",
-    "override": "config",
-    "predict": "runs",
+    "override": "fields",
+    "predict": "reopen",
     "random": "search.sweep",
     "run": "runs",
-    "sample": "runs",
+    "sample": "reopen",
     "score": "tasks.names.scores",
     "seeds": "search.sweep",
     "supervised": "tasks.front",

@@ -15,14 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shapes  # noqa: F401  (before the package: shapes that stand in its types are checked)
 from hypothesis import settings
 from processes import Commands, built
 
-from jaxgen.config import override
 from jaxgen.engine import plan
 from jaxgen.engine.programs import programs
+from jaxgen.fields import override
 from jaxgen.judge.results import Results
-from jaxgen.runs import load_results
+from jaxgen.reopen import load_results
 from jaxgen.storage.cache import keep_programs, private_folder
 from jaxgen.tasks.names.config import Config, RegularizerConfig
 from jaxgen.tasks.names.data import Corpus, Windows, load_corpus

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen import config as configs
-from jaxgen.config import Leaf, Share, Static, Strength, UserError, flatten, keys, override, parse, resolve, validate
+from jaxgen import fields
+from jaxgen.config import resolve, validate
+from jaxgen.fields import Leaf, Share, Static, Strength, UserError, flatten, keys, override, parse
 from jaxgen.tasks.names import config as of_names
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import Config
@@ -162,8 +164,8 @@ def test_what_is_known_of_a_field_follows_from_its_type() -> None:
     kind = configs.config_of(model=Own)
     found = {key.partition(".")[2]: part for key, part in keys(kind).items() if key.startswith("model.")}
     assert [name for name, part in found.items() if part.leaf] == ["scale", "kept", "noise"]
-    assert ("model", "noise") in configs.strengths(kind)
-    assert configs.strengths(configs.config_of()) == tuple(s for s in configs.strengths(kind) if s[0] != "model")
+    assert ("model", "noise") in fields.strengths(kind)
+    assert fields.strengths(configs.config_of()) == tuple(s for s in fields.strengths(kind) if s[0] != "model")
     refused = {"scale": math.inf, "layers": 0, "kept": 2**31, "kind": "c", "noise": 1.0, "fixed": "x"}
     said = {
         "scale": "a finite number",

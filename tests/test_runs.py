@@ -13,8 +13,8 @@ import pytest
 from conftest import same_bits
 
 import jaxgen
-from jaxgen.config import UserError
 from jaxgen.engine.lanes import SegmentDone
+from jaxgen.fields import UserError
 from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Sweep
 from jaxgen.storage import folder

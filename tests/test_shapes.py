@@ -15,7 +15,9 @@ from jaxgen.train import functions
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_a_module_that_is_to_be_checked_is(name: str) -> None:
-    assert type(importlib.import_module(name).__spec__.loader).__module__.startswith("jaxtyping")
+    spec = importlib.import_module(name).__spec__
+    assert spec is not None
+    assert type(spec.loader).__module__.startswith("jaxtyping")
 
 
 def test_other_shapes_are_refused() -> None:

@@ -21,8 +21,8 @@ import jax
 import jaxgen
 from jaxgen.benchmark import measure, peers, sequences
 from jaxgen.benchmark.measure import Clock, Rate, Scale, Setting, seconds
-from jaxgen.config import override
 from jaxgen.engine.plan import choose, cores
+from jaxgen.fields import override
 from jaxgen.search.sweep import grid
 from jaxgen.tasks.names.config import Config
 from jaxgen.train.trial import Stream, init, stream
@@ -315,7 +315,7 @@ from jaxgen.engine.plan import use_every_core
 use_every_core()
 import jaxgen
 from jaxgen.benchmark.figures import SMALL
-from jaxgen.config import override
+from jaxgen.fields import override
 from jaxgen.tasks.names.config import Config
 sweep = jaxgen.grid(override(Config(), SMALL), {"seed": range(int(sys.argv[1]))})
 with tempfile.TemporaryDirectory() as folder:

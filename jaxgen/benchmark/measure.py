@@ -19,12 +19,13 @@ import numpy as np
 import jaxgen
 from jaxgen.benchmark import peers
 from jaxgen.benchmark.peers import Subject
-from jaxgen.config import override
 from jaxgen.engine import lanes as engine
 from jaxgen.engine import programs
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.engine.plan import Plan, candidates, choose
-from jaxgen.runs import fastest, prepared
+from jaxgen.fields import override
+from jaxgen.job import prepared
+from jaxgen.runs import fastest
 from jaxgen.search.sweep import Group, Sweep, grid
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.task import NAMES as TASK

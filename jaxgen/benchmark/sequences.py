@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxgen.benchmark.peers import RATE, Subject, fastest
-from jaxgen.config import override
+from jaxgen.fields import override
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import BOUNDARY, Windows
 from jaxgen.tasks.names.loss import next_character

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from jaxgen.commands.cli import Signals, parse
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 
 if TYPE_CHECKING:  # heavy
     from rich.table import Table

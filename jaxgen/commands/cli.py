@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import tyro
 
 from jaxgen.called import called
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.tasks import TASKS, find
 from jaxgen.tasks.base import Task
 

@@ -25,7 +25,7 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "export")
-    from jaxgen.runs import load
+    from jaxgen.reopen import load
     from jaxgen.storage.portable import export
 
     print(export(load(flags.run, flags.trial, given_task(flags.task)), flags.out))

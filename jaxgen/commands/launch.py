@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jaxgen.commands.cli import Signals
-from jaxgen.config import UserError
 from jaxgen.engine.lanes import Event
 from jaxgen.engine.plan import Planned, use_every_core
+from jaxgen.fields import UserError
+from jaxgen.judge.floors import standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
 from jaxgen.report.terminal import Watch, leaderboard, visible
@@ -121,7 +122,7 @@ def tell(results: Results, out: Path, console: Console) -> None:
     task = results.task
     assert task is not None
     console.print(leaderboard(results))
-    for sentence in (*task.standings(results), *results.verdict().sentences):
+    for sentence in (*standings(task, results), *results.verdict().sentences):
         say(console, visible(str(sentence)))
     for place, line in enumerate(task.closing(results.best())):
         say(console, line) if place == 0 else console.print(visible(line), markup=False, highlight=False)  # between words

@@ -27,7 +27,7 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "predict")
-    from jaxgen.runs import inputs_of_test, load, predict
+    from jaxgen.reopen import inputs_of_test, load, predict
 
     task = given_task(flags.task)
     trained = load(flags.run, flags.trial, task)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import tyro
 
 from jaxgen.commands.cli import Signals, given_task, parse
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,17 @@ def command(signals: Signals) -> None:
     flags = parse(Flags, "report")
     from rich.console import Console
 
+    from jaxgen.judge.floors import standings
+    from jaxgen.reopen import load_results, run_task
     from jaxgen.report.page import report
     from jaxgen.report.terminal import leaderboard
-    from jaxgen.runs import load_results, run_task
 
     task = given_task(flags.task)
     page = report(flags.run, task)
     results, console = load_results(flags.run, task), Console()
     console.print(leaderboard(results))
     try:
-        stands = run_task(flags.run, task).standings(results)
+        stands = standings(run_task(flags.run, task), results)
     except UserError as error:  # the rows have moved or changed since
         stands = [f"The floor without a network is not known: {error}"]
     for sentence in stands:

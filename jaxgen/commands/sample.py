@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from jaxgen.commands.cli import Signals, given_task, parse
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "sample")
+    from jaxgen.reopen import load_all, run_corpus
     from jaxgen.report.terminal import visible
-    from jaxgen.runs import load_all, run_corpus
     from jaxgen.tasks.names.generate import FEWEST, TRIES, novelty, sample
     from jaxgen.tasks.names.scores import score
     from jaxgen.tasks.names.task import Names

@@ -30,8 +30,8 @@ def command(signals: Signals) -> None:
     flags = parse(Flags, "score")
     import numpy as np
 
+    from jaxgen.reopen import load_all
     from jaxgen.report.terminal import visible
-    from jaxgen.runs import load_all
     from jaxgen.tasks.names.data import load_corpus
     from jaxgen.tasks.names.scores import score
     from jaxgen.tasks.names.task import NAMES

@@ -11,7 +11,7 @@ import tyro
 
 from jaxgen.called import called
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
-from jaxgen.config import UserError, flatten, keys, override
+from jaxgen.fields import UserError, flatten, keys, override
 from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_uniform, seeds, zipped
 from jaxgen.tasks import TASKS, find
 from jaxgen.tasks.base import Task

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import jax
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 
 CPU_CHUNKS = (4, 2, 8, 1, 32)  # 4: lanes whose states fit a core's caches, for networks of the home task's size
 CPU_WIDTH = 64

@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.config import Caution, Config, UserError, keys
+from jaxgen.config import Config
 from jaxgen.engine.programs import Data, begin, column
+from jaxgen.fields import Caution, UserError, keys
 from jaxgen.search.sweep import Group
 from jaxgen.train import trial as trials
 from jaxgen.train.functions import Functions, weighed

@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxgen.config import Config
 from jaxgen.engine import plan as plans
 from jaxgen.engine.plan import Plan
-from jaxgen.tasks.base import Splits, size
+from jaxgen.tasks.rows import Splits, size
 from jaxgen.train import trial as trials
 from jaxgen.train.diagnostics import diagnose
 from jaxgen.train.functions import Functions

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.config import UserError, flatten
+from jaxgen.fields import UserError, flatten
 from jaxgen.search.sweep import Question, Sweep
-from jaxgen.tasks.base import Metric, Task
+from jaxgen.tasks.base import Task
+from jaxgen.tasks.metric import Metric
 
 DIVERGED = "diverged"
 LOSS = Metric("loss")

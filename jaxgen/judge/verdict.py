@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxgen.judge.results import Arm, Results, Scalar, label
 from jaxgen.judge.statistics import CHANCE, ENOUGH, Tried, best_of, interval, t_test
-from jaxgen.tasks.base import Metric
+from jaxgen.tasks.metric import Metric
 
 NAMED = 6  # arms that one sentence names
 

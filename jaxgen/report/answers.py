@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from jaxgen.judge.verdict import Comparison, Verdict
 from jaxgen.report.style import ARMS, HEIGHT, band, below, ink, limits, line, paper, room, subplots, upright
 from jaxgen.report.text import short, wrapped
-from jaxgen.tasks.base import Metric
+from jaxgen.tasks.metric import Metric
 
 MOST = 15  # differences in one picture
 FEW = 6  # settings whose spreads are bars and not a band

@@ -15,15 +15,16 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from jaxgen.called import called
-from jaxgen.config import UserError, flatten
+from jaxgen.fields import UserError, flatten
 from jaxgen.judge.answers import answer
+from jaxgen.judge.floors import standings
 from jaxgen.judge.results import DIVERGED, Results, Row
 from jaxgen.judge.verdict import Verdict
+from jaxgen.reopen import load_results, run_task
 from jaxgen.report.answers import behind
 from jaxgen.report.pictures import Drawn, Found, save
 from jaxgen.report.terminal import cell, number, outcome, visible
 from jaxgen.report.text import heads
-from jaxgen.runs import load_results, run_task
 from jaxgen.search.sweep import Question
 from jaxgen.storage.facts import read_config
 from jaxgen.storage.files import write
@@ -55,7 +56,7 @@ def report(path: str | Path, task: Any = None) -> Path:
     )
     shown = known.show(found)
     pictures = save(found, path / "plots", shown)
-    stands = [f"The floor without a network is not known: {missing}"] if opened is None else opened.standings(results)
+    stands = [f"The floor without a network is not known: {missing}"] if opened is None else standings(opened, results)
     write(path / "report.html", html(found, read_config(path), pictures, shown, stands))
     return path / "report.html"
 

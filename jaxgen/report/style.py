@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from jaxgen.judge.results import Arm, Results, Scalar
 from jaxgen.report.text import FONT, named
-from jaxgen.tasks.base import Metric
+from jaxgen.tasks.metric import Metric
 
 WIDTH = 5.0  # inches: at 9 and 10 points, text is still read where a phone shrinks the picture to its own width
 HEIGHT = 3.2  # inches of a picture of lines, without its legend

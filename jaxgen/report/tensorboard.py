@@ -18,9 +18,9 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from jaxgen.config import UserError
 from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
 from jaxgen.engine.plan import Planned
+from jaxgen.fields import UserError
 from jaxgen.judge.results import DIVERGED, Curve, Results, Row, Scalar
 from jaxgen.report.terminal import cell
 from jaxgen.runs import Notice

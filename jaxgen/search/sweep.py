@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxgen.config import Config, UserError, override, parse, register, settled, strengths, validate
+from jaxgen.config import Config, validate
+from jaxgen.fields import UserError, override, parse, register, settled, strengths
 
 
 @dataclass(frozen=True)

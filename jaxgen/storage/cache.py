@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 
-from jaxgen.config import UserError
 from jaxgen.engine.plan import Plan, Seconds
+from jaxgen.fields import UserError
 from jaxgen.storage.files import write
 
 PLANS = "plans.json"

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.storage.files import cannot_write, checked, damage, read, remove, settle, signed, sums, unsigned, write, writing
 from jaxgen.storage.rows import row_of
 

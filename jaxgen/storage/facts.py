@@ -13,8 +13,8 @@ from typing import Any, TypedDict
 
 import jax
 
-from jaxgen.config import CHAIN, UserError, flatten
 from jaxgen.engine.plan import Plan, Planned
+from jaxgen.fields import CHAIN, UserError, flatten
 from jaxgen.judge.results import Scalar, named_value
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.checkpoint import FORMAT, READABLE

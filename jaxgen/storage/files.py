@@ -14,7 +14,7 @@ from typing import Any
 
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 
 LARGEST = 2**30  # bytes of a file that is read whole
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # not on Windows

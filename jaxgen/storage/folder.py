@@ -14,9 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.config import UserError
 from jaxgen.engine.lanes import Position
 from jaxgen.engine.plan import Planned, cores
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Results
 from jaxgen.storage.checkpoint import FORMAT, Manifest, Store, brief
 from jaxgen.storage.facts import CONFIG, check_ours, config_text, measured, planned_of, read_config, stored_plan

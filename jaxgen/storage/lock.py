@@ -8,7 +8,7 @@ import socket
 from datetime import datetime
 from pathlib import Path
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.storage.files import NO_LINK, writing
 
 try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Curve, Diagnostic, Results, table
 from jaxgen.storage.files import append, head, write, writing
 

@@ -14,7 +14,8 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from jaxgen.config import CHAIN, UserError, flatten, override, validate
+from jaxgen.config import validate
+from jaxgen.fields import CHAIN, UserError, flatten, override
 from jaxgen.judge.results import Trained, named_value
 from jaxgen.storage.checkpoint import named, named_shapes, nested, unnamed
 from jaxgen.storage.facts import task_facts

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.tasks.base import Task
 
 BUILT_IN = "jaxgen"  # the place of a task that comes with the package

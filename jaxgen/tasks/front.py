@@ -6,7 +6,6 @@ JAX is imported where it is used: rooms are tasks of this kind, and a command's 
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
 import functools
 import math
@@ -14,106 +13,34 @@ import shlex
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
 
-from jaxgen import config as configs
 from jaxgen.called import called
-from jaxgen.config import Config, Cut, UserError
+from jaxgen.config import Config, Cut
+from jaxgen.fields import UserError, register
 from jaxgen.tasks import BUILT_IN
-from jaxgen.tasks.base import Metric, Task, described, exact, parts_of
+from jaxgen.tasks.base import Task
+from jaxgen.tasks.inputs import facts_of, shapes_of, table_of
+from jaxgen.tasks.measures import (
+    LOSSES,
+    MEASURES,
+    Loss,
+    Measure,
+    binary_cross_entropy,
+    cross_entropy,
+)
+from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, choice, network_of
+from jaxgen.tasks.rows import described, exact, parts_of
 
 if TYPE_CHECKING:
     import jax
 
     from jaxgen.train.functions import Weighed
 
-Loss = Literal["cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"]
-Outputs = Float[Any, "rows ..."]  # of any kind of array: to name JAX's is to import it
-Targets = Shaped[Any, "rows ..."]
-Measure = Callable[[Any, Any], Any]
-"""(outputs, targets) -> a number of each row (N,), or a pair of these and their weights."""
-
 PREDICTED = 1024  # rows at a time
-
-
-class Measured(NamedTuple):
-    """A measure between outputs and targets, and how it is spoken of."""
-
-    of: Measure
-    unit: str = ""
-    higher_is_better: bool = False
-
-
-def _rows(found: Float[Any, "rows ..."]) -> Float[Any, " rows"]:
-    """The mean of each row's numbers, (N, ...) -> (N,)."""
-    return found.reshape(found.shape[0], -1).mean(1)
-
-
-def _alike(outputs: Any, targets: Any, classes: bool) -> None:
-    """Refuses shapes that would broadcast to a number of something else.
-
-    Raises:
-      UserError: then.
-    """
-    wanted = outputs.shape[:-1] if classes else outputs.shape
-    if wanted != targets.shape:
-        expected = f"{(*targets.shape, 'classes') if classes else targets.shape}".replace("'", "")
-        raise UserError(
-            f"outputs are of shape {outputs.shape} and targets of {targets.shape}; expected outputs of {expected}: "
-            "reshape one of them, for instance outputs[..., 0]"
-        )
-
-
-def cross_entropy(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
-    """Minus the log-probability of whole-number targets (N, ...), from logits (N, ..., classes): (N,), in nats."""
-    import optax
-
-    if targets.dtype.kind not in "ui":
-        raise UserError(f"targets are of type {targets.dtype}; cross_entropy wants whole numbers, a class each, from 0 on")
-    _alike(outputs, targets, True)
-    return _rows(optax.softmax_cross_entropy_with_integer_labels(outputs, targets))
-
-
-def binary_cross_entropy(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
-    """Minus the log-probability of targets 0 or 1, or between, from logits of the same shape: (N,), in nats."""
-    import optax
-
-    _alike(outputs, targets, False)
-    return _rows(optax.sigmoid_binary_cross_entropy(outputs, targets.astype(outputs.dtype)))
-
-
-def squared_error(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
-    """The mean square of what outputs are off, (N,)."""
-    _alike(outputs, targets, False)
-    return _rows((outputs - targets) ** 2)
-
-
-def absolute_error(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
-    """The mean size of what outputs are off, (N,)."""
-    _alike(outputs, targets, False)
-    return _rows(abs(outputs - targets))
-
-
-def accuracy(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
-    """Whether the likeliest class of logits (N, ..., classes) is the target, (N,); of outputs like the targets, their sign."""
-    if outputs.shape == targets.shape:
-        return _rows(((outputs > 0) == (targets > 0.5)).astype(np.float32))
-    _alike(outputs, targets, True)
-    return _rows((outputs.argmax(-1) == targets).astype(np.float32))
-
-
-MEASURES: Mapping[str, Measured] = {
-    "cross_entropy": Measured(cross_entropy, "nats"),
-    "binary_cross_entropy": Measured(binary_cross_entropy, "nats"),
-    "squared_error": Measured(squared_error),
-    "absolute_error": Measured(absolute_error),
-    "accuracy": Measured(accuracy, higher_is_better=True),
-}
-LOSSES: tuple[str, ...] = typing.get_args(Loss)
 
 
 class Supervised(Task):
@@ -254,7 +181,7 @@ class Supervised(Task):
 
         found = self._fitting(inputs)
         count = len(jax.tree.leaves(found)[0])
-        configs.register(type(trained.config))
+        register(type(trained.config))
         config = dataclasses.replace(trained.config, data=None, optimizer=None)  # of which a network knows nothing
         outputs = []
         for first in range(0, count, PREDICTED):
@@ -386,73 +313,3 @@ def _section_of(data: Any) -> type:
     hints.pop("return", None)
     kind = next(iter(hints.values()), Cut)
     return kind if dataclasses.is_dataclass(kind) and isinstance(kind, type) else Cut
-
-
-# What inputs were, as JSON. --------------------------------------------------------------------------------------------------
-
-
-def facts_of(inputs: Any) -> Any:
-    """The shapes and types of a row of inputs, trees of dictionaries, tuples and lists, as JSON.
-
-    Raises:
-      UserError: for a tree of another kind.
-    """
-    if isinstance(inputs, Mapping):
-        return {"dict": {str(key): facts_of(value) for key, value in inputs.items()}}
-    if type(inputs) in (list, tuple):
-        return {type(inputs).__name__: [facts_of(value) for value in inputs]}
-    if not hasattr(inputs, "shape"):
-        raise UserError(f"inputs hold a {type(inputs).__name__}; expected arrays, in dictionaries, tuples or lists")
-    return {"array": [str(inputs.dtype), *inputs.shape[1:]]}
-
-
-def shapes_of(facts: Mapping[str, Any]) -> Any:
-    """Two rows of inputs, as shapes and types, from `facts_of`.
-
-    Raises:
-      UserError: where these are none.
-    """
-    import jax
-
-    try:
-        ((kind, found),) = facts.items()
-        if kind == "dict":
-            return {key: shapes_of(value) for key, value in found.items()}
-        if kind in ("tuple", "list"):
-            return {"tuple": tuple, "list": list}[kind](shapes_of(value) for value in found)
-        name, *shape = found
-        return jax.ShapeDtypeStruct((2, *map(int, shape)), np.dtype(name))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise UserError("what the inputs were is not said as it should be; the run or export is damaged") from None
-
-
-def table_of(path: Path) -> np.ndarray:
-    """The numbers of a .npy file, or of a CSV file with or without a head: (N, ...).
-
-    Raises:
-      UserError: where it cannot be read, or holds anything else.
-    """
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
-        if rows and not _number(rows[0][0]):
-            rows = rows[1:]
-        found = np.array([[float(x) for x in row] for row in rows])
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r} ({error.strerror})") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{str(path)!r} holds no table of numbers ({error}); expected a CSV or .npy file, a row an input"
-        ) from None
-    if not len(found):
-        raise UserError(f"{str(path)!r} holds no rows; expected a CSV or .npy file, a row an input")
-    return found
-
-
-def _number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jaxgen.config import Caution, Nothing, UserError, described, plain
+from jaxgen.config import Nothing
+from jaxgen.fields import Caution, UserError, described, plain
 
 Fields = Sequence[tuple[str, Any, Any]]  # name, type, default
 

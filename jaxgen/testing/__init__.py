@@ -12,8 +12,9 @@ from typing import Any
 
 import jax
 
-from jaxgen.config import Caution, Config, UserError
+from jaxgen.config import Config
 from jaxgen.engine import probe
+from jaxgen.fields import Caution, UserError
 from jaxgen.tasks import task_of
 from jaxgen.testing.case import Broken, Case, case_of
 from jaxgen.testing.promises import PROMISES, Promise

@@ -11,13 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.config import Config, Field, Penalties, UserError, fields, flatten, keys, override, validate
+from jaxgen.config import Config, Penalties, validate
 from jaxgen.engine import probe
 from jaxgen.engine.plan import compiler_options
 from jaxgen.engine.programs import Data, begin, column, prepare
-from jaxgen.runs import prepared
+from jaxgen.fields import Field, UserError, fields, flatten, keys, override
+from jaxgen.job import prepared
 from jaxgen.search.sweep import Group, Sweep
-from jaxgen.tasks.base import Splits, Task, size
+from jaxgen.tasks.base import Task
+from jaxgen.tasks.rows import Splits, size
 from jaxgen.train import trial as trials
 from jaxgen.train.functions import Functions, weighed
 

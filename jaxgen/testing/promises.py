@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxgen.config import Config, UserError, override
+from jaxgen.config import Config
 from jaxgen.engine import lanes as engine
 from jaxgen.engine import probe
 from jaxgen.engine.lanes import Ended, SegmentDone
 from jaxgen.engine.plan import Plan, compiler_options
 from jaxgen.engine.programs import Data, begin
+from jaxgen.fields import UserError, override
 from jaxgen.search.sweep import Sweep, groups
-from jaxgen.tasks.base import size
+from jaxgen.tasks.rows import size
 from jaxgen.testing.case import (
     LANES,
     SEEN,

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgen.config import Config, UserError
+from jaxgen.config import Config
+from jaxgen.fields import UserError
 from jaxgen.train.optimizers import matrices
 
 

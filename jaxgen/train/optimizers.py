@@ -19,7 +19,8 @@ import optax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from jaxgen.config import OPTAX, Config, OptimizerConfig, UserError, register, resolve
+from jaxgen.config import OPTAX, Config, OptimizerConfig, resolve
+from jaxgen.fields import UserError, register
 
 
 @functools.partial(

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Int32, PRNGKeyArray, UInt32
 
-from jaxgen.config import Config, UserError
+from jaxgen.config import Config
+from jaxgen.fields import UserError
 
 ROUNDS = 8
 FEWEST_BITS = 6  # fewer would shuffle unevenly

@@ -13,7 +13,7 @@ from conftest import SMALL
 import jaxgen
 from jaxgen.commands.ablations import ablations, owners
 from jaxgen.commands.sweep import Flags, given, sweep_of
-from jaxgen.config import flatten, override
+from jaxgen.fields import flatten, override
 from jaxgen.judge.answers import VERDICTS, answer
 from jaxgen.report.page import report
 from jaxgen.search.sweep import Sweep, groups

@@ -19,7 +19,7 @@ from jaxgen.benchmark import figures, measure, peers, sequences
 from jaxgen.benchmark.figures import Figure, Report
 from jaxgen.benchmark.measure import Clock, Rate
 from jaxgen.commands import benchmark
-from jaxgen.config import UserError, override
+from jaxgen.fields import UserError, override
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, Windows

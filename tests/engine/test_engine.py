@@ -14,16 +14,17 @@ from conftest import same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgen.config import OPTIMIZERS, override
+from jaxgen.config import OPTIMIZERS
 from jaxgen.engine import lanes as engine
 from jaxgen.engine import programs, timing
 from jaxgen.engine.lanes import Ended, Evaluated, SegmentDone
 from jaxgen.engine.plan import Plan, choose
+from jaxgen.fields import override
 from jaxgen.search.sweep import Sweep, grid, groups, seeds, zipped
-from jaxgen.tasks.base import Splits
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, split
 from jaxgen.tasks.names.loss import next_character
+from jaxgen.tasks.rows import Splits
 from jaxgen.train import optimizers, trial
 from jaxgen.train.functions import Functions
 from jaxgen.train.trial import Status

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
-from jaxgen.config import UserError
 from jaxgen.engine import lanes as engine
 from jaxgen.engine import plan
 from jaxgen.engine.plan import Lanes, Plan, Planned, candidates, choose, fit, halved, measure
 from jaxgen.engine.programs import Data
+from jaxgen.fields import UserError
 from jaxgen.search.sweep import Group
 from jaxgen.storage import cache
 from jaxgen.tasks.names.config import Config

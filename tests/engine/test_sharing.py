@@ -14,17 +14,20 @@ import pytest
 from conftest import same_bits
 
 import jaxgen
-from jaxgen.config import Config, flatten, override
+from jaxgen.config import Config
 from jaxgen.engine import lanes as engine
 from jaxgen.engine import timing
 from jaxgen.engine.lanes import Ended
 from jaxgen.engine.plan import Plan
 from jaxgen.engine.programs import Data, prepare
-from jaxgen.runs import fastest, prepared
+from jaxgen.fields import flatten, override
+from jaxgen.job import prepared
+from jaxgen.runs import fastest
 from jaxgen.search.sweep import Group, grid, groups
-from jaxgen.tasks.base import Splits, Task
+from jaxgen.tasks.base import Task
 from jaxgen.tasks.names import config as of_names
 from jaxgen.tasks.names.config import ModelConfig
+from jaxgen.tasks.rows import Splits
 from jaxgen.train.functions import Functions
 from jaxgen.train.optimizers import lower
 

@@ -21,9 +21,10 @@ import jaxgen
 from jaxgen.engine.lanes import Evaluated, Event, SegmentDone
 from jaxgen.engine.plan import Planned
 from jaxgen.judge.results import Curve, Results
+from jaxgen.reopen import load_results
 from jaxgen.report import tensorboard
 from jaxgen.report.tensorboard import TensorBoard, column
-from jaxgen.runs import Notice, load_results
+from jaxgen.runs import Notice
 from jaxgen.storage import files
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus

@@ -27,7 +27,8 @@ from jaxgen.report.tensorboard import TensorBoard
 from jaxgen.report.terminal import leaderboard
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.facts import describe
-from jaxgen.tasks.base import Metric, Task
+from jaxgen.tasks.base import Task
+from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.names.config import Config
 
 RATE = "optimizer.learning_rate"

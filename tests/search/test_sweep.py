@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgen.config import OPTIMIZERS, UserError, override
+from jaxgen.config import OPTIMIZERS
+from jaxgen.fields import UserError, override
 from jaxgen.search.sweep import Group, Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
 from jaxgen.tasks.names.config import Config
 from jaxgen.train.optimizers import lower

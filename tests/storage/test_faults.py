@@ -22,8 +22,8 @@ from conftest import ROOT, bytes_of, same, same_bits
 from processes import Commands, Running
 
 import jaxgen
-from jaxgen.config import UserError
 from jaxgen.engine.lanes import SegmentDone
+from jaxgen.fields import UserError
 from jaxgen.runs import Interrupted
 from jaxgen.storage import folder
 from jaxgen.tasks.names.config import Config

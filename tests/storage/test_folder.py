@@ -21,9 +21,9 @@ import pytest
 from conftest import bytes_of, same_bits
 
 import jaxgen
-from jaxgen.config import UserError
 from jaxgen.engine.lanes import Event, SegmentDone
 from jaxgen.engine.plan import Planned
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
 from jaxgen.runs import Interrupted, Notice

@@ -20,12 +20,13 @@ from conftest import same_bits
 from processes import Commands
 
 import jaxgen
-from jaxgen.config import UserError
 from jaxgen.engine.lanes import Event
 from jaxgen.engine.plan import Planned
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Results
+from jaxgen.reopen import run_task
 from jaxgen.report.page import report
-from jaxgen.runs import Interrupted, Notice, run_task
+from jaxgen.runs import Interrupted, Notice
 from jaxgen.search.sweep import Sweep
 from jaxgen.storage import files, folder
 from jaxgen.storage.facts import config_text

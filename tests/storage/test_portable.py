@@ -19,7 +19,7 @@ from families import SOME
 from tasks.names.test_families import trained
 
 import jaxgen
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.storage.portable import FACTS, WEIGHTS
 from jaxgen.tasks.names import ngram
 

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 import jaxgen
+from jaxgen.judge.floors import FEW, standings
 from jaxgen.judge.results import Results
 from jaxgen.search.sweep import Sweep
-from jaxgen.tasks.base import FEW, Metric, Splits, Task
+from jaxgen.tasks.base import Task
+from jaxgen.tasks.metric import Metric
+from jaxgen.tasks.rows import Splits
 
 
 class Floored(Task):
@@ -37,7 +40,7 @@ def stands(task: Task, found: Sequence[tuple[Mapping[str, Any], str, float]]) ->
     for trial, (_, status, accuracy) in enumerate(found):
         metrics = {"val_loss": 1.0 + trial, "val_accuracy": accuracy, "test_accuracy": accuracy - 0.1}
         results.rows.append(results.row(trial, status, 1, 5, 5, metrics))
-    return task.standings(results)
+    return standings(task, results)
 
 
 def test_the_best_network_is_held_against_the_best_floor() -> None:

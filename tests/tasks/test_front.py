@@ -379,7 +379,7 @@ class Split(jaxgen.Task):
 def test_a_metric_that_a_part_does_not_define_is_refused(tmp_path: Path) -> None:
     task = Split()
     with pytest.raises(jaxgen.UserError, match="the metric 'auc' is not a number on the test part"):
-        jaxgen.run([task.config(**SMALL)], task, tmp_path / "run", **PLACES)
+        jaxgen.run([task.config(**SMALL)], task, tmp_path / "run", width=2, chunk=2, devices=1)
     assert not (tmp_path / "run").exists()
 
 

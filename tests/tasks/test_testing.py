@@ -15,7 +15,7 @@ import pytest
 from conftest import SMALL
 
 import jaxgen
-from jaxgen import config as configs
+from jaxgen import fields
 from jaxgen.tasks import TASKS, find
 from jaxgen.testing import PROMISES, check, look
 
@@ -264,12 +264,12 @@ def families() -> list[Any]:
     for task in TASKS:
         config = find(task).config()
         own = getattr(config.model, "family", None)
-        families = configs.keys(type(config))["model.family"].choices if own else (None,)
+        families = fields.keys(type(config))["model.family"].choices if own else (None,)
         few = families if len(families) < 5 else (own,)
         trained = [
             family
             for family in families
-            if family is None or find(task).trains(configs.override(config, {"model.family": family}))
+            if family is None or find(task).trains(fields.override(config, {"model.family": family}))
         ]
         found += [pytest.param(task, family, marks=[pytest.mark.long] * (family not in few)) for family in trained]
     return found
@@ -278,11 +278,11 @@ def families() -> list[Any]:
 @pytest.mark.parametrize(("task", "family"), families())
 def test_every_task_keeps_them(task: str, family: str | None) -> None:
     found = find(task)
-    known = configs.keys(found.Config)
+    known = fields.keys(found.Config)
     values = {key: value for key, value in SMALL.items() if key in known and known[key].takes(value)}
     values |= {} if family is None else {"model.family": family}
     values |= {"model.context": 4} if "model.context" in known else {}  # a power of two, as wavenet wants it
-    check(found, configs.override(found.config(), values))
+    check(found, fields.override(found.config(), values))
 
 
 def test_what_is_meant_to_rest_is_said() -> None:
@@ -295,7 +295,7 @@ def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(jaxgen.UserError, match="there is no promise 'kept'; expected one of stats, "):
         check(Line(), promises=["kept"])
     with pytest.raises(jaxgen.UserError, match="trains nothing"):
-        check(find("names"), configs.override(find("names").config(), {"model.family": "ngram"}))
+        check(find("names"), fields.override(find("names").config(), {"model.family": "ngram"}))
 
 
 def test_what_cannot_be_traced_says_where() -> None:

@@ -17,20 +17,20 @@ import reference
 from conftest import V, float64, network, only, same_bits
 
 import jaxgen
-from jaxgen.config import UserError, override
 from jaxgen.engine import lanes as engine
 from jaxgen.engine.lanes import Looked, SegmentDone
 from jaxgen.engine.plan import Plan, compiler_options
 from jaxgen.engine.programs import begin, prepare
+from jaxgen.fields import UserError, override
 from jaxgen.judge.results import Diagnostic
 from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Sweep, groups
 from jaxgen.storage import folder
 from jaxgen.storage.logs import DIAGNOSTICS
-from jaxgen.tasks.base import Splits
 from jaxgen.tasks.names.config import ACTIVATIONS, NORMALIZATIONS, Config
 from jaxgen.tasks.names.data import Corpus, Windows, split
 from jaxgen.tasks.names.loss import layers, next_character
+from jaxgen.tasks.rows import Splits
 from jaxgen.train import trial
 from jaxgen.train.diagnostics import FLAT, MEASURES, diagnose
 from jaxgen.train.functions import Functions

@@ -13,13 +13,14 @@ import optax
 import pytest
 from conftest import same_bits
 
-from jaxgen.config import Config, config_of, override
+from jaxgen.config import Config, config_of
 from jaxgen.engine import lanes as engine
 from jaxgen.engine.lanes import Ended
 from jaxgen.engine.plan import Plan
 from jaxgen.engine.programs import prepare
+from jaxgen.fields import override
 from jaxgen.search.sweep import groups
-from jaxgen.tasks.base import Splits
+from jaxgen.tasks.rows import Splits
 from jaxgen.train import trial
 from jaxgen.train.functions import Functions, Weighed, mean, sums, weighed
 from jaxgen.train.optimizers import lower

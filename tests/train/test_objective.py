@@ -14,7 +14,8 @@ import pytest
 import reference
 from conftest import V, float64, loss_of, losses_of, network, only, same_bits
 
-from jaxgen.config import override, resolve
+from jaxgen.config import resolve
+from jaxgen.fields import override
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import NORMALIZATIONS, Config, RegularizerConfig
 from jaxgen.tasks.names.data import Windows

@@ -10,7 +10,8 @@ import optax
 import pytest
 from conftest import loss_of
 
-from jaxgen.config import OPTIMIZERS, SCHEDULES, UserError, override, resolve
+from jaxgen.config import OPTIMIZERS, SCHEDULES, resolve
+from jaxgen.fields import UserError, override
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, Splits, split
 from jaxgen.tasks.names.loss import next_character

@@ -14,13 +14,14 @@ import pytest
 from conftest import same_bits
 from scipy import stats
 
-from jaxgen.config import Config, UserError, config_of, override
+from jaxgen.config import Config, config_of
 from jaxgen.engine import lanes as engine
 from jaxgen.engine.lanes import Ended
 from jaxgen.engine.plan import Plan
 from jaxgen.engine.programs import lengths, padded, prepare
+from jaxgen.fields import UserError, override
 from jaxgen.search.sweep import grid, groups
-from jaxgen.tasks.base import Splits
+from jaxgen.tasks.rows import Splits
 from jaxgen.train import trial
 from jaxgen.train.functions import Functions
 from jaxgen.train.optimizers import lower

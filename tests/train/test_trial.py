@@ -11,7 +11,7 @@ from conftest import loss_of, losses_of, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxgen.config import override
+from jaxgen.fields import override
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Windows
 from jaxgen.tasks.names.loss import next_character

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from jaxgen.config import Amount, Leaf, Seed, Steps, Training
+from jaxgen.config import Steps, Training
+from jaxgen.fields import Amount, Leaf, Seed
 
 MAX_DEGREE = 9  # of a polynomial: with ten points, it goes through all of them
 

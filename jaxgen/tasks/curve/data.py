@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.tasks.base import Splits
 from jaxgen.tasks.curve.config import MAX_DEGREE, Data
+from jaxgen.tasks.rows import Splits
 
 HELD_OUT = {"validation": (2_000, 1), "test": (10_000, 2)}  # points, and the seed that draws them
 

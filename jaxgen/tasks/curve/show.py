@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from jaxgen.report.style import BEST, HEIGHT, below, ink, subplots
-from jaxgen.tasks.base import Section, parts_of
+from jaxgen.tasks.base import Section
 from jaxgen.tasks.curve.data import Points, truth
+from jaxgen.tasks.rows import parts_of
 
 PLACES = 400  # at which curves are drawn
 ROOM = 0.5  # above and below the points; a polynomial that overfits leaves it

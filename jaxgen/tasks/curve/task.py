@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxgen.config import Config, UserError
+from jaxgen.config import Config
+from jaxgen.fields import UserError
 from jaxgen.tasks import BUILT_IN
-from jaxgen.tasks.base import Metric, Section, Splits
+from jaxgen.tasks.base import Section
 from jaxgen.tasks.curve import data
 from jaxgen.tasks.curve.config import Data, Model, Train
-from jaxgen.tasks.front import Supervised, absolute_error, squared_error
+from jaxgen.tasks.front import Supervised
+from jaxgen.tasks.measures import absolute_error, squared_error
+from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, later
+from jaxgen.tasks.rows import Splits
 
 MEASURES = {
     Metric("loss", what="mean squared error"): squared_error,

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from jaxgen.config import Cut, Leaf, Share, Steps, Strength, Training
+from jaxgen.config import Cut, Steps, Training
+from jaxgen.fields import Leaf, Share, Strength
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.config import UserError
-from jaxgen.tasks.base import Splits, cut
+from jaxgen.fields import UserError
 from jaxgen.tasks.digits.config import Data
+from jaxgen.tasks.rows import Splits, cut
 
 FILE = "digits8x8.csv.gz"
 SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"

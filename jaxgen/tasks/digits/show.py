@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.report.style import contrast, ink, subplots
-from jaxgen.tasks.base import Section, parts_of
+from jaxgen.tasks.base import Section
 from jaxgen.tasks.digits.data import CLASSES, INK, Images
+from jaxgen.tasks.rows import parts_of
 
 SHOWN, ACROSS = 24, 6  # images that are shown, and in a row
 

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxgen.tasks import BUILT_IN
-from jaxgen.tasks.base import Metric, Section, Splits
+from jaxgen.tasks.base import Section
 from jaxgen.tasks.digits import data
 from jaxgen.tasks.digits.config import Data, Model, Train
-from jaxgen.tasks.front import Supervised, accuracy, cross_entropy
+from jaxgen.tasks.front import Supervised
+from jaxgen.tasks.measures import accuracy, cross_entropy
+from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, later
+from jaxgen.tasks.rows import Splits
 
 MEASURES = {
     Metric("loss", "nats", "an image", what="mean cross-entropy"): cross_entropy,

@@ -11,7 +11,8 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Interval
 
-from jaxgen.config import Amount, Leaf, OptimizerConfig, Penalties, Seed, Share, Strength, Training, UserError
+from jaxgen.config import OptimizerConfig, Penalties, Training
+from jaxgen.fields import Amount, Leaf, Seed, Share, Strength, UserError
 
 MAX_ORDER = 16  # of an ngram: longer contexts were hardly ever seen twice
 

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.config import UserError
 from jaxgen.engine.lanes import Ended, Evaluated, Event
 from jaxgen.engine.programs import Data
+from jaxgen.fields import UserError
 from jaxgen.search.sweep import Group
 from jaxgen.storage.checkpoint import named_shapes
 from jaxgen.tasks.names import ngram

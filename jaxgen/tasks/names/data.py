@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.config import UserError
-from jaxgen.tasks.base import located
+from jaxgen.fields import UserError
+from jaxgen.tasks.rows import located
 
 BOUNDARY = 0  # the id before a name's first character and after its last; no character has it
 SHARES = (0.8, 0.9)  # where the shuffled names are cut: training, validation, test

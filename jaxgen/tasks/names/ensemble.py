@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Trained
 from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.tasks.names.scores import by_name, mixed, surprise

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Trained
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import ModelConfig

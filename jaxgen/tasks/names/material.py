@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.config import UserError
-from jaxgen.tasks.base import Splits
+from jaxgen.fields import UserError
 from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import Config, DataConfig, ModelConfig
 from jaxgen.tasks.names.data import Corpus, Told, Vocabulary, Windows, cut, hold_out, sequences, windows
 from jaxgen.tasks.names.models import FAMILIES
 from jaxgen.tasks.names.models.ngram import parameters
 from jaxgen.tasks.names.ngram import NGram, read_lengths
+from jaxgen.tasks.rows import Splits
 
 FOLDS = 10  # of the training names, each of which counts see when they are asked of the other ones
 ROWS = 1 << 14  # of windows that are looked up at once

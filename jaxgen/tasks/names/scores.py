@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Trained
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import Config, ModelConfig

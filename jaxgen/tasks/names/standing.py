@@ -6,7 +6,7 @@ import functools
 import math
 from dataclasses import dataclass, replace
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.judge.results import DIVERGED, Results, Row, by_score
 from jaxgen.tasks.names.config import Config, DataConfig
 from jaxgen.tasks.names.data import Corpus, cut, hold_out, windows

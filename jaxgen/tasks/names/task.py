@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from jaxgen.called import called
-from jaxgen.config import UserError, override
+from jaxgen.fields import UserError, override
 from jaxgen.tasks import BUILT_IN
-from jaxgen.tasks.base import Metric, Reads, Section, Task
+from jaxgen.tasks.base import Reads, Section, Task
+from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.names.config import Config, DataConfig, ModelConfig, RegularizerConfig, TrainConfig
 
 METRICS = (Metric("loss", "nats", "a character", what="mean cross-entropy, the boundary included"),)

@@ -13,16 +13,18 @@ from conftest import bytes_of, same, same_bits
 from numpy.polynomial import Legendre
 
 import jaxgen
-from jaxgen.config import OPTIMIZERS, UserError, override
+from jaxgen.config import OPTIMIZERS
 from jaxgen.engine.lanes import SegmentDone
+from jaxgen.fields import UserError, override
+from jaxgen.judge.floors import standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
 from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Question, Sweep
-from jaxgen.tasks.base import parts_of
 from jaxgen.tasks.curve import data
 from jaxgen.tasks.curve.config import Data
 from jaxgen.tasks.curve.task import CURVE
+from jaxgen.tasks.rows import parts_of
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -192,7 +194,7 @@ def test_arms_are_compared_over_draws(run: tuple[Results, Path]) -> None:
     page = report(out).read_text(encoding="utf-8")
     assert "The best trial&#39;s curve" in page
     assert (out / "plots" / "curve.png").exists()
-    stands = CURVE.standings(results)
+    stands = standings(CURVE, results)
     assert [sentence.partition(":")[0] for sentence in stands] == ["With data.noise_seed 0", "With data.noise_seed 1"]
     assert all("least squares of degree" in sentence for sentence in stands)
 

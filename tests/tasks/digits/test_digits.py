@@ -17,16 +17,19 @@ import pytest
 from conftest import ROOT, bytes_of, same, same_bits
 
 import jaxgen
-from jaxgen.config import OPTIMIZERS, UserError, override
+from jaxgen.config import OPTIMIZERS
 from jaxgen.engine.lanes import SegmentDone
+from jaxgen.fields import UserError, override
+from jaxgen.job import prepared
+from jaxgen.judge.floors import standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
-from jaxgen.runs import Interrupted, prepared
-from jaxgen.tasks.base import Splits, parts_of
+from jaxgen.runs import Interrupted
 from jaxgen.tasks.digits import data
 from jaxgen.tasks.digits.model import patches
 from jaxgen.tasks.digits.show import counted
 from jaxgen.tasks.digits.task import DIGITS
+from jaxgen.tasks.rows import Splits, parts_of
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -160,7 +163,7 @@ def test_it_learns_in_one_program(run: tuple[Results, Path]) -> None:
     assert results.best_row().metrics["val_accuracy"] > 0.5  # of 40 steps of a small network; chance is 0.1
     head = (out / "results.csv").read_text().splitlines()[0].split(",")
     assert head[-5:] == ["train_loss", "val_loss", "test_loss", "val_accuracy", "test_accuracy"]
-    (stands,) = DIGITS.standings(results)
+    (stands,) = standings(DIGITS, results)
     assert stands.startswith("The floor without a network, ")
     assert "nearest neighbour" in stands
     assert "no network is better on validation" in stands

@@ -12,7 +12,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.tasks.names.data import Corpus, Vocabulary, cut, hold_out, load_corpus, split, windows
 
 NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12), min_size=1, max_size=30)

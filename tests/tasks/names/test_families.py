@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from reference import EPS
 
 import jaxgen
-from jaxgen.config import UserError, override, validate
+from jaxgen.config import validate
+from jaxgen.fields import UserError, override
 from jaxgen.judge.results import Trained
 from jaxgen.tasks.names import models, ngram
 from jaxgen.tasks.names.config import FAMILIES, NORMALIZATIONS, Config, ModelConfig

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxgen
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Results, Trained
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus

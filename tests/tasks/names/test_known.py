@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxgen
-from jaxgen.config import override
+from jaxgen.fields import override
 from jaxgen.search.sweep import Uniform, groups
 from jaxgen.tasks.names.config import FAMILIES, Config
 from jaxgen.tasks.names.data import Corpus, cut, windows

@@ -12,7 +12,7 @@ import reference
 from conftest import V, float64, loss_of, losses_of, network, only, same_bits
 from flax import linen as nn
 
-from jaxgen.config import override
+from jaxgen.fields import override
 from jaxgen.search.sweep import grid
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS, Config, Initialization, ModelConfig

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.runs import Interrupted
 from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import SMOOTHINGS, Config

@@ -14,7 +14,7 @@ from conftest import bytes_of, losses_of, same, same_bits
 from families import SOME
 
 import jaxgen
-from jaxgen.config import UserError, override
+from jaxgen.fields import UserError, override
 from jaxgen.runs import Interrupted
 from jaxgen.storage.portable import WEIGHTS
 from jaxgen.tasks.names import models, ngram

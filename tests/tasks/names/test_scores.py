@@ -13,7 +13,7 @@ from families import SOME
 from test_families import VOCABULARY, T, apply, network, trained
 
 import jaxgen
-from jaxgen.config import UserError
+from jaxgen.fields import UserError
 from jaxgen.tasks.names.data import Vocabulary
 from jaxgen.tasks.names.task import Names
 

@@ -14,9 +14,9 @@ import pytest
 from conftest import final, same_bits
 
 import jaxgen
-from jaxgen.config import override, strengths
 from jaxgen.engine.plan import compiler_options
 from jaxgen.engine.programs import begin, column
+from jaxgen.fields import override, strengths
 from jaxgen.search.sweep import Sweep, groups
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, split

@@ -1,0 +1,110 @@
+"""A sweep of a task on its rows, read and dealt into groups, before anything is trained."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgen.config import Config
+from jaxgen.engine import plan
+from jaxgen.engine.programs import Data, lengths, padded, prepare
+from jaxgen.fields import CHAIN, UserError, flatten
+from jaxgen.judge.answers import answer
+from jaxgen.judge.results import Results
+from jaxgen.search.sweep import Group, Sweep, groups
+from jaxgen.tasks.base import Reads, Task
+from jaxgen.train import optimizers, order
+from jaxgen.train.functions import Functions
+
+
+@dataclass(frozen=True)
+class Job:
+    """A sweep of a task on its rows: what is to be trained, by what, on what."""
+
+    task: Task  # opened
+    sweep: Sweep
+    groups: list[Group]
+    functions: Functions
+    reads: Callable[[Group], tuple[Reads, Data]]
+
+    def data(self, group: Group) -> Data:
+        """What a group's lanes read."""
+        return self.reads(group)[1]
+
+
+def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
+    """A sweep of a task, read and dealt into groups. All that the user can have got wrong raises here.
+
+    Raises:
+      UserError: then.
+    """
+    if not isinstance(sweep.base, task.Config):
+        what = f"{type(sweep.base).__module__}.{type(sweep.base).__name__}"
+        raise UserError(f"the sweep is of configs of another task than {task.name!r} ({what}); make them by task.config()")
+    task = task.opened(sweep.base.data)
+    task = task if source is None else task.begun_on(source)
+    sweep = task.checked(sweep)
+
+    def lowered(config: Config) -> Config:
+        rows = task.rows(config)
+        order.check(config, rows)
+        return optimizers.lower(config, rows)
+
+    found, functions = groups(sweep, lowered), task.functions()
+    longest = _longest(task, found) if functions.evaluate is None else {}
+    held: dict[int, tuple[Reads, Data]] = {}
+
+    def of_group(group: Group) -> tuple[Reads, Data]:
+        if group.trials[0] not in held:
+            held.clear()  # groups come one after the other, and their rows take memory
+            reads = task.reads(group.static)
+            plan.check_rows(sum(x.nbytes for x in jax.tree.leaves(reads.splits)))
+            data = prepare(reads.splits)
+            rows = longest.get(group.trials[0])
+            data = data if rows is None else padded(data, rows)
+            held[group.trials[0]] = (reads, jax.tree.map(jnp.asarray, data))
+        return held[group.trials[0]]
+
+    return Job(task, sweep, found, functions, of_group)
+
+
+def _longest(task: Task, found: Sequence[Group]) -> dict[int, dict[str, int]]:
+    """First trial of a group -> how many rows each part has at most, of groups that differ in what they read alone."""
+    alike: dict[Any, list[Group]] = {}
+    for group in found:
+        if task.trains(group.static):
+            alike.setdefault(jax.tree.structure(group.traced()), []).append(group)
+    rows: dict[int, dict[str, int]] = {}
+    for several in alike.values():
+        if len(several) > 1:
+            each = [lengths(prepare(task.reads(group.static).splits)) for group in several]
+            most = {name: max(one[name] for one in each) for name in each[0]}
+            rows |= {group.trials[0]: most for group in several}
+    return rows
+
+
+def sweep_of(sweep: Sweep | Iterable[Config]) -> Sweep:
+    """Any configs as a sweep."""
+    if isinstance(sweep, Sweep):
+        return sweep
+    configs = list(sweep)
+    if not configs:
+        return Sweep(None, ())
+    base, flat = configs[0], [flatten(config) for config in configs]
+    varied = [key for key in flatten(base) if any(values[key] != flat[0][key] for values in flat)]
+    points = [{key: values[key] for key in varied} for values in flat]
+    if any(config.optimizer.chain is not base.optimizer.chain for config in configs):
+        points = [{**p, CHAIN: c.optimizer.chain} for p, c in zip(points, configs, strict=True)]
+    return Sweep(base, tuple(points))
+
+
+def results_of(task: Task, sweep: Sweep, **more: Any) -> Results:
+    """The results of a sweep of a task, of which nothing is known yet."""
+    results = Results(sweep, metrics=task.metrics, task=task, **more)
+    results.verdict = functools.partial(answer, results)
+    return results

@@ -1,0 +1,74 @@
+"""How the best network stands beside the best floor: what the same parts give without a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxgen.tasks.base import Task
+from jaxgen.tasks.rows import Splits, parts_of
+
+FEW = 4  # data sections, of each of which there is a sentence
+
+
+def standings(task: Task, results: Any) -> list[str]:
+    """Sentences on how the best network of a run stands beside what is had without one: the task's own, or those of its floors.
+
+    Args:
+      task: on its rows.
+    """
+    own = task.standings(results)
+    return beside_floors(task, results) if own is None else own
+
+
+def beside_floors(task: Task, results: Any) -> list[str]:
+    """How the best network stands beside the best floor, on each data section that networks were trained on.
+
+    They are compared on validation, which chose both, in the first of the task's metrics in which there are floors.
+    """
+    if type(task).floors is Task.floors:
+        return []
+    configs = list(results.sweep)
+    trained = {row.trial: row for row in results.rows if task.trains(configs[row.trial])}
+    sections = list(dict.fromkeys(configs[trial].data for trial in trained))
+    differ = [key for key in results.keys if key.startswith("data.")]
+    said, leads = [], []
+    for section in sections:
+        rows = [row for trial, row in trained.items() if configs[trial].data == section]
+        name = ", ".join(f"{key} {rows[0].values[key]}" for key in differ)
+        sentence, lead = _beside(task, parts_of(task, section), rows)
+        said.append(f"With {name}: {sentence}" if name else sentence[:1].upper() + sentence[1:])
+        leads.append(lead)
+    if len(said) <= FEW:
+        return said
+    beaten = sum(lead > 0 for lead in leads)
+    return [
+        f"The best network beats the best floor without one on validation in {beaten} of {len(said)} ({', '.join(differ)})."
+    ]
+
+
+def _beside(task: Task, parts: Splits, rows: Sequence[Any]) -> tuple[str, float]:
+    """A sentence on the networks of one data section, and by how much the best of them is better than the best floor."""
+    floors = task.floors(parts)
+    metric = next(one for one in task.metrics if any(f"val_{one.name}" in floor for floor in floors.values()))
+
+    def cost(values: Mapping[str, float]) -> float:
+        found = metric.sign * values.get(f"val_{metric.name}", math.nan)
+        return found if math.isfinite(found) else math.inf
+
+    def both(values: Mapping[str, float]) -> str:
+        found = {part: values.get(f"{part}_{metric.name}", math.nan) for part in ("val", "test")}
+        first = f"{found['val']:.4f}{f' {metric.measured_in}' if metric.measured_in else ''} on validation"
+        return first if math.isnan(found["test"]) else f"{first}, {found['test']:.4f} on test"
+
+    name = min(floors, key=lambda name: cost(floors[name]))
+    floor = f"the floor without a network, {name}, has {metric.name.replace('_', ' ')} {both(floors[name])}"
+    sound = [row for row in rows if row.status != "diverged" and cost(row.metrics) < math.inf]
+    if not sound:
+        return f"{floor}; every network diverged.", -math.inf
+    best = min(sound, key=lambda row: (cost(row.metrics), row.score, row.trial))
+    lead = cost(floors[name]) - cost(best.metrics)
+    if lead > 0:
+        return f"{floor}; the best network, trial {best.trial}, is better: {both(best.metrics)}.", lead
+    return f"{floor}; no network is better on validation: the best, trial {best.trial}, has {both(best.metrics)}.", lead

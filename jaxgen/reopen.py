@@ -1,0 +1,182 @@
+"""What a run's folder, or an export, holds: results, trained trials, the task on its rows; and what is made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgen.config import validate
+from jaxgen.fields import UserError, override
+from jaxgen.job import results_of
+from jaxgen.judge.results import DIVERGED, Results, Trained, by_score
+from jaxgen.search.sweep import Question, Sweep
+from jaxgen.storage.checkpoint import Store
+from jaxgen.storage.facts import measured, read_config, task_facts
+from jaxgen.storage.folder import CHECKPOINTS, check_trials
+from jaxgen.storage.logs import all_counting, take_up
+from jaxgen.storage.portable import is_exported, load_exported
+from jaxgen.storage.rows import row_of
+from jaxgen.tasks import matching, stored, task_of
+from jaxgen.tasks.base import Task
+from jaxgen.tasks.rows import parts_of
+
+
+def load_results(path: str | Path, task: Any = None) -> Results:
+    """What a run's folder holds, without its data.
+
+    Args:
+      task: the run's, where it is one of your own: what a folder names is never imported.
+
+    Raises:
+      UserError: if there is no run, or nothing has been saved yet.
+    """
+    path = Path(path)
+    facts = read_config(path)
+    store = Store(path / CHECKPOINTS)
+    store.load()
+    if not store.manifest["saves"]:
+        raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
+    check_trials(path, facts, store.manifest)
+    rows = [row_of(facts) for facts in store.manifest["rows"]]
+    asked, said = facts["sweep"], facts["task"]
+    task = stored(said) if task is None else matching(task_of(task), said)
+    then, now = (measured(one)[0] for one in (said, task_facts(task)))
+    if then != now:
+        raise UserError(f"{str(path)!r} holds a run that selects by {then}, and its task selects by {now}; give it as it was")
+    try:
+        task = task.reopened(said["rows"])
+    except UserError as error:
+        raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or give another folder") from None
+    sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]))
+    question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"])
+
+    def trained(trial: int) -> Trained:
+        if trial >= len(sweep) or trial < 0:
+            raise UserError(f"trial {trial} is not of this run; it has trials 0 to {len(sweep) - 1}")
+        config = validate(override(sweep.base, sweep.points[trial]))
+        return Trained(trial, config, task, *task.restored(config, trial, lambda shape: store.trial(trial, shape)))
+
+    results = results_of(task, sweep, rows=rows, trained=trained, programs=facts["programs"], out=str(path), question=question)
+    for name, content in all_counting(path, store.manifest["logs"]).items():
+        take_up(results, name, content)
+    return results
+
+
+def load(path: str | Path, trial: int | str = "best", task: Any = None) -> Trained:
+    """A trained trial of a run's folder, or of one that `export` wrote, ready for `sample` or `predict`.
+
+    Args:
+      path: the folder.
+      trial: its number, or "best" for the best validation score.
+      task: of a run of a task of your own: that.
+
+    Raises:
+      UserError: if there is no such run or trial.
+    """
+    if is_exported(Path(path)):
+        exported = load_exported(Path(path), None if task is None else task_of(task))
+        if str(trial) not in ("best", str(exported.trial)):
+            raise UserError(f"{str(path)!r} holds trial {exported.trial} alone, and not {trial}")
+        return exported
+    results = load_results(path, task)
+    if trial == "best":
+        return results.best()
+    try:
+        return results.trained(int(trial))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"trial is {trial!r}, expected a number or best") from None
+
+
+def load_all(path: str | Path, trials: str = "best", task: Any = None) -> list[Trained]:
+    """Several trained trials of a run's folder, for their mixture.
+
+    Args:
+      trials: a number, "best", several numbers as in 3,5,8, or as many of the best as best-5 says.
+      task: of a run of a task of your own: that.
+
+    Raises:
+      UserError: if there is no such run or trial.
+    """
+    how_many = trials.removeprefix("best-")
+    if how_many == trials:
+        return [load(path, trial, task) for trial in trials.split(",")]
+    if not how_many.isdecimal() or int(how_many) < 1:
+        raise UserError(f"trial is {trials!r}, expected a number, best, several numbers as in 3,5,8, or best-5")
+    results = load_results(path, task)
+    sound = sorted((r for r in results.rows if r.status != DIVERGED and math.isfinite(r.score)), key=by_score)
+    if len(sound) < int(how_many):
+        what = f"a finite validation {results.measure.name}"
+        raise UserError(f"trial is {trials!r}, but the run has {len(sound)} trials with {what}; give fewer")
+    return [results.trained(row.trial) for row in sound[: int(how_many)]]
+
+
+def run_task(path: str | Path, task: Any = None) -> Task:
+    """The task of a run on its rows, read again.
+
+    Args:
+      task: of a run of a task of your own: that.
+
+    Raises:
+      UserError: if the rows have moved or changed.
+    """
+    facts = read_config(Path(path))
+    said = facts["task"]
+    found = stored(said) if task is None else matching(task_of(task), said)
+    data = override(found.Config(), facts["base"]).data
+    found = found.opened(data)
+    if found.facts(data)["sha256"] != said["rows"]["sha256"]:
+        raise UserError(f"{said['rows'].get('path', said['name'])!r} has changed since the run; restore it")
+    return found
+
+
+def run_corpus(path: str | Path) -> Any:
+    """The corpus that a run of names was trained on, read again.
+
+    Raises:
+      UserError: if the file has moved or changed, or the run is of another task.
+    """
+    found = getattr(run_task(path), "corpus", None)
+    if found is None:
+        raise UserError(f"{str(path)!r} holds a run of another task than names, which has no corpus")
+    return found
+
+
+def inputs_of_test(path: str | Path, task: Any = None) -> Any:
+    """The inputs of a run's test part, read again, or of its validation part where there is no test part.
+
+    Raises:
+      UserError: if the rows have moved or changed.
+    """
+    found = run_task(path, task)
+    data = override(found.Config(), read_config(Path(path))["base"]).data
+    parts = parts_of(found, data)
+    return found.inputs_of(parts.validation if parts.test is None else parts.test)
+
+
+def sample(trained: Trained | Sequence[Trained], count: int = 20, seed: int = 0, **how: Any) -> Any:
+    """What a generative task makes; of names, a list of them (`tasks.names.generate.sample` says how they are drawn).
+
+    Args:
+      trained: from `Results.best()` or `load`; several are their mixture, where the task has one.
+      count: how many.
+      seed: of the draw: the same one gives the same.
+      how: the task's own, such as temperature, prefix and unique of names.
+
+    Raises:
+      UserError: for a value that is not allowed, or a task that makes nothing.
+    """
+    members = [trained] if isinstance(trained, Trained) else list(trained)
+    return members[0].task.sample(members, count, seed, **how)
+
+
+def predict(trained: Trained, inputs: Any) -> Any:
+    """What a predicting task's trial says of inputs (N, ...), in evaluation mode: a network's outputs, (N, ...).
+
+    Raises:
+      UserError: for inputs of another kind than those that it was trained on, or a task that predicts nothing.
+    """
+    return trained.task.predict(trained, inputs)
