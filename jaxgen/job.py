@@ -18,8 +18,10 @@ from jaxgen.judge.answers import answer
 from jaxgen.judge.results import Results
 from jaxgen.search.sweep import Group, Sweep, groups
 from jaxgen.tasks.base import Reads, Task
+from jaxgen.tasks.rows import size
 from jaxgen.train import optimizers, order
 from jaxgen.train.functions import Functions
+from jaxgen.train.trial import CHUNK
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,17 @@ class Job:
     sweep: Sweep
     groups: list[Group]
     functions: Functions
+    programs: int  # that train
     reads: Callable[[Group], tuple[Reads, Data]]
 
     def data(self, group: Group) -> Data:
         """What a group's lanes read."""
         return self.reads(group)[1]
+
+    @property
+    def trained(self) -> list[Group]:
+        """The groups that are trained; the others are solved."""
+        return [group for group in self.groups if self.task.trains(group.static)]
 
 
 def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
@@ -49,14 +57,16 @@ def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
     task = task.opened(sweep.base.data)
     task = task if source is None else task.begun_on(source)
     sweep = task.checked(sweep)
+    counted: dict[Any, int] = {}
 
     def lowered(config: Config) -> Config:
-        rows = task.rows(config)
+        key = (config.data, config.model)  # all that rows may depend on; to cut them anew for each trial takes time
+        rows = counted[key] if key in counted else counted.setdefault(key, task.rows(config))
         order.check(config, rows)
         return optimizers.lower(config, rows)
 
     found, functions = groups(sweep, lowered), task.functions()
-    longest = _longest(task, found) if functions.evaluate is None else {}
+    longest, programs = _shared(task, [group for group in found if task.trains(group.static)], functions)
     held: dict[int, tuple[Reads, Data]] = {}
 
     def of_group(group: Group) -> tuple[Reads, Data]:
@@ -64,28 +74,44 @@ def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
             held.clear()  # groups come one after the other, and their rows take memory
             reads = task.reads(group.static)
             plan.check_rows(sum(x.nbytes for x in jax.tree.leaves(reads.splits)))
+            if reads.splits.source is not None:
+                for config in group.configs:
+                    order.check(config, size(reads.splits.source))
             data = prepare(reads.splits)
             rows = longest.get(group.trials[0])
             data = data if rows is None else padded(data, rows)
             held[group.trials[0]] = (reads, jax.tree.map(jnp.asarray, data))
         return held[group.trials[0]]
 
-    return Job(task, sweep, found, functions, of_group)
+    return Job(task, sweep, found, functions, programs, of_group)
 
 
-def _longest(task: Task, found: Sequence[Group]) -> dict[int, dict[str, int]]:
-    """First trial of a group -> how many rows each part has at most, of groups that differ in what they read alone."""
+def _shared(task: Task, trained: Sequence[Group], functions: Functions) -> tuple[dict[int, dict[str, int]], int]:
+    """Which groups share a program though they read other rows: first trial of a group -> how many rows each part is filled up
+    to; and how many programs there are.
+
+    They do where their configs have one structure. A part of fewer rows than are evaluated at once is computed in a chunk of
+    its own size, which a longer one would change, and with it the last bits; there, only parts of one length share.
+    """
     alike: dict[Any, list[Group]] = {}
-    for group in found:
-        if task.trains(group.static):
-            alike.setdefault(jax.tree.structure(group.traced()), []).append(group)
+    for group in trained:
+        alike.setdefault(jax.tree.structure(group.traced()), []).append(group)
     rows: dict[int, dict[str, int]] = {}
+    programs = 0
     for several in alike.values():
-        if len(several) > 1:
-            each = [lengths(prepare(task.reads(group.static).splits)) for group in several]
+        if len(several) == 1:
+            programs += 1
+            continue
+        each = [lengths(prepare(task.reads(group.static).splits)) for group in several]
+        kinds = {tuple(one.items()) for one in each}
+        parts = {frozenset(one) for one in each}
+        long = all(len({one[name] for one in each}) == 1 or min(one[name] for one in each) >= CHUNK for name in each[0])
+        if len(kinds) > 1 and len(parts) == 1 and long and functions.evaluate is None:  # what sees whole splits sees no filling
             most = {name: max(one[name] for one in each) for name in each[0]}
             rows |= {group.trials[0]: most for group in several}
-    return rows
+            kinds = {tuple(most.items())}
+        programs += len(kinds)
+    return rows, programs
 
 
 def sweep_of(sweep: Sweep | Iterable[Config]) -> Sweep:

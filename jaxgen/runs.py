@@ -95,19 +95,18 @@ def run(
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
     job = prepared(sweep, task_of(task), source)
     lanes = Lanes(width, chunk, devices)
-    trained = [group for group in job.groups if job.task.trains(group.static)]
     found = probe.Found()
-    for group in trained:
+    for group in job.trained:
         # refuses what cannot be, before anything is written
         if job.task.probed:
             found = found.and_of(probe.look(job.functions, group, job.data(group)))
         plan.candidates(len(group.trials), _lane_bytes(job.functions, group), lanes)
-    programs = len({jax.tree.structure(group.traced()) for group in trained})
-    results = results_of(job.task, job.sweep, programs=programs, out=None if out is None else str(out), question=question)
+    where = None if out is None else str(out)
+    results = results_of(job.task, job.sweep, programs=job.programs, out=where, question=question)
     keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
     results.trained = functools.partial(_trained, job.task, job.sweep, keeper.trial)
-    facts = describe(job.sweep, job.task, programs, question, flags, found.program)
-    notices = dict.fromkeys([*found.cautions, *(line for group in trained for line in job.task.notices(group.configs[0]))])
+    facts = describe(job.sweep, job.task, job.programs, question, flags, found.program)
+    notices = dict.fromkeys([*found.cautions, *(line for group in job.trained for line in job.task.notices(group.configs[0]))])
     try:
         keeper.open(facts, results)
         for line in (*keeper.notices, *notices):
@@ -118,7 +117,7 @@ def run(
         )
         ended: dict[int, Any] = {}
         fresh: list[int] = []  # trials that ended in this segment
-        for event in _events(job, keeper, at, lanes, cache):
+        for event in _events(job, keeper, at, lanes, cache, found.program):
             _take(event, results)
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
@@ -144,7 +143,7 @@ def run(
 
 
 def _events(
-    job: Job, keeper: Folder | Memory, at: Position | None, lanes: Lanes, cache: Path | None
+    job: Job, keeper: Folder | Memory, at: Position | None, lanes: Lanes, cache: Path | None, program: str
 ) -> Iterator[Event | Planned]:
     """What happens in all groups. After each, one more `SegmentDone`: at the beginning of the next."""
     for number in range(0 if at is None else at.group, len(job.groups)):
@@ -152,7 +151,7 @@ def _events(
         reads, data = job.reads(group)
         if job.task.trains(group.static):
             start = at if at is not None and at.group == number else None
-            for event in _train(job, data, group, number, start, keeper, lanes, cache):
+            for event in _train(job, data, group, number, start, keeper, lanes, cache, program):
                 yield reads.take(event) if isinstance(event, Ended) else event
         else:
             keeper.keep(number, Planned(Plan(1, 1, 1), {}))
@@ -169,6 +168,7 @@ def _train(
     keeper: Folder | Memory,
     lanes: Lanes,
     cache: Path | None,
+    program: str,
 ) -> Iterator[Event | Planned]:
     """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
     stored = keeper.plans[number] if number < len(keeper.plans) else None
@@ -176,7 +176,7 @@ def _train(
     if stored is not None and (lanes == Lanes() or stored.plan in found):
         planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))
     else:
-        planned = fastest(job.task, data, group, found, cache)
+        planned = fastest(job.task, data, group, found, cache, program)
     if stored is not None and planned.plan != stored.plan:
         planned = dataclasses.replace(planned, instead=stored.plan)
     while True:
@@ -199,12 +199,16 @@ def _train(
         planned = Planned(plan.halved(planned.plan), {})
 
 
-def fastest(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], cache: Path | None) -> Planned:
-    """The fastest of the plans that are worth measuring for a group; a cache knows and keeps what was measured."""
+def fastest(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], cache: Path | None, program: str = "") -> Planned:
+    """The fastest of the plans that are worth measuring for a group; a cache knows and keeps what was measured.
+
+    Args:
+      program: tells what a task of one's own computes from what it computed before.
+    """
     if len(found) == 1:
         return Planned(found[0], {})
     functions = task.functions()
-    key = timing.program_key(f"{task.place}:{task.name}", functions, data, group)
+    key = timing.program_key(f"{task.place}:{task.name}:{program}", functions, data, group)
     work = sum(config.train.steps for config in group.configs)
     planned = plan.measure(found, lambda p: timing.seconds(functions, data, group, p), work, known(cache, key))
     learn(cache, key, planned.measured)

@@ -78,12 +78,22 @@ def describe(
         "flags": list(flags),
         "sweep": {**dataclasses.asdict(question), "arms": list(question.arms), "keys": list(sweep.keys), "points": points},
         "base": flatten(sweep.base) | ({} if chain is None else {CHAIN: named_value(chain)}),
-        "task": task_facts(task) | {"rows": task.facts(sweep.base.data), "program": program},
+        "task": task_facts(task) | {"rows": rows_of(task, sweep), "program": program},
         "versions": {package: version(package) for package in PACKAGES},
         "devices": [str(device) for device in jax.local_devices()],
         "plan": [],  # of each group, from when it begins
         "programs": programs,
     }
+
+
+def rows_of(task: Task, sweep: Sweep) -> dict[str, Any]:
+    """What a task says of its rows; where the sweep varies what is read, with a SHA-256 over all of that."""
+    facts = task.facts(sweep.base.data)
+    sections = dict.fromkeys(config.data for config in sweep)
+    if len(sections) < 2:
+        return facts
+    sums = "".join(task.facts(data)["sha256"] for data in sections)
+    return facts | {"sections": hashlib.sha256(sums.encode()).hexdigest()}
 
 
 def task_facts(task: Task) -> dict[str, Any]:

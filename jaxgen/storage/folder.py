@@ -109,7 +109,7 @@ class Folder:
                 f"{str(self.path)!r} holds a run whose metrics are {then}, and those of the task are {now} now; "
                 "give it as it was, or --overwrite"
             )
-        for key, what in (("sha256", "rows"), ("source", "data.source")):
+        for key, what in (("sha256", "rows"), ("sections", "rows"), ("source", "data.source")):
             if here["rows"].get(key) != there["rows"].get(key):
                 where = there["rows"].get("path", there["name"])
                 raise UserError(

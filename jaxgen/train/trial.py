@@ -17,6 +17,8 @@ from jaxgen.train.objective import constrain, hold, penalty
 from jaxgen.train.optimizers import transformation
 from jaxgen.train.order import in_epochs
 
+CHUNK = 1024  # rows that are evaluated at once
+
 
 class Status(enum.IntEnum):
     """How a trial stands; an array of these travels with the state."""
@@ -257,7 +259,7 @@ def diverged(state: TrialState, bad: jax.Array) -> TrialState:
 
 
 def evaluate(
-    task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int = 1024, count: Any = None
+    task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int = CHUNK, count: Any = None
 ) -> dict[str, jax.Array]:
     """The task's metrics over a whole split, in evaluation mode: means over its rows, `chunk` of them at a time, and others.
 

@@ -22,6 +22,7 @@ from jaxgen.engine import plan
 from jaxgen.judge.results import Results
 from jaxgen.runs import Interrupted, Notice
 from jaxgen.tasks.front import Supervised
+from jaxgen.tasks.rows import cut
 
 SOURCE = np.random.default_rng(0)
 X = SOURCE.normal(size=(300, 3))
@@ -135,7 +136,7 @@ def test_networks_of_every_kind_train_resume_and_predict(network: Any, tmp_path:
     found = jaxgen.predict(best, X)
     assert found.shape == (300,)
     splits = task.opened(task.config().data).splits(task.config().data)
-    test = jaxgen.tasks.base.cut(splits, 42).test
+    test = cut(splits, 42).test
     row = whole.best_row()
     assert row.metrics["test_loss"] == pytest.approx(mean_squared_error(test[1], jaxgen.predict(best, test[0])), rel=1e-5)
     assert row.metrics["test_absolute_error"] == pytest.approx(
@@ -183,7 +184,7 @@ def test_classification_measures_what_scikit_learn_does() -> None:
 
     task = task_of(Net, (X, labels), "cross_entropy", metrics=("accuracy",), select="accuracy")
     found = run(task, train__steps=100, train__eval_every=50)
-    test = jaxgen.tasks.base.cut((X, labels), 42).test
+    test = cut((X, labels), 42).test
     logits = jaxgen.predict(found.best(), test[0]).astype(np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     row = found.best_row()
@@ -197,7 +198,7 @@ def test_classification_measures_what_scikit_learn_does() -> None:
 def test_a_binary_target_is_one_number() -> None:
     labels = (Y > 0).astype(np.int64)
     found = run(task_of(Linear, (X, labels), "binary_cross_entropy", metrics=("accuracy",)))
-    test = jaxgen.tasks.base.cut((X, labels), 42).test
+    test = cut((X, labels), 42).test
     signs = jaxgen.predict(found.best(), test[0]) > 0
     assert found.best_row().metrics["test_accuracy"] == pytest.approx(accuracy_score(test[1], signs))
 

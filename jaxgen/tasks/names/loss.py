@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from jaxgen.config import Config
 from jaxgen.tasks.names import models
@@ -85,7 +85,7 @@ def _before(changed: Any, batch: Any) -> dict[str, Before]:
     return {name.removeprefix(BEFORE): Before(x, counts) for name, (x,) in sown.items() if name.startswith(BEFORE)}
 
 
-def cross_entropy(logits: Float[Array, "*rows ids"], targets: Int[Array, "*rows"], smoothing: Any) -> Float[Array, "*rows"]:
+def cross_entropy(logits: Float[Any, "*rows ids"], targets: Int[Any, "*rows"], smoothing: Any) -> Float[Any, "*rows"]:
     """Nats a row, from logits (..., V) and targets (...,); `smoothing` of the target's probability is spread over all V."""
     exact = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if smoothing is None:
@@ -94,7 +94,7 @@ def cross_entropy(logits: Float[Array, "*rows ids"], targets: Int[Array, "*rows"
     return jnp.where(jnp.asarray(smoothing) > 0, smooth, exact)
 
 
-def noised(ids: Int[Array, "rows context"], probability: Any, key: Any) -> Int[Array, "rows context"]:
+def noised(ids: Int[Any, "rows context"], probability: Any, key: Any) -> Int[Any, "rows context"]:
     """Ids (B, T), each with a probability that at its place in the row before: a draw from what stands there in training.
 
     Unigram noising (Xie et al. 2017, "Data noising as smoothing in neural network language models").
