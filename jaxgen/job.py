@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,22 +94,22 @@ def _shared(task: Task, trained: Sequence[Group], functions: Functions) -> tuple
     They do where their configs have one structure. A part of fewer rows than are evaluated at once is computed in a chunk of
     its own size, which a longer one would change, and with it the last bits; there, only parts of one length share.
     """
-    alike: dict[Any, list[Group]] = {}
+    structures = Counter(jax.tree.structure(group.traced()) for group in trained)
+    alike: dict[Any, list[tuple[Group, dict[str, int]]]] = {}
     for group in trained:
-        alike.setdefault(jax.tree.structure(group.traced()), []).append(group)
+        structure = jax.tree.structure(group.traced())
+        each = {} if structures[structure] == 1 else lengths(prepare(task.reads(group.static).splits))
+        parts = frozenset(part for part, count in each.items() if count)
+        alike.setdefault((structure, parts), []).append((group, each))
     rows: dict[int, dict[str, int]] = {}
     programs = 0
     for several in alike.values():
-        if len(several) == 1:
-            programs += 1
-            continue
-        each = [lengths(prepare(task.reads(group.static).splits)) for group in several]
-        kinds = {tuple(one.items()) for one in each}
-        parts = {frozenset(one) for one in each}
-        long = all(len({one[name] for one in each}) == 1 or min(one[name] for one in each) >= CHUNK for name in each[0])
-        if len(kinds) > 1 and len(parts) == 1 and long and functions.evaluate is None:  # what sees whole splits sees no filling
-            most = {name: max(one[name] for one in each) for name in each[0]}
-            rows |= {group.trials[0]: most for group in several}
+        found = [each for _, each in several]
+        kinds = {tuple(each.items()) for each in found}
+        long = all(len({n[part] for n in found}) == 1 or min(n[part] for n in found) >= CHUNK for part in found[0])
+        if len(kinds) > 1 and long and functions.evaluate is None:  # what sees whole splits is to see nothing else
+            most = {part: max(each[part] for each in found) for part in found[0]}
+            rows |= {group.trials[0]: most for group, _ in several}
             kinds = {tuple(most.items())}
         programs += len(kinds)
     return rows, programs

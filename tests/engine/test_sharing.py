@@ -149,9 +149,11 @@ class Cut(Task):
         self.traced = 0
 
     def splits(self, data: Any) -> Splits:
-        x = np.random.default_rng(data.split_seed).normal(3.0, 1.0, 90).astype(np.float32)
+        x = np.random.default_rng(data.split_seed).normal(3.0, 1.0, 9000).astype(np.float32)
         more = data.split_seed % 3
-        found = Splits(*np.split(x, [30 + 7 * more, 50 + 8 * more]))
+        found = Splits(*np.split(x, [3000 + 700 * more, 5000 + 800 * more]))
+        if data.split_seed > 1000:
+            return found._replace(test=found.test[: 500 + more])
         return found._replace(dev=found.train[:5]) if data.split_seed > 100 else found
 
     def init(self, config: Config, key: Any) -> tuple[Any, Any]:
@@ -177,23 +179,33 @@ def test_groups_that_read_other_parts_share_a_program() -> None:
     (row,) = jaxgen.run([next(iter(sweep))], alone, width=1, chunk=1).rows
     assert {*row.metrics} == {"train_loss", "val_loss", "test_loss"}
     assert (row.best_step, row.status) == (first.best_step, first.status)
-    for name, value in row.metrics.items():
-        np.testing.assert_allclose(first.metrics[name], value, rtol=2e-6)
+    assert row.metrics == first.metrics  # to the bit
     assert together.traced == alone.traced > 0  # as often as for one
 
 
 @pytest.mark.parametrize("seeds", [(0, 1, 101), (101, 1, 0)])
 def test_parts_are_filled_up_and_none_is_made_where_there_is_none(seeds: tuple[int, ...]) -> None:
-    """Also where some of the groups that differ in what they read hold rows out, and others do not."""
+    """Also where some of the groups that differ in what they read hold rows out, and others do not: these share no program."""
     job = prepared(grid(Cut().config(), {"data.split_seed": seeds}), Cut())
+    assert job.programs == 2
     for seed, group in zip(seeds, job.groups, strict=True):
         data, parts = job.data(group), Cut().splits(group.static.data)
         wanted = {"train": parts.train, "validation": parts.validation, "test": parts.test, "dev": parts.dev}
         assert (data.dev is None) == (parts.dev is None) == (seed < 100)
+        if seed > 100:
+            assert data.counts is None
+            continue
         assert {*data.counts} == {"train_part", "curves", *(name for name, part in wanted.items() if part is not None)}
         for name, part in wanted.items():
             if part is not None:
                 found = np.asarray(getattr(data, name))
                 np.testing.assert_array_equal(found, np.pad(part, (0, len(found) - len(part))))
                 assert data.counts[name] == len(part)
-        assert (len(data.train), len(data.validation), len(data.test)) == (44, 22, 40)  # the longest of all
+        assert (len(data.train), len(data.validation), len(data.test)) == (3700, 2100, 4000)  # the longer of both
+
+
+def test_parts_that_one_chunk_holds_are_not_filled_up() -> None:
+    """Their chunk is as long as they are, and with another one last bits differ."""
+    job = prepared(grid(Cut().config(), {"data.split_seed": [1001, 1002]}), Cut())
+    assert job.programs == 2
+    assert all(job.data(group).counts is None for group in job.groups)
