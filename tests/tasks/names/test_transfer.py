@@ -13,6 +13,7 @@ import jaxgen
 from jaxgen.config import UserError, override
 from jaxgen.runs import prepared
 from jaxgen.search.sweep import Sweep
+from jaxgen.tasks import task_of
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, cut, hold_out, load_corpus, windows
 from jaxgen.tasks.names.loss import layers, next_character
@@ -42,7 +43,7 @@ def test_what_is_trained_on_first_are_the_names_that_the_vocabulary_can_write(
     small: Config, corpus: Corpus, source: Corpus
 ) -> None:
     config = override(small, {"train.pretrain": 7})
-    job = prepared(Sweep(config), corpus.task, source)
+    job = prepared(Sweep(config), task_of(corpus), source)
     wanted = windows(tuple(name for name in source.names if "ω" not in name), corpus.vocabulary, config.model.context)
     found = job.data(job.groups[0]).source
     np.testing.assert_array_equal(found.ids, wanted.ids)
