@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import pytest
 from conftest import same_bits
 from scipy import stats
 
+import jaxgen
 from jaxgen.config import Config, config_of
 from jaxgen.engine import lanes as engine
 from jaxgen.engine.lanes import Ended
@@ -21,6 +23,7 @@ from jaxgen.engine.plan import Plan
 from jaxgen.engine.programs import lengths, padded, prepare
 from jaxgen.fields import UserError, override
 from jaxgen.search.sweep import grid, groups
+from jaxgen.tasks.names.data import Corpus
 from jaxgen.tasks.rows import Splits
 from jaxgen.train import trial
 from jaxgen.train.functions import Functions
@@ -134,6 +137,13 @@ def test_epochs_that_cannot_be_counted_are_refused(values: dict[str, int], count
     else:
         with pytest.raises(UserError, match=r"train\.draw is 'epochs'.*; give a smaller train\.batch_size"):
             check(config_with(draw="epochs", **values), count)
+
+
+def test_a_run_of_such_epochs_is_refused_before_anything_is_written(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    values = {"train.draw": "epochs", "train.batch_size": 1_000_000, "train.steps": 1}
+    with pytest.raises(UserError, match=r"train\.draw is 'epochs'"):
+        jaxgen.run([override(small, values)], corpus, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_trial_draws_by_epochs_first_of_the_source_and_then_of_its_own() -> None:

@@ -25,6 +25,7 @@ from jaxgen.judge.floors import standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
 from jaxgen.runs import Interrupted
+from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.digits import data
 from jaxgen.tasks.digits.model import patches
 from jaxgen.tasks.digits.show import counted
@@ -144,6 +145,14 @@ def test_patches_and_a_product_are_a_convolution() -> None:
 def test_optimizers_rates_and_dropout_share_one_program(family: str) -> None:
     job = prepared(jaxgen.grid(config(model__family=family), LEAVES), DIGITS)
     assert [len(group.trials) for group in job.groups] == [28]
+
+
+def test_a_cnn_learns() -> None:
+    small = config(
+        model__family="cnn", model__channels=4, train__steps=200, train__eval_every=200, optimizer__learning_rate=0.01
+    )
+    results = jaxgen.run(Sweep(small), DIGITS, width=1, chunk=1, devices=1)
+    assert results.best_row().metrics["val_accuracy"] > 0.5  # chance is 0.1
 
 
 # A run. ---------------------------------------------------------------------------------------------------------------------
