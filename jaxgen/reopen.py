@@ -20,7 +20,6 @@ from jaxgen.storage.portable import is_exported, load_exported
 from jaxgen.storage.rows import row_of
 from jaxgen.tasks import matching, stored, task_of
 from jaxgen.tasks.base import Task
-from jaxgen.tasks.rows import parts_of
 
 
 def load_results(path: str | Path, task: Any = None) -> Results:
@@ -153,7 +152,7 @@ def inputs_of_test(path: str | Path, task: Any = None) -> Any:
     """
     found = run_task(path, task)
     data = override(found.Config(), read_config(Path(path))["base"]).data
-    parts = parts_of(found, data)
+    parts = found.parts(data)
     return found.inputs_of(parts.validation if parts.test is None else parts.test)
 
 

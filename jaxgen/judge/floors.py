@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxgen.fields import UserError
 from jaxgen.tasks.base import Task
-from jaxgen.tasks.rows import Splits, parts_of
+from jaxgen.tasks.rows import Splits
 
 FEW = 4  # data sections, of each of which there is a sentence
 
@@ -37,7 +38,7 @@ def beside_floors(task: Task, results: Any) -> list[str]:
     for section in sections:
         rows = [row for trial, row in trained.items() if configs[trial].data == section]
         name = ", ".join(f"{key} {rows[0].values[key]}" for key in differ)
-        sentence, lead = _beside(task, parts_of(task, section), rows)
+        sentence, lead = _beside(task, task.parts(section), rows)
         said.append(f"With {name}: {sentence}" if name else sentence[:1].upper() + sentence[1:])
         leads.append(lead)
     if len(said) <= FEW:
@@ -51,7 +52,11 @@ def beside_floors(task: Task, results: Any) -> list[str]:
 def _beside(task: Task, parts: Splits, rows: Sequence[Any]) -> tuple[str, float]:
     """A sentence on the networks of one data section, and by how much the best of them is better than the best floor."""
     floors = task.floors(parts)
-    metric = next(one for one in task.metrics if any(f"val_{one.name}" in floor for floor in floors.values()))
+    told = [one for one in task.metrics if any(f"val_{one.name}" in floor for floor in floors.values())]
+    if not told:
+        known = ", ".join(f"val_{one.name}" for one in task.metrics)
+        raise UserError(f"the floors of the task {task.name!r} say none of {known}; give one of these for each floor")
+    metric = told[0]
 
     def cost(values: Mapping[str, float]) -> float:
         found = metric.sign * values.get(f"val_{metric.name}", math.nan)

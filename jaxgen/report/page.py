@@ -116,7 +116,7 @@ def html(
         insides=("layers", *(one.name for one in shown if one.place == "insides")),
         shown=[one for one in shown if one.place != "insides"],
         stands=stands,
-        headline=results.task.headline(facts["task"]["rows"]) if results.task is not None else facts["task"]["name"],
+        headline=results.task.about(facts["task"]["rows"]) if results.task is not None else facts["task"]["name"],
         changed={key: cell(value) for key, value in facts["base"].items() if value != defaults.get(key)},
         command=command_of(facts),
         css=css,

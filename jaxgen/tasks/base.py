@@ -125,13 +125,30 @@ class Task:
         """`Splits`, or all rows, a pytree of arrays that share their first axis, to be cut 80/10/10 by `data.split_seed`."""
         raise UserError(f"the task {self.name!r} reads nothing; give it `splits`")
 
+    def parts(self, data: Any) -> Splits:
+        """The parts of its rows that a data section names; those of the last two are kept: a run asks several times.
+
+        Raises:
+          UserError: as `tasks.rows.parts_of`.
+        """
+        kept: dict[Any, Splits] = self.__dict__.setdefault("_kept", {})
+        if data not in kept:
+            for old in list(kept)[:-1]:
+                del kept[old]
+            kept[data] = parts_of(self, data)
+        return kept[data]
+
     def facts(self, data: Any) -> dict[str, Any]:
         """What `config.json` says of the rows, as JSON values: with "sha256", which must be the same to go on with a run."""
-        return described(parts_of(self, data))
+        return described(self.parts(data))
 
     def headline(self, facts: Mapping[str, Any]) -> str:
         """What is trained on, in a few words."""
         return f"{self.name} ({', '.join(f'{count:,} {part}' for part, count in facts.get('rows', {}).items())} rows)"
+
+    def about(self, facts: Mapping[str, Any]) -> str:
+        """The same for the report."""
+        return self.headline(facts)
 
     def notices(self, config: Config) -> list[str]:
         """What a user should know of a config that is allowed and of little use."""
@@ -163,12 +180,12 @@ class Task:
 
     def rows(self, config: Config) -> int:
         """From how many rows a config's batches are drawn."""
-        found = parts_of(self, config.data)
+        found = self.parts(config.data)
         return size(found.train if found.batches is None else found.batches)
 
     def reads(self, config: Config) -> Reads:
         """What a group of this config reads."""
-        return Reads(parts_of(self, config.data))
+        return Reads(self.parts(config.data))
 
     def trains(self, config: Config) -> bool:
         """Whether trials of a config are trained; what is not is solved at once (`solve`)."""

@@ -33,7 +33,7 @@ from jaxgen.tasks.measures import (
 )
 from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, choice, network_of
-from jaxgen.tasks.rows import described, exact, parts_of
+from jaxgen.tasks.rows import described, exact
 
 if TYPE_CHECKING:
     import jax
@@ -74,7 +74,7 @@ class Supervised(Task):
     def opened(self, data: Any) -> Task:
         import jax
 
-        rows = parts_of(self, data).train
+        rows = self.parts(data).train
         if not isinstance(rows, tuple) or len(rows) not in (2, 3):
             raise UserError(f"a row of the task {self.name!r} is {type(rows).__name__}; expected (inputs, targets[, weights])")
         return self._on(jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows[0]))
@@ -92,7 +92,7 @@ class Supervised(Task):
         return made
 
     def facts(self, data: Any) -> dict[str, Any]:
-        parts = parts_of(self, data)
+        parts = self.parts(data)
         return described(parts) | self.remembered
 
     def __eq__(self, other: object) -> bool:
@@ -130,7 +130,7 @@ class Supervised(Task):
     def checked(self, sweep: Any) -> Any:
         """Refuses classes that the network has no outputs for: they would be read as something else."""
         if self.trained_by is cross_entropy:
-            targets = parts_of(self, sweep.base.data).train[1]
+            targets = self.parts(sweep.base.data).train[1]
             outputs = self._outputs_of(sweep.base)
             if outputs is None or targets.dtype.kind not in "ui":
                 return sweep  # which is said as it is traced

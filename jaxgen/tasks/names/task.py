@@ -40,8 +40,11 @@ class Names(Task):
     metrics = METRICS
     ablations = "names"
 
-    def __init__(self, corpus: Any = None, source: Any = None, vocabulary: Any = None, longest: int = 0) -> None:
-        self.corpus, self.source = corpus, source
+    def __init__(
+        self, corpus: Any = None, source: Any = None, vocabulary: Any = None, longest: int = 0, begins: str | None = None
+    ) -> None:
+        """`source`: what is trained on first, or `begins`: the file that holds it, which is read when it is asked for."""
+        self.corpus, self._source, self._begins = corpus, source, begins
         self.vocabulary = vocabulary if corpus is None else corpus.vocabulary
         self.longest = longest if corpus is None else max(map(len, corpus.names))
 
@@ -56,8 +59,16 @@ class Names(Task):
 
         if self.corpus is not None:
             return self
-        source = None if data.source is None else load_corpus(data.source)
-        return Names(load_corpus(data.path, data.column), source)
+        return Names(load_corpus(data.path, data.column), begins=data.source)
+
+    @property
+    def source(self) -> Any:
+        """The corpus that is trained on first; None where there is none."""
+        from jaxgen.tasks.names.data import load_corpus
+
+        if self._source is None and self._begins is not None:
+            self._source = load_corpus(self._begins)
+        return self._source
 
     def of(self, given: Any) -> Names | None:
         from jaxgen.tasks.names.data import Corpus
@@ -98,12 +109,16 @@ class Names(Task):
             "characters": corpus.vocabulary.characters,
             "longest": self.longest,
             "sha256": corpus.sha256,
-            "source": None if self.source is None else self.source.sha256,
+            "source": None if self._source is None else self._source.sha256,  # where it has been read
         }
 
     def headline(self, facts: Mapping[str, Any]) -> str:
         counts = f"{facts['names']} names, {facts['windows']} windows, vocabulary {facts['vocabulary']}"
         return f"{facts['path']} ({counts})"
+
+    def about(self, facts: Mapping[str, Any]) -> str:
+        counts = f"{facts['different']:,} different, {facts['windows']:,} windows, vocabulary {facts['vocabulary']}"
+        return f"{facts['names']:,} names ({counts}) of {facts['path']}"
 
     @functools.cached_property
     def material(self) -> Any:
@@ -123,6 +138,7 @@ class Names(Task):
         fixed = [key for key in ("data.path", "data.column", "data.source") if key in sweep.keys]
         if fixed:
             raise UserError(f"{fixed[0]} is varied, but a run has one corpus; start a run for each file")
+        _ = self.source  # refuses a file that cannot be read
         if any(config.train.pretrain for config in sweep):
             _ = self.material.other  # refuses that there are none
         where = {"data.path": self.corpus.path, "data.column": self.corpus.column}
