@@ -113,13 +113,6 @@ def test_it_exports_reports_and_predicts(run: Path, task: str, commands: Command
     assert len(said.splitlines()) == 21  # the test rows
 
 
-def test_nothing_that_a_folder_names_is_imported(run: Path, task: str, commands: Commands) -> None:
-    for command, more in (("report", ()), ("predict", ()), ("sample", ()), ("export", (run.parent / "trial",))):
-        code, said, err = commands.call(command, run, *more)
-        assert (code, said) == (2, ""), command
-        assert err == f"error: the task 'own' is one of your own; give it with --task {task} (in Python: task=...)\n"
-
-
 MISTAKES: dict[str, tuple[str, str]] = {
     "nothing.py:task": ("", "there is no file 'nothing.py'"),
     "own.py:other": (OWN, "'other' of 'own.py' is not there; expected a task"),

@@ -19,6 +19,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_
 
 import jaxgen
 from jaxgen.engine import plan
+from jaxgen.job import prepared
 from jaxgen.judge.results import Results
 from jaxgen.runs import Interrupted, Notice
 from jaxgen.tasks.front import Supervised
@@ -121,27 +122,26 @@ NETWORKS = {"linen": Noisy, "nnx": OfNNX, "equinox": OfEquinox, "pair": (init, a
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_networks_of_every_kind_train_resume_and_predict(network: Any, tmp_path: Path) -> None:
+def test_networks_of_every_kind_train_export_and_predict(network: Any, tmp_path: Path) -> None:
     task = task_of(network, metrics=("absolute_error",))
     whole = run(task, out=tmp_path / "whole")
-    segments = iter([False, True])
+    best = jaxgen.load(jaxgen.export(jaxgen.load(tmp_path / "whole", task=task), tmp_path / "trial"), task=task)
+    assert same_bits((best.params, best.stats), (whole.best().params, whole.best().stats))
+    test = cut((X, Y), 42).test
+    found, row = jaxgen.predict(best, test[0]), whole.best_row()
+    assert row.metrics["test_loss"] == pytest.approx(mean_squared_error(test[1], found), rel=1e-5)
+    assert row.metrics["test_absolute_error"] == pytest.approx(mean_absolute_error(test[1], found), rel=1e-5)
+
+
+@pytest.mark.parametrize("network", [NETWORKS["nnx"], NETWORKS["equinox"]], ids=["nnx", "equinox"])
+def test_what_is_no_linen_module_goes_on_to_the_same_bytes(network: Any, tmp_path: Path) -> None:
+    task, segments = task_of(network), iter([False, True])
     with pytest.raises(Interrupted):
         run(task, out=tmp_path / "cut", stop=lambda: next(segments, True))
-    again = run(task, out=tmp_path / "cut", resume=True)
+    again, whole = run(task, out=tmp_path / "cut", resume=True), run(task, out=tmp_path / "whole")
     for name in ("results.csv", "metrics.csv"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
-    assert same_bits(whole.trained(1).params, again.trained(1).params)
-    assert same_bits(whole.trained(1).stats, again.trained(1).stats)
-    best = jaxgen.load(jaxgen.export(jaxgen.load(tmp_path / "whole", task=task), tmp_path / "trial"), task=task)
-    found = jaxgen.predict(best, X)
-    assert found.shape == (300,)
-    splits = task.opened(task.config().data).splits(task.config().data)
-    test = cut(splits, 42).test
-    row = whole.best_row()
-    assert row.metrics["test_loss"] == pytest.approx(mean_squared_error(test[1], jaxgen.predict(best, test[0])), rel=1e-5)
-    assert row.metrics["test_absolute_error"] == pytest.approx(
-        mean_absolute_error(test[1], jaxgen.predict(best, test[0])), rel=1e-5
-    )
+    assert same_bits((whole.trained(1).params, whole.trained(1).stats), (again.trained(1).params, again.trained(1).stats))
 
 
 def test_floats_are_leaves_and_the_rest_selects_the_program() -> None:
@@ -151,9 +151,13 @@ def test_floats_are_leaves_and_the_rest_selects_the_program() -> None:
         "optimizer.name": ["sgd", "adam"],
         "optimizer.learning_rate": [1e-3, 1e-2],
     }
-    assert run(task_of(Noisy), axes).programs == 2
-    assert run(task_of(Structured), {"model.rate": [0.1, 0.2]}).programs == 2
-    assert run(task_of({"linear": Linear, "noisy": Noisy}), {"model.family": ["linear", "noisy"]}).programs == 2
+
+    def programs(task: Supervised, axes: Any) -> int:
+        return prepared(jaxgen.grid(task.config(), axes), task).programs
+
+    assert programs(task_of(Noisy), axes) == 2
+    assert programs(task_of(Structured), {"model.rate": [0.1, 0.2]}) == 2
+    assert programs(task_of({"linear": Linear, "noisy": Noisy}), {"model.family": ["linear", "noisy"]}) == 2
 
 
 @dataclass(frozen=True)

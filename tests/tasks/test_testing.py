@@ -208,7 +208,9 @@ def test_the_smallest_task_keeps_all_promises() -> None:
 @pytest.mark.parametrize("promise", PROMISES)
 def test_a_promise_that_is_broken_is_found(promise: str) -> None:
     for kind in BREAKING[promise]:
-        found = look(kind())
+        # To look at the last one takes a run for each task; of those that break another one, the first task does.
+        asked = PROMISES if promise == "resume" or kind is BREAKING[promise][0] else [*PROMISES][:-1]
+        found = look(kind(), promises=[*asked])
         assert found.broken == (promise,), f"{kind.__name__}\n{found}"
         assert f"\n  {promise}: BROKEN: {PROMISES[promise].text}, but " in str(found)
 
@@ -259,19 +261,18 @@ def test_a_network_in_a_call_keeps_them() -> None:
 
 
 def families() -> list[Any]:
-    """Every task of the package with each network that it has; `--long` alone where a task has many."""
+    """Every task of the package with each network that it has; `--long` alone but for that of its defaults."""
     found = []
     for task in TASKS:
         config = find(task).config()
         own = getattr(config.model, "family", None)
         families = fields.keys(type(config))["model.family"].choices if own else (None,)
-        few = families if len(families) < 5 else (own,)
         trained = [
             family
             for family in families
             if family is None or find(task).trains(fields.override(config, {"model.family": family}))
         ]
-        found += [pytest.param(task, family, marks=[pytest.mark.long] * (family not in few)) for family in trained]
+        found += [pytest.param(task, family, marks=[pytest.mark.long] * (family != own)) for family in trained]
     return found
 
 
