@@ -135,6 +135,8 @@ def fields(kind: type) -> tuple[Field, ...]:
       UserError: for a field of a type that no flag can have.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
+    if not kind.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
+        raise UserError(f"the section {kind.__name__} can be changed; write @dataclass(frozen=True) above it")
     found = tuple(described(part.name, hints[part.name]) for part in dataclasses.fields(kind))
     for part in found:
         if not (plain(part) or part.section or part.hidden):

@@ -144,15 +144,16 @@ def run_corpus(path: str | Path) -> Any:
     return found
 
 
-def inputs_of_test(path: str | Path, task: Any = None) -> Any:
-    """The inputs of a run's test part, read again, or of its validation part where there is no test part.
+def inputs_of_test(path: str | Path, trained: Trained, task: Any = None) -> Any:
+    """The inputs of the test part of a run's trial, read again, or of its validation part where there is no test part.
 
     Raises:
       UserError: if the rows have moved or changed.
     """
+    if is_exported(Path(path)):
+        raise UserError(f"{str(path)!r} is an export, which holds no rows; give --input FILE")
     found = run_task(path, task)
-    data = override(found.Config(), read_config(Path(path))["base"]).data
-    parts = found.parts(data)
+    parts = found.parts(trained.config.data)
     return found.inputs_of(parts.validation if parts.test is None else parts.test)
 
 

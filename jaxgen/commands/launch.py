@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shlex
 import sys
@@ -124,7 +125,8 @@ def tell(results: Results, out: Path, console: Console) -> None:
     console.print(leaderboard(results))
     for sentence in (*standings(task, results), *results.verdict().sentences):
         say(console, visible(str(sentence)))
-    for place, line in enumerate(task.closing(results.best())):
+    ended = any(math.isfinite(row.score) for row in results.rows)
+    for place, line in enumerate(task.closing(results.best()) if ended else ()):
         say(console, line) if place == 0 else console.print(visible(line), markup=False, highlight=False)  # between words
     page = report(out, task)
     programs = f"{results.programs} training program{'s' * (results.programs != 1)} compiled"

@@ -31,7 +31,7 @@ def command(signals: Signals) -> None:
 
     task = given_task(flags.task)
     trained = load(flags.run, flags.trial, task)
-    inputs = inputs_of_test(flags.run, task) if flags.input is None else trained.task.inputs(flags.input)
+    inputs = inputs_of_test(flags.run, trained, task) if flags.input is None else trained.task.inputs(flags.input)
     head, rows = trained.task.answers(predict(trained, inputs))
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(head)

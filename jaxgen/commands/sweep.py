@@ -13,7 +13,7 @@ from jaxgen.called import called
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
 from jaxgen.fields import UserError, flatten, keys, override
 from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_uniform, seeds, zipped
-from jaxgen.tasks import TASKS, find
+from jaxgen.tasks import BUILT_IN, TASKS, find
 from jaxgen.tasks.base import Task
 from jaxgen.tasks.names.config import Config
 
@@ -109,7 +109,7 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
 
     base = base_of(flags.config, flags.data, flags.column)
     axes = bool(flags.grid or flags.random or flags.zip)
-    kind, known = type(base), ablations(task.name)
+    kind, known = type(base), ablations(task.name) if task.place == BUILT_IN else {}
     name = flags.ablation or (DEFAULT if DEFAULT in known and not axes else "sweep")
     sweep, count, question, settings = Sweep(base), 1, Question(name), set()
     if flags.ablation is not None or name == DEFAULT:

@@ -7,11 +7,13 @@ program's text.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,6 +22,7 @@ import numpy as np
 
 from jaxgen.config import Config
 from jaxgen.engine.programs import Data, begin, column
+from jaxgen.engine.programs import look as look_of
 from jaxgen.fields import Caution, UserError, keys
 from jaxgen.search.sweep import Group
 from jaxgen.train import trial as trials
@@ -28,6 +31,7 @@ from jaxgen.train.functions import Functions, weighed
 ASKED = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError, jax.errors.TracerArrayConversionError)
 UNTRACED = "the task cannot be traced"
 PARTS = ("training", "validation")
+OURS = str(Path(__file__).parent.parent) + os.sep  # whose lines a user has no part in
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
@@ -54,9 +58,10 @@ def look(task: Functions, group: Group, data: Data) -> Found:
     check_given(task)
     with warnings.catch_warnings(record=True) as said, asking(task, config, data, type(group.configs[0])):
         warnings.simplefilter("always")
-        traced, given = jax.make_jaxpr(lambda c, d: trace(task, c, d), return_shape=True)(config, data)
+        weighs: set[str] = set()
+        traced, given = jax.make_jaxpr(lambda c, d: trace(task, c, d, weighs), return_shape=True)(config, data)
     check_fits(task, *given)
-    check_defined(task, config, data)
+    check_defined(task, config, data, bool(weighs))
     cautions = tuple(str(one.message) for one in said if isinstance(one.message, Caution))
     return Found(hashlib.sha256(text_of(traced).encode()).hexdigest(), cautions)
 
@@ -66,8 +71,12 @@ def text_of(traced: Any) -> str:
     return ADDRESS.sub("", str(traced)) + "".join(hashlib.sha256(np.asarray(c).tobytes()).hexdigest() for c in traced.consts)
 
 
-def trace(task: Functions, config: Config, data: Data) -> tuple[Any, Any, Any, Any]:
-    """A state at its start, after a step, what is said of each of some rows, and the metrics over a split."""
+def trace(task: Functions, config: Config, data: Data, weighs: set[str] | None = None) -> tuple[Any, Any, Any, Any]:
+    """A state at its start, after a step, what is said of each of some rows, and the metrics over a split.
+
+    Args:
+      weighs: is told the metrics that give weights.
+    """
     task = keeping(task)
     state = begin(task, config)
     batch = trials.draw(task, data.train, config, state.step, data.source)
@@ -84,6 +93,9 @@ def trace(task: Functions, config: Config, data: Data) -> tuple[Any, Any, Any, A
             )
         each = {name: (one.values, one.weights) for name, one in ((name, weighed(x)) for name, x in found.items())}
     check_rows(each, count)
+    (set() if weighs is None else weighs).update(name for name, (_, weights) in each.items() if weights is not None)
+    if config.train.diagnostics:
+        look_of(task, config, state, data)
     return state, new, trials.evaluate(task, config, state, rows), count
 
 
@@ -141,6 +153,8 @@ def keeping(task: Functions) -> Functions:
     def loss(config: Config, params: Any, stats: Any, *rest: Any) -> tuple[Any, Any]:
         assert task.loss is not None
         found, new = task.loss(config, params, stats, *rest)
+        if jnp.ndim(weighed(found).values) == 0:
+            raise UserError("the loss of a batch is one number; give that of each row, of which jaxgen takes the mean")
         refuse("the loss turns stats", stats, new)
         return found, new
 
@@ -176,14 +190,14 @@ def changed(before: Any, after: Any) -> str | None:
     return None if trees[0] == trees[1] else f" from {trees[0]} into {trees[1]}"
 
 
-def check_defined(task: Functions, config: Config, data: Data) -> None:
+def check_defined(task: Functions, config: Config, data: Data, weighs: bool) -> None:
     """Refuses metrics that a part does not define, such as that of a class which the part has no row of: as not a number, they
-    would end every trial as diverged. Computed where a metric is of whole splits; a row's own is its own.
+    would end every trial as diverged. Computed where a metric is of whole splits, or weighs its rows.
 
     Raises:
       UserError: then.
     """
-    if task.evaluate is None:
+    if task.evaluate is None and not weighs:
         return
     heads = {f"first rows of {name}": jax.tree.map(lambda x, i=i: x[i], data.curves) for i, name in enumerate(PARTS)}
     parts = heads | {"validation part": data.validation} | ({} if data.test is None else {"test part": data.test})
@@ -267,7 +281,7 @@ def line_of(error: BaseException) -> str:
     found, frame = "", error.__traceback__
     while frame is not None:
         name = frame.tb_frame.f_code.co_filename
-        if not any(part in name for part in ("site-packages", "/jaxgen/", "contextlib", "<")):
+        if not name.startswith(OURS) and not any(part in name for part in ("site-packages", "contextlib", "<")):
             found = f" at {name}:{frame.tb_lineno}"
         frame = frame.tb_next
     return found

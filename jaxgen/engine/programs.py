@@ -199,7 +199,8 @@ def segment_of(task: Functions, config: Config, state: TrialState, data: Data) -
 
 def look(task: Functions, config: Config, state: TrialState, data: Data) -> dict[str, Any]:
     """A lane's layers as its segment begins, on the first rows of the training part's curve."""
-    batch = jax.tree.map(lambda x: x[0, : config.train.batch_size], data.curves)
+    rows = jax.tree.map(lambda x: x[0, : config.train.batch_size], data.curves)
+    batch = trials.seen(task, config, rows, state.step)
     return {LAYERS: diagnose(task, config, state, batch), BEGAN: state.step}
 
 

@@ -70,8 +70,6 @@ class Task:
     """The first one selects: the best step, patience, the leaderboard, the verdict."""
     verdicts: Mapping[str, Callable[[Any, Task], Any]] = {}
     """Answers to questions of the task's own: name -> (results, task) -> verdict."""
-    ablations: str = ""
-    """Where its named sweeps are, a module of `experiments.ablations`."""
     untrained: tuple[str, ...] = ()
     """The parameters that no gradient reaches, and are meant so: where they begin, such as "encoder" or "encoder.embedding"."""
     probed: bool = True
@@ -162,6 +160,8 @@ class Task:
 
         names = ("init", "loss", "score", "gradients", "evaluate", "batch", "pace", "before", "layers")
         own = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        if "init" not in own or not self.metrics:
+            raise UserError(f"the task {self.name!r} has no {'metrics' if 'init' in own else 'init'}; give it one")
         return Functions(**own, metric=self.metrics[0].name, higher_is_better=self.metrics[0].higher_is_better)
 
     def layers(self, params: Any) -> list[str]:

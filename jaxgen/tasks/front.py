@@ -87,30 +87,20 @@ class Supervised(Task):
         return {"inputs": facts_of(self.like)}
 
     def _on(self, like: Any) -> Task:
-        made = copy.copy(self)
-        made.like = like
-        return made
+        import jax
+
+        leaves, structure = jax.tree.flatten(like)
+        key = (structure, *((x.shape, x.dtype) for x in leaves))
+        known: dict[Any, Task] = self.__dict__.setdefault("_known", {})
+        if key not in known:  # programs are kept by the object: one for what trains the same
+            made = copy.copy(self)
+            made.like = like
+            known[key] = made
+        return known[key]
 
     def facts(self, data: Any) -> dict[str, Any]:
         parts = self.parts(data)
         return described(parts) | self.remembered
-
-    def __eq__(self, other: object) -> bool:
-        """Whether it trains the same: a task that was read twice shares its programs."""
-        return type(other) is type(self) and self._key == other._key  # pyright: ignore[reportAttributeAccessIssue]
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    @property
-    def _key(self) -> Any:
-        trained = (self.network, tuple(self.measures.items()), self._inputs)
-        if self.like is None:  # a command's flags ask, who do not wait for JAX
-            return trained
-        import jax
-
-        leaves, structure = jax.tree.flatten(self.like)
-        return (*trained, structure, tuple((x.shape, x.dtype) for x in leaves))
 
     # Traced. --------------------------------------------------------------------------------------------------------------
 
@@ -129,16 +119,17 @@ class Supervised(Task):
 
     def checked(self, sweep: Any) -> Any:
         """Refuses classes that the network has no outputs for: they would be read as something else."""
-        if self.trained_by is cross_entropy:
-            targets = self.parts(sweep.base.data).train[1]
-            outputs = self._outputs_of(sweep.base)
-            if outputs is None or targets.dtype.kind not in "ui":
-                return sweep  # which is said as it is traced
-            if not 0 <= targets.min() <= targets.max() < outputs.shape[-1]:
-                raise UserError(
-                    f"targets go from {targets.min()} to {targets.max()}, and the network has outputs for the classes 0 to "
-                    f"{outputs.shape[-1] - 1}; number the classes from 0 on, or give the network as many outputs"
-                )
+        classes = getattr(self._outputs_of(sweep.base), "shape", (0,))[-1] if self.trained_by is cross_entropy else 0
+        for data in dict.fromkeys(config.data for config in sweep) if classes else ():
+            for part in self.parts(data)[:3]:
+                targets = np.zeros(1, int) if part is None else part[1]
+                if getattr(targets, "dtype", np.dtype(float)).kind not in "ui":
+                    return sweep  # which is said as it is traced
+                if not 0 <= targets.min() <= targets.max() < classes:
+                    raise UserError(
+                        f"targets go from {targets.min()} to {targets.max()}, and the network has outputs for the classes 0 to "
+                        f"{classes - 1}; number the classes from 0 on, or give the network as many outputs"
+                    )
         return sweep
 
     def _outputs_of(self, config: Config) -> Any:
@@ -154,12 +145,23 @@ class Supervised(Task):
             return None
 
     def _measure(self, measure: Measure, outputs: Any, rows: Any) -> Weighed:
+        import jax
+        import jax.numpy as jnp
+
         from jaxgen.train.functions import weighed
 
-        found = weighed(measure(outputs, rows[1]))
+        found, count = weighed(measure(outputs, rows[1])), len(jax.tree.leaves(rows[0])[0])
+        shape, weights = jnp.shape(found.values), found.weights
+        if shape != (count,) and (weights is None or jnp.shape(weights) != shape or shape[:1] != (count,)):
+            name = getattr(measure, "__name__", "a measure")
+            raise UserError(
+                f"{name} gives numbers of shape {shape} for {count} rows, expected ({count},): a number of each row, not their "
+                "mean and not of pairs of rows; or such numbers of each place, with weights of the same shape"
+            )
         if len(rows) == 2:
             return found
-        return found._replace(weights=rows[2] if found.weights is None else found.weights * rows[2])
+        own = rows[2].reshape(-1, *(1,) * (len(shape) - 1))
+        return found._replace(weights=jnp.broadcast_to(own, shape) if weights is None else weights * own)
 
     def loss(self, config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: jax.Array) -> tuple[Weighed, Any]:
         outputs, stats = self.apply(config, params, stats, batch[0], True, key)
@@ -205,7 +207,7 @@ class Supervised(Task):
         for like, x in zip(jax.tree.leaves(self.like), jax.tree.leaves(given), strict=True):
             if x.ndim != len(like.shape) or x.shape[1:] != like.shape[1:] or not len(x):
                 raise UserError(f"inputs are of shape {x.shape}; expected {('N', *like.shape[1:])}".replace("'", ""))
-        return jax.tree.map(lambda like, x: exact(x, "inputs").astype(like.dtype), self.like, given)
+        return jax.tree.map(lambda like, x: _alike(exact(x, "inputs"), like.dtype), self.like, given)
 
     def inputs(self, path: str | Path) -> Any:
         """Rows of a .npy file, or of a CSV file of numbers with or without a head, in the shape of a row."""
@@ -226,7 +228,9 @@ class Supervised(Task):
         return rows[0]
 
     def answers(self, outputs: Any) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        flat = np.asarray(outputs)
+        if not isinstance(outputs, np.ndarray):
+            raise UserError("the network gives several arrays, which are no table; predict in Python (jaxgen.predict)")
+        flat = outputs.reshape(len(outputs), -1)
         flat = flat.reshape(len(flat), -1)
         if self.trained_by is cross_entropy and np.ndim(outputs) == 2:
             shares = np.exp(flat - np.logaddexp.reduce(flat, axis=1, keepdims=True))
@@ -236,6 +240,19 @@ class Supervised(Task):
             flat = 1 / (1 + np.exp(-flat))
         head = ["output"] if flat.shape[1] == 1 else [f"output_{i}" for i in range(flat.shape[1])]
         return head, [[f"{value:.6g}" for value in row] for row in flat]
+
+
+def _alike(x: np.ndarray, kind: Any) -> np.ndarray:
+    """Numbers in another type.
+
+    Raises:
+      UserError: where that changes them.
+    """
+    found = x.astype(kind)
+    if np.dtype(kind).kind in "bui" and not np.array_equal(found, x):
+        wrong = x[found != x].flat[0]
+        raise UserError(f"inputs hold {wrong}, and were {np.dtype(kind)} in training; give them as they were then")
+    return found
 
 
 @functools.cache

@@ -54,21 +54,25 @@ def table_of(path: Path) -> np.ndarray:
       UserError: where it cannot be read, or holds anything else.
     """
     try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
-        if rows and not _number(rows[0][0]):
-            rows = rows[1:]
-        found = np.array([[float(x) for x in row] for row in rows])
+        found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _csv(path)
+        if found.ndim == 0 or found.dtype.kind not in "buif":
+            raise ValueError(f"{found.dtype} of shape {found.shape}")
     except OSError as error:
         raise UserError(f"cannot read {str(path)!r} ({error.strerror})") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, EOFError, csv.Error) as error:
         raise UserError(
             f"{str(path)!r} holds no table of numbers ({error}); expected a CSV or .npy file, a row an input"
         ) from None
     if not len(found):
         raise UserError(f"{str(path)!r} holds no rows; expected a CSV or .npy file, a row an input")
     return found
+
+
+def _csv(path: Path) -> np.ndarray:
+    rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
+    if rows and not _number(rows[0][0]):
+        rows = rows[1:]
+    return np.array([[float(x) for x in row] for row in rows])
 
 
 def _number(text: str) -> bool:

@@ -37,6 +37,8 @@ def _alike(outputs: Any, targets: Any, classes: bool) -> None:
     Raises:
       UserError: then.
     """
+    if not (hasattr(outputs, "shape") and hasattr(targets, "shape")):
+        raise UserError("outputs or targets are several arrays; a loss by its name wants one of each: give a function of both")
     wanted = outputs.shape[:-1] if classes else outputs.shape
     if wanted != targets.shape:
         expected = f"{(*targets.shape, 'classes') if classes else targets.shape}".replace("'", "")
@@ -50,9 +52,9 @@ def cross_entropy(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     """Minus the log-probability of whole-number targets (N, ...), from logits (N, ..., classes): (N,), in nats."""
     import optax
 
+    _alike(outputs, targets, True)
     if targets.dtype.kind not in "ui":
         raise UserError(f"targets are of type {targets.dtype}; cross_entropy wants whole numbers, a class each, from 0 on")
-    _alike(outputs, targets, True)
     return _rows(optax.softmax_cross_entropy_with_integer_labels(outputs, targets))
 
 
@@ -78,7 +80,7 @@ def absolute_error(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
 
 def accuracy(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     """Whether the likeliest class of logits (N, ..., classes) is the target, (N,); of outputs like the targets, their sign."""
-    if outputs.shape == targets.shape:
+    if getattr(outputs, "shape", None) == getattr(targets, "shape", ()):
         return _rows(((outputs > 0) == (targets > 0.5)).astype(np.float32))
     _alike(outputs, targets, True)
     return _rows((outputs.argmax(-1) == targets).astype(np.float32))

@@ -58,7 +58,19 @@ def parts_of(task: Task, data: Any) -> Splits:
         if seed is None:
             raise UserError(f"the task {task.name!r} gives rows to be cut, and its data section has no split_seed; give Splits")
         found = cut(exact(found, "its rows"), seed)
-    return Splits(*(None if part is None else exact(part, name) for name, part in zip(Splits._fields, found, strict=True)))
+    parts = Splits(*(None if part is None else exact(part, name) for name, part in zip(Splits._fields, found, strict=True)))
+    for name in ("validation", "test", "dev"):
+        there = getattr(parts, name)
+        if there is not None and kind_of(there) != kind_of(parts.train):
+            raise UserError(f"a row of {name} is {kind_of(there)}, and of train {kind_of(parts.train)}; give rows of one kind")
+    return parts
+
+
+def kind_of(rows: Any) -> str:
+    """What one row is: its tree with the types and shapes of its arrays."""
+    import jax
+
+    return str(jax.tree.map(lambda x: f"{x.dtype}{list(x.shape[1:])}", rows))
 
 
 def exact(rows: Any, what: str) -> Any:

@@ -88,6 +88,9 @@ def by_name(params: Any) -> list[str]:
 class Functions(NamedTuple):
     """All that the trial functions know of a task. Each is pure and sees one lane; equal ones compile once.
 
+    `config` is lowered (`optimizers.lower`): its floats are of the lane; a strength that no trial of the group uses is None,
+    and so is `config.data`, of which programs know nothing.
+
     `init`, one of `loss` and `gradients`, and one of `score` and `evaluate` are needed. `Weighed` may be given as a pair of
     values and weights, or as values alone.
 

@@ -179,7 +179,7 @@ def updates(task: Functions, config: Config, state: TrialState, grads: Any) -> t
 def moved(task: Functions, config: Config, state: TrialState, grads: Any) -> tuple[Any, Any]:
     """The parameters and the optimizer's state after a step. A part whose pace is 0 rests, and its optimizer with it."""
     added, opened = updates(task, config, state, grads)
-    params = optax.apply_updates(state.params, added)
+    params = constrain(config, optax.apply_updates(state.params, added))
     if task.pace is None:
         return params, opened
     (pace, new), (_, old) = (parts_of(task, config, state.step, tree) for tree in (params, state.params))
@@ -209,7 +209,6 @@ def advance(
     """
     total, loss, grads, stats = descent(task, config, state, batch)
     params, opened = moved(task, config, state, grads)
-    params = constrain(config, params)
     params = hold(config, state.step, state.params, params, task.layers)
 
     going = (state.status == Status.RUNNING) & (state.step < (config.train.steps if limit is None else limit))

@@ -398,3 +398,66 @@ def test_classes_that_the_network_has_no_outputs_for_are_refused() -> None:
         run(task_of(Two, (X, np.arange(300) % 3), "cross_entropy"))
     with pytest.raises(jaxgen.UserError, match="targets are of type float32; cross_entropy wants whole numbers"):
         run(task_of(Two, (X, Y), "cross_entropy"))
+
+
+def squares(outputs: Any, targets: Any) -> Any:
+    return (outputs - targets) ** 2
+
+
+def places(outputs: Any, targets: Any) -> Any:
+    return (outputs - targets[:, None]) ** 2, jnp.ones(outputs.shape)
+
+
+def test_a_loss_of_ones_own_is_of_rows_or_of_places_with_weights() -> None:
+    with pytest.raises(jaxgen.UserError, match=r"squares gives numbers of shape \(8, 8\) for 8 rows, expected \(8,\)"):
+        run(task_of(Column, loss=squares))
+    weights = np.arange(300) % 3
+    (found,) = run(task_of(Column, (X, Y, weights), loss=places), {"seed": [0]}).rows
+    assert np.isfinite(found.val_loss)
+
+
+def test_inputs_are_not_cut_to_the_type_of_training() -> None:
+    picture = SOURCE.integers(0, 256, (300, 3)).astype(np.uint8)
+    best = run(task_of(Linear, (picture, Y), inputs=lambda x: x / 255)).best()
+    with pytest.raises(jaxgen.UserError, match=r"inputs hold 0.5, and were uint8 in training"):
+        jaxgen.predict(best, np.full((2, 3), 0.5))
+    assert jaxgen.predict(best, picture[:2].astype(float)).shape == (2,)
+
+
+def test_parts_hold_rows_of_one_kind() -> None:
+    with pytest.raises(jaxgen.UserError, match=r"a row of test is .* and of train .*; give rows of one kind"):
+        run(task_of(Linear, jaxgen.Splits((X, Y), (X, Y), (X[:, :2], Y))))
+
+
+def test_a_task_that_is_read_again_shares_its_programs() -> None:
+    task = task_of(Linear)
+    assert task.opened(task.config().data).functions() == task.opened(task.config().data).functions()
+
+
+def test_what_a_task_lacks_is_said() -> None:
+    class Bare(jaxgen.Task):
+        name = "bare"
+
+        def splits(self, data: Any) -> Any:
+            return X
+
+    with pytest.raises(jaxgen.UserError, match="the task 'bare' has no init; give it one"):
+        jaxgen.run([Bare().config()], Bare())
+
+
+class Weightless(Split):
+    """A metric whose rows weigh nothing in a part."""
+
+    metrics = (jaxgen.Metric("loss"),)
+    evaluate = None  # pyright: ignore[reportAssignmentType]
+
+    def functions(self) -> Any:
+        return super().functions()._replace(evaluate=None)
+
+    def score(self, config: Any, params: Any, stats: Any, rows: Any, keys: Any) -> Any:
+        return {"loss": ((rows[0] @ params["w"]) ** 2, rows[1] == 0)}
+
+
+def test_a_part_without_weights_is_refused() -> None:
+    with pytest.raises(jaxgen.UserError, match="the metric 'loss' is not a number on the test part"):
+        jaxgen.run([Weightless().config(**SMALL)], Weightless())

@@ -32,7 +32,7 @@ def network() -> Network:
 class Curve(Supervised):
     """Regression on points that are made by a formula."""
 
-    place, ablations, Train = BUILT_IN, "curve", Train
+    place, Train = BUILT_IN, Train
 
     def __init__(self) -> None:
         super().__init__("curve", later(Model, network), data.split, MEASURES, Data, None)

@@ -35,7 +35,7 @@ def scaled(images: Any) -> Any:
 class Digits(Supervised):
     """Classification of the bundled images."""
 
-    place, ablations, Train = BUILT_IN, "digits", Train
+    place, Train = BUILT_IN, Train
 
     def __init__(self) -> None:
         super().__init__("digits", later(Model, network), data.split, MEASURES, Data, scaled)

@@ -38,7 +38,6 @@ class Names(Task):
     name, place, probed = "names", BUILT_IN, False  # its config's own checks say all that a user can get wrong
     Data, Model, Regularizer, Train = DataConfig, ModelConfig, RegularizerConfig, TrainConfig
     metrics = METRICS
-    ablations = "names"
 
     def __init__(
         self, corpus: Any = None, source: Any = None, vocabulary: Any = None, longest: int = 0, begins: str | None = None
