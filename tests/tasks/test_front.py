@@ -276,7 +276,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a loss that is one number": (
         lambda: run(task_of(Linear, loss=scalar)),
-        r"of shape \(\), expected \(30,\): a number of each row, not their mean",
+        r"scalar gives numbers of shape \(\) for 8 rows, expected \(8,\): a number of each row, not their mean",
     ),
     "a leaf that is asked": (
         lambda: run(task_of(Branching)),
@@ -367,7 +367,7 @@ class Split(jaxgen.Task):
 
     def splits(self, data: Any) -> Any:
         kinds = np.arange(300) % 2
-        return jaxgen.Splits((X, kinds), (X[:50], kinds[:50]), (X[50:], np.ones(250)))
+        return jaxgen.Splits((X, kinds), (X[:50], kinds[:50]), (X[50:], np.ones(250, int)))
 
     def init(self, config: Any, key: Any) -> Any:
         return {"w": jax.random.normal(key, (3,))}, {}
