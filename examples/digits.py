@@ -5,8 +5,8 @@ import jaxgen
 
 
 class MLP(nn.Module):
-    width: int = 128
-    dropout: float = 0.2
+    width: int = 512
+    dropout: float = 0.5
 
     @nn.compact
     def __call__(self, x, train):
