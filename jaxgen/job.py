@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxgen.config import Config
 from jaxgen.engine import plan
 from jaxgen.engine.programs import Data, lengths, padded, prepare
-from jaxgen.fields import CHAIN, UserError, flatten
+from jaxgen.fields import CHAIN, UserError, flatten, override
 from jaxgen.judge.answers import answer
-from jaxgen.judge.results import Results
+from jaxgen.judge.results import Results, Trained
 from jaxgen.search.sweep import Group, Sweep, groups
 from jaxgen.tasks.base import Reads, Task
 from jaxgen.tasks.rows import size
@@ -94,21 +94,21 @@ def _shared(task: Task, trained: Sequence[Group], functions: Functions) -> tuple
     They do where their configs have one structure. A part of fewer rows than are evaluated at once is computed in a chunk of
     its own size, which a longer one would change, and with it the last bits; there, only parts of one length share.
     """
-    structures = Counter(jax.tree.structure(group.traced()) for group in trained)
+    found = [(group, jax.tree.structure(group.traced())) for group in trained]
+    structures = Counter(structure for _, structure in found)
     alike: dict[Any, list[tuple[Group, dict[str, int]]]] = {}
-    for group in trained:
-        structure = jax.tree.structure(group.traced())
+    for group, structure in found:
         each = {} if structures[structure] == 1 else lengths(prepare(task.reads(group.static).splits))
         parts = frozenset(part for part, count in each.items() if count)
         alike.setdefault((structure, parts), []).append((group, each))
     rows: dict[int, dict[str, int]] = {}
     programs = 0
     for several in alike.values():
-        found = [each for _, each in several]
-        kinds = {tuple(each.items()) for each in found}
-        long = all(len({n[part] for n in found}) == 1 or min(n[part] for n in found) >= CHUNK for part in found[0])
+        counts = [each for _, each in several]
+        kinds = {tuple(each.items()) for each in counts}
+        long = all(len({n[part] for n in counts}) == 1 or min(n[part] for n in counts) >= CHUNK for part in counts[0])
         if len(kinds) > 1 and long and functions.evaluate is None:  # what sees whole splits is to see nothing else
-            most = {part: max(each[part] for each in found) for part in found[0]}
+            most = {part: max(each[part] for each in counts) for part in counts[0]}
             rows |= {group.trials[0]: most for group, _ in several}
             kinds = {tuple(most.items())}
         programs += len(kinds)
@@ -128,6 +128,12 @@ def sweep_of(sweep: Sweep | Iterable[Config]) -> Sweep:
     if any(config.optimizer.chain is not base.optimizer.chain for config in configs):
         points = [{**p, CHAIN: c.optimizer.chain} for p, c in zip(points, configs, strict=True)]
     return Sweep(base, tuple(points))
+
+
+def trained_of(task: Task, sweep: Sweep, state: Callable[[int, Any], Any], trial: int) -> Trained:
+    """A trained trial of a sweep, from `state(trial, the shapes of its params and stats)`."""
+    config = override(sweep.base, sweep.points[trial])
+    return Trained(trial, config, task, *task.restored(config, trial, functools.partial(state, trial)))
 
 
 def results_of(task: Task, sweep: Sweep, **more: Any) -> Results:

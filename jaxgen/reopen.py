@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxgen.config import validate
 from jaxgen.fields import UserError, override
-from jaxgen.job import results_of
+from jaxgen.job import results_of, trained_of
 from jaxgen.judge.results import DIVERGED, Results, Trained, by_score
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.checkpoint import Store
@@ -54,8 +54,8 @@ def load_results(path: str | Path, task: Any = None) -> Results:
     def trained(trial: int) -> Trained:
         if trial >= len(sweep) or trial < 0:
             raise UserError(f"trial {trial} is not of this run; it has trials 0 to {len(sweep) - 1}")
-        config = validate(override(sweep.base, sweep.points[trial]))
-        return Trained(trial, config, task, *task.restored(config, trial, lambda shape: store.trial(trial, shape)))
+        validate(override(sweep.base, sweep.points[trial]))  # a file may say anything
+        return trained_of(task, sweep, store.trial, trial)
 
     results = results_of(task, sweep, rows=rows, trained=trained, programs=facts["programs"], out=str(path), question=question)
     for name, content in all_counting(path, store.manifest["logs"]).items():

@@ -20,8 +20,8 @@ from jaxgen.engine.lanes import Ended, Evaluated, Event, Looked, Position, Segme
 from jaxgen.engine.plan import Lanes, Plan, Planned
 from jaxgen.engine.programs import Data, state_shape
 from jaxgen.fields import UserError, override
-from jaxgen.job import Job, prepared, results_of, sweep_of
-from jaxgen.judge.results import Curve, Diagnostic, Results, Trained
+from jaxgen.job import Job, prepared, results_of, sweep_of, trained_of
+from jaxgen.judge.results import Curve, Diagnostic, Results
 from jaxgen.search.sweep import Group, Question, Sweep
 from jaxgen.storage.cache import known, learn
 from jaxgen.storage.facts import describe
@@ -104,7 +104,7 @@ def run(
     where = None if out is None else str(out)
     results = results_of(job.task, job.sweep, programs=job.programs, out=where, question=question)
     keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
-    results.trained = functools.partial(_trained, job.task, job.sweep, keeper.trial)
+    results.trained = functools.partial(trained_of, job.task, job.sweep, keeper.trial)
     facts = describe(job.sweep, job.task, job.programs, question, flags, found.program)
     notices = dict.fromkeys([*found.cautions, *(line for group in job.trained for line in job.task.notices(group.configs[0]))])
     try:
@@ -240,8 +240,3 @@ def _measure(results: Results, task: Task, ended: Mapping[int, Any]) -> None:
     results.rows[:] = [
         dataclasses.replace(row, measured=found[row.trial]) if row.trial in found else row for row in results.rows
     ]
-
-
-def _trained(task: Task, sweep: Sweep, state: Callable[[int, Any], Any], trial: int) -> Trained:
-    config = override(sweep.base, sweep.points[trial])
-    return Trained(trial, config, task, *task.restored(config, trial, functools.partial(state, trial)))

@@ -33,7 +33,7 @@ from jaxgen.tasks.measures import (
 )
 from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, choice, network_of
-from jaxgen.tasks.rows import described, exact
+from jaxgen.tasks.rows import described, exact, size
 
 if TYPE_CHECKING:
     import jax
@@ -145,12 +145,11 @@ class Supervised(Task):
             return None
 
     def _measure(self, measure: Measure, outputs: Any, rows: Any) -> Weighed:
-        import jax
         import jax.numpy as jnp
 
         from jaxgen.train.functions import weighed
 
-        found, count = weighed(measure(outputs, rows[1])), len(jax.tree.leaves(rows[0])[0])
+        found, count = weighed(measure(outputs, rows[1])), size(rows[0])
         shape, weights = jnp.shape(found.values), found.weights
         if shape != (count,) and (weights is None or jnp.shape(weights) != shape or shape[:1] != (count,)):
             name = getattr(measure, "__name__", "a measure")
@@ -182,7 +181,7 @@ class Supervised(Task):
         import jax
 
         found = self._fitting(inputs)
-        count = len(jax.tree.leaves(found)[0])
+        count = size(found)
         register(type(trained.config))
         config = dataclasses.replace(trained.config, data=None, optimizer=None)  # of which a network knows nothing
         outputs = []
@@ -231,7 +230,6 @@ class Supervised(Task):
         if not isinstance(outputs, np.ndarray):
             raise UserError("the network gives several arrays, which are no table; predict in Python (jaxgen.predict)")
         flat = outputs.reshape(len(outputs), -1)
-        flat = flat.reshape(len(flat), -1)
         if self.trained_by is cross_entropy and np.ndim(outputs) == 2:
             shares = np.exp(flat - np.logaddexp.reduce(flat, axis=1, keepdims=True))
             head = ("class", *(f"p_{i}" for i in range(flat.shape[1])))

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from jaxgen.config import Nothing
 from jaxgen.fields import Caution, UserError, described, plain
+from jaxgen.tasks.rows import size
 
 Fields = Sequence[tuple[str, Any, Any]]  # name, type, default
 
@@ -171,6 +172,13 @@ def _looking(linen: Any) -> Callable[..., Any]:
     return look
 
 
+def _one_row(x: Any) -> bool:
+    """Whether inputs are one row of one axis, of which a BatchNorm takes the mean of nothing else."""
+    import jax
+
+    return size(x) == 1 and jax.tree.leaves(x)[0].ndim == 2
+
+
 def warn_alone() -> None:
     """Says that a BatchNorm sees one row."""
     from jaxgen.nn import ALONE
@@ -189,8 +197,12 @@ def _of_nnx(module: Any) -> Network:
     def made(model: Any, key: Any) -> Any:
         return module(**_values(kind, model), rngs=nnx.Rngs(key))
 
-    def parts(built: Any) -> tuple[Any, Any]:
+    def states(built: Any) -> tuple[Any, Any]:
         _, params, _, stats = nnx.split(built, nnx.Param, nnx.RngState, ...)
+        return params, stats
+
+    def parts(built: Any) -> tuple[Any, Any]:
+        params, stats = states(built)
         return nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
 
     def init(model: Any, key: Any, x: Any) -> tuple[Any, Any]:
@@ -200,13 +212,11 @@ def _of_nnx(module: Any) -> Network:
         import jax
 
         built = made(model, jax.random.key(0) if key is None else key)  # its random streams are the step's
-        for filled, wanted in ((params, nnx.Param), (stats, None)):
-            state: Any = nnx.state(built, wanted) if wanted else nnx.split(built, nnx.Param, nnx.RngState, ...)[3]
+        for filled, state in zip((params, stats), states(built), strict=True):
             nnx.replace_by_pure_dict(state, filled)
             nnx.update(built, state)
         built.train() if train else built.eval()
-        norms = (part for _, part in nnx.iter_graph(built) if isinstance(part, nnx.BatchNorm)) if train else ()
-        if any(jax.tree.leaves(x)[0].ndim == 2 and len(jax.tree.leaves(x)[0]) == 1 for _ in norms):
+        if train and _one_row(x) and any(isinstance(part, nnx.BatchNorm) for _, part in nnx.iter_graph(built)):
             warn_alone()
         return built(x), parts(built)[1] if train else stats
 
@@ -247,9 +257,8 @@ def _of_equinox(module: Any) -> Network:
         _, static, state = made(model, key)
         state = jax.tree.unflatten(jax.tree.structure(state), stats)
         built = eqx.combine(params, static) if train else eqx.nn.inference_mode(eqx.combine(params, static))
-        count = len(jax.tree.leaves(x)[0])
         layers = jax.tree.leaves(built, is_leaf=lambda part: isinstance(part, eqx.nn.BatchNorm))
-        if train and count == 1 and jax.tree.leaves(x)[0].ndim == 2 and any(isinstance(p, eqx.nn.BatchNorm) for p in layers):
+        if train and _one_row(x) and any(isinstance(part, eqx.nn.BatchNorm) for part in layers):
             warn_alone()
 
         def one(row: Any, key: Any) -> Any:
@@ -257,7 +266,7 @@ def _of_equinox(module: Any) -> Network:
             return built(row, **more)
 
         found = jax.vmap(one, axis_name="batch", out_axes=(0, None) if "state" in called else 0)(
-            x, jax.random.split(key, count)
+            x, jax.random.split(key, size(x))
         )
         return (found[0], jax.tree.leaves(found[1])) if "state" in called else (found, stats)
 

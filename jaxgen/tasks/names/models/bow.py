@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxgen.tasks.names.config import RegularizerConfig
 from jaxgen.tasks.names.data import BOUNDARY
-from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, HIDDEN, Head, dense, drop, embedded, rate
+from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, Head, dense, dropped, embedded
 from jaxgen.tasks.names.models.sequence import begins
 
 
@@ -47,11 +47,7 @@ class Bow(nn.Module):
         before = dense(self.hidden, self.initialization, self.init_scale, "hidden_0")(x)
         self.sow("intermediates", f"{BEFORE}hidden_0", before)
         x = x + dense(self.embedding, self.initialization, self.init_scale, "hidden_1")(ACTIVATIONS[self.activation](before))
-        if not every:
-            x = x[:, -1]
-        dropout = rate(training, 0, 1)
-        if dropout is not None:
-            x = drop(x, dropout, jax.random.fold_in(key, HIDDEN))
+        x = dropped(x if every else x[:, -1], training, 0, 1, key)
         logits = Head(self.vocabulary, self.initialization, name="output")(x)
         return logits if cache is None else (logits, cache)
 

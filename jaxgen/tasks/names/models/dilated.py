@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxgen.tasks.names.config import RegularizerConfig
 from jaxgen.tasks.names.data import BOUNDARY
-from jaxgen.tasks.names.models.layers import HIDDEN, Head, dense, drop, embedded, rate
+from jaxgen.tasks.names.models.layers import Head, dense, dropped, embedded
 from jaxgen.tasks.names.models.sequence import present
 
 
@@ -49,10 +49,7 @@ class Dilated(nn.Module):
                 earlier = before[:, :1]
                 kept.append(jnp.concatenate([before[:, 1:], x], axis=1))
             part = _Block(self.hidden, *make, name=f"hidden_{block}")
-            given = part.gated(earlier, x)
-            dropout = rate(training, block, self.depth)
-            if dropout is not None:
-                given = drop(given, dropout, jax.random.fold_in(key, HIDDEN + block))
+            given = dropped(part.gated(earlier, x), training, block, self.depth, key)
             total = total + part.skip(given)
             if block + 1 < self.depth:
                 x = x + part.residual(given)

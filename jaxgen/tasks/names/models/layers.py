@@ -251,6 +251,14 @@ def rate(training: RegularizerConfig | None, layer: int, depth: int) -> Any:
     return first + (last - first) * (layer / max(depth - 1, 1))
 
 
+def dropped(
+    x: jax.Array, training: RegularizerConfig | None, layer: int, depth: int, key: Any, place: int | None = None
+) -> jax.Array:
+    """What one of `depth` hidden layers gives, with its dropout in training; `place`: where it draws. None: the layer."""
+    dropout = rate(training, layer, depth)
+    return x if dropout is None else drop(x, dropout, jax.random.fold_in(key, HIDDEN + (layer if place is None else place)))
+
+
 def jitter(x: jax.Array, deviation: jax.Array | float, key: jax.Array) -> jax.Array:
     """`x` plus normal noise of a standard deviation."""
     return x + deviation * jax.random.normal(key, x.shape)

@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxgen.tasks.names.config import RegularizerConfig
-from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, HIDDEN, LOGIT_SCALE, Linear, drop, embedded, rate
+from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, LOGIT_SCALE, Linear, dropped, embedded
 
 
 class MLP(nn.Module):
@@ -49,7 +49,5 @@ class MLP(nn.Module):
             self.sow("intermediates", BEFORE + name, before)
             y = ACTIVATIONS[self.activation](before)  # (B, H)
             x = x + y if self.residual and x.shape == y.shape else y
-            dropout = rate(training, layer, self.depth)
-            if dropout is not None:
-                x = drop(x, dropout, jax.random.fold_in(key, HIDDEN + layer))
+            x = dropped(x, training, layer, self.depth, key)
         return Linear(self.vocabulary, *shared, scale=LOGIT_SCALE, name="output")(x, train)

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxgen.tasks.names.config import RegularizerConfig
 from jaxgen.tasks.names.data import BOUNDARY
-from jaxgen.tasks.names.models.layers import BEFORE, HIDDEN, Head, drop, embedded, rate
+from jaxgen.tasks.names.models.layers import BEFORE, Head, dropped, embedded
 
 
 class Cell(nn.Module):
@@ -64,11 +64,7 @@ class Recurrent(nn.Module):
         state, (x, before) = run(self.empty(len(ids)) if cache is None else cache, (x, ids == BOUNDARY))
         if before is not None:
             self.sow("intermediates", f"{BEFORE}hidden_0", before)
-        if not every:
-            x = x[:, -1]
-        dropout = rate(training, 0, 1)
-        if dropout is not None:
-            x = drop(x, dropout, jax.random.fold_in(key, HIDDEN))
+        x = dropped(x if every else x[:, -1], training, 0, 1, key)
         logits = Head(self.vocabulary, self.initialization, name="output")(x)
         return logits if cache is None else (logits, state)
 

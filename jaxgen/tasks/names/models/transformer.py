@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from jaxgen.tasks.names.config import RegularizerConfig
 from jaxgen.tasks.names.data import BOUNDARY
-from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, HIDDEN, Head, LayerNorm, dense, drop, embedded, rate
+from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, Head, LayerNorm, dense, dropped, embedded
 from jaxgen.tasks.names.models.sequence import begins
 
 WIDER = 4  # the hidden layer of a block beside the block
@@ -52,18 +52,14 @@ class Transformer(nn.Module):
             name = f"hidden_{block}"
             part = _Block(self.hidden, self.heads, self.activation, self.initialization, self.init_scale, name=name)
             attended, memory = part.attend(x, seen, memory, here)
-            x = x + self._dropped(attended, training, block, 0, key)
+            x = x + dropped(attended, training, block, self.depth, key, 2 * block)
             given, before = part.think(x)
-            x = x + self._dropped(given, training, block, 1, key)
+            x = x + dropped(given, training, block, self.depth, key, 2 * block + 1)
             self.sow("intermediates", BEFORE + name, before)
             kept.append(memory)
         x = LayerNorm(name="normalized")(x if every else x[:, -1])
         logits = Head(self.vocabulary, self.initialization, use_bias=False, name="output")(x)
         return logits if cache is None else (logits, (place + 1, tuple(kept)))
-
-    def _dropped(self, x: jax.Array, training: RegularizerConfig | None, block: int, part: int, key: Any) -> jax.Array:
-        dropout = rate(training, block, self.depth)
-        return x if dropout is None else drop(x, dropout, jax.random.fold_in(key, HIDDEN + 2 * block + part))
 
     def empty(self, batch: int) -> Any:
         """The place that comes next, and each block's keys and values."""

@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxgen.tasks.names.config import RegularizerConfig
-from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, HIDDEN, Head, Linear, drop, embedded, rate
+from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, Head, Linear, dropped, embedded
 
 
 class WaveNet(nn.Module):
@@ -42,7 +42,5 @@ class WaveNet(nn.Module):
             before = layer(x, train)
             self.sow("intermediates", BEFORE + name, before)
             x = ACTIVATIONS[self.activation](before)
-            dropout = rate(training, level, levels)
-            if dropout is not None:
-                x = drop(x, dropout, jax.random.fold_in(key, HIDDEN + level))
+            x = dropped(x, training, level, levels, key)
         return Head(self.vocabulary, self.initialization, name="output")(x.reshape(len(ids), -1))
