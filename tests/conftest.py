@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 import shutil
 import tempfile
@@ -43,7 +44,7 @@ ROOT = Path(__file__).parent.parent
 LONGEST = ("test_ablations", "test_commands", "test_engine", "test_faults", "test_runs", "test_strengths")
 SMALL = {
     "model.hidden": 16,
-    "model.depth": 2,
+    "model.depth": 1,  # more layers take longer to compile
     "model.embedding": 4,
     "train.steps": 40,
     "train.eval_every": 20,
@@ -68,6 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_configure(config: pytest.Config) -> None:
     """A cache of compiled programs for this session, its workers and the commands that they start: nothing that an earlier
     session left, and none of the user's. Most of the suite's time would be compiling the same few programs."""
+    gc.set_threshold(100_000, 20, 50)  # tracing makes many objects that live on: to look through them all takes a tenth of it
     settings.register_profile("shared", deadline=None)  # speed is asserted nowhere
     settings.load_profile("shared")
     if not hasattr(config, "workerinput"):

@@ -53,7 +53,7 @@ def disk(tmp: Path, names: Path, few: int, codes: Sequence[int]) -> None:
 
     corpus = jaxgen.load_corpus(names)
     sweep = jaxgen.grid(
-        jaxgen.override(jaxgen.Config(), {**SMALL, "model.depth": 1}),
+        jaxgen.override(jaxgen.Config(), SMALL),
         {"optimizer.name": ["sgd"], "optimizer.learning_rate": [1e-2, 1e30], "seed": range(2)},
     )
 

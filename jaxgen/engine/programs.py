@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxgen.config import Config
@@ -119,11 +120,15 @@ def over_lanes(work: Callable[..., Any], keep: Callable[[Any, Any], Any], plan: 
     """
 
     def chunk(active: jax.Array, config: Config, state: Any, data: Data) -> Any:
+        # Traced once, for what it computes and for the shapes of what it gives: tracing is much of a small run's time.
+        given = (active, config, state, data)
+        traced, shapes = jax.make_jaxpr(work, return_shape=True)(*given)
+
         def busy() -> Any:
-            return work(active, config, state, data)
+            return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(traced)(*jax.tree.leaves(given)))
 
         def idle() -> Any:
-            return keep(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(busy)))
+            return keep(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))
 
         return jax.lax.cond(active.any(), busy, idle)
 
@@ -292,8 +297,14 @@ def column(leaf: Any, width: int) -> np.ndarray:
 
 def state_shape(task: Functions, config: Config, width: int) -> TrialState:
     """The shapes and types of the state of `width` lanes."""
-    configs = jax.tree.map(lambda leaf: column(leaf, width), config)
-    return jax.eval_shape(jax.vmap(functools.partial(begin, task)), configs)
+    leaves, structure = jax.tree.flatten(jax.tree.map(lambda leaf: column(leaf, 1)[0], config))
+    lane = _lane(task, structure, tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((width, *x.shape), x.dtype), lane)
+
+
+@functools.lru_cache(maxsize=16)  # asked several times of a group; to trace a network's start takes a while
+def _lane(task: Functions, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> TrialState:
+    return jax.eval_shape(functools.partial(begin, task), jax.tree.unflatten(structure, leaves))
 
 
 def empty(task: Functions, config: Config, width: int) -> TrialState:

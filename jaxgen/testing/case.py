@@ -49,15 +49,27 @@ class Case:
         """What a program is given of a trial."""
         return numbers(self.group.traced(number))
 
+    def text(self, config: Config) -> str:
+        """A trial's program as text, traced anew."""
+        return probe.text_of(jax.make_jaxpr(lambda c, d: probe.trace(self.functions, c, d))(config, self.data))
+
     @functools.cached_property
-    def begin(self) -> Begin:
-        """What a step gives, compiled once for all that look."""
-        return begin_of(self.functions)
+    def begin(self) -> Callable[[Config], Any]:
+        """config -> the state before the first step, compiled once for all that look."""
+        return program(functools.partial(begin, self.functions))
+
+    def step(self, config: Config, state: Any = None) -> dict[str, Any]:
+        """What a step gives from a state, or from the start, by name; on the host."""
+        return jax.device_get(self._stepped(config, self.data, self.begin(config) if state is None else state))
+
+    @functools.cached_property
+    def _stepped(self) -> Callable[..., dict[str, Any]]:
+        return program(functools.partial(stepped, self.functions))
 
     @functools.cached_property
     def start(self) -> dict[str, Any]:
         """What the config's own trial begins with."""
-        return self.begin(self.lane(0), self.data)
+        return self.step(self.lane(0))
 
     @functools.cached_property
     def few(self) -> Any:
@@ -158,22 +170,6 @@ def head(rows: Any, count: int) -> Any:
 def program(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function compiled, quickly."""
     return jax.jit(function, compiler_options=compiler_options(rare=True))
-
-
-Begin = Callable[..., dict[str, Any]]
-
-
-def begin_of(task: Functions) -> Begin:
-    """(config, data, state=None) -> what a step gives from that state, or from the start, by name; on the host.
-
-    In programs of its own: another call of this compiles others.
-    """
-    first, then = program(functools.partial(begin, task)), program(functools.partial(stepped, task))
-
-    def run(config: Config, data: Data, state: Any = None) -> dict[str, Any]:
-        return jax.device_get(then(config, data, first(config) if state is None else state))
-
-    return run
 
 
 SEEN = ("params", "stats", "metrics", "loss", "gradients", "later stats")  # what a task's functions give in a step

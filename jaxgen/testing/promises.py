@@ -29,7 +29,6 @@ from jaxgen.testing.case import (
     Broken,
     Case,
     arrays,
-    begin_of,
     counted,
     magnitude,
     numbers,
@@ -75,19 +74,15 @@ def leaves(case: Case) -> str:
         raise Broken("its `functions` gives others each time, and each compiles anew; make them once, of methods or at import")
     sweep = Sweep(case.config, points(case.config, case.others))
     group = groups(sweep, lambda c: optimizers.lower(c, case.task.rows(c)))[0]
-
-    def text(lane: int) -> str:
-        config = numbers(group.traced(lane))
-        return probe.text_of(jax.make_jaxpr(lambda c, d: probe.trace(case.functions, c, d))(config, case.data))
-
+    one, other = (numbers(group.traced(lane)) for lane in (0, LANES - 1))
     try:
         with probe.asking(case.functions, numbers(group.traced()), case.data, type(case.config)):
-            first = text(0)
+            first = case.text(one)
     except UserError as error:
         if isinstance(error.__cause__, probe.ASKED):
             raise Broken(str(error)) from error
         raise
-    if first == text(0) and first != text(LANES - 1):  # what is another each time is not pure, and said there
+    if first != case.text(other) and first == case.text(one):  # what is another each time is not pure, and said there
         raise Broken(
             f"another {' or '.join(case.others)} is another program; compute with the config that a function is given, and "
             "with nothing that was taken from it elsewhere"
@@ -96,14 +91,11 @@ def leaves(case: Case) -> str:
 
 
 def pure(case: Case) -> str:
-    twice = case.begin(case.lane(0), case.data)
-    other = begin_of(case.functions)(case.lane(0), case.data)
-    for again, what in ((twice, "called again, the same program"), (other, "compiled again, the same function")):
-        if there := other_bits(case.start, again):
-            raise Broken(
-                f"{what} gives another {there[0]}; draw random numbers from the key that is given, and read nothing that "
-                "changes"
-            )
+    own = case.lane(0)
+    there = other_bits(case.start, case.step(own))
+    if there or case.text(own) != case.text(own):
+        what = f"called again, it gives another {there[0]}" if there else "traced again, it is another program"
+        raise Broken(f"{what}; draw random numbers from the key that is given, and read nothing that changes")
     return ""
 
 
@@ -115,7 +107,7 @@ def lanes(case: Case) -> str:
 
     together = jax.device_get(program(jax.vmap(all_of, in_axes=(0, None)))(configs, case.data))
     for number in range(LANES):
-        alone = case.begin(case.lane(number), case.data)
+        alone = case.step(case.lane(number))
         beside = jax.tree.map(lambda x, number=number: x[number], together)
         for what in SEEN:  # not what an optimizer makes of it, whose first step divides a gradient by itself
             one, other = arrays(alone[what]), arrays(beside[what])
@@ -207,7 +199,7 @@ def gradients(case: Case) -> str:
     for number in (0, LANES - 1):
         state = None
         for _ in range(STEPS):
-            found = case.begin(case.lane(number), case.data, state)
+            found = case.step(case.lane(number), state)
             state = found["later"]
             reached = {path: reached.get(path, False) or bool(x.any()) for path, x in arrays(found["gradients"]).items()}
     still = [path for path, there in reached.items() if not there]
@@ -231,7 +223,7 @@ def alone(case: Case) -> str:
         if str(error).startswith(probe.UNTRACED):
             raise Broken(f"{error}, or raise a UserError that says why not") from error
         return f"it says {error}"
-    bad = wild(case.begin(numbers(group.traced()), case.data))
+    bad = wild(case.step(numbers(group.traced()), case.begin(case.lane(0))))
     if bad and not said and not wild(case.start):
         raise Broken(
             f"{bad[0]} is not finite; take no spread of one row (a variance over n - 1, a softmax over the batch), or raise a "

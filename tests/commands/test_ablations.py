@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -23,7 +24,7 @@ from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.names.task import NAMES
 
 ABLATIONS = ablations("names")
-TINY = SMALL | {"model.hidden": 8, "model.depth": 1, "train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
+TINY = SMALL | {"model.hidden": 8, "train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
 MOST = 6  # trials of a program
 FIRST = {ablation.QUESTION.verdict: name for name, ablation in reversed(list(ABLATIONS.items()))}  # of each kind of verdict
 
@@ -56,7 +57,8 @@ def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path:
         trials = groups(sweep, lambda config: jaxgen.lower(config, 100))[0].trials
         sweep = Sweep(sweep.base, tuple(sweep.points[trial] for trial in trials[:: -(-len(trials) // MOST)]))
     sweep = jaxgen.seeds(sweep, 2)
-    results = jaxgen.run(sweep, corpus, tmp_path / "run", source=source, question=ablation.QUESTION, width=4, chunk=2)
+    lanes: dict[str, Any] = {"width": 4, "chunk": 2, "devices": 1}  # what is shared out over several takes longer to compile
+    results = jaxgen.run(sweep, corpus, tmp_path / "run", source=source, question=ablation.QUESTION, **lanes)
     assert len(results.rows) == len(sweep)
     sentences = answer(results, corpus).sentences
     assert sentences

@@ -38,7 +38,7 @@ x = source.normal(size=(200, 4))
 y = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0)
 task = jaxgen.supervised(Net, (x, y), metrics=["accuracy"], name="own")
 """
-FLAGS = ("--train.steps", "60", "--train.eval_every", "5", "--train.batch_size", "8", "--no_cache")
+FLAGS = ("--train.steps", "60", "--train.eval_every", "5", "--train.batch_size", "8")
 AXES = (
     "--grid", "optimizer.name=sgd,momentum,nesterov,adagrad,rmsprop,adam,adamw",
     "--grid", "model.dropout=0.0,0.3", "--grid", "optimizer.learning_rate=0.001,0.01",

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("compiled_quickly")
 @pytest.fixture(scope="module")
 def sweep(small: Config) -> Sweep:
     rates = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [1e-2, 0.1, 1e30], "seed": range(2)}
-    return jaxgen.grid(jaxgen.override(small, {"model.depth": 1}), rates)
+    return jaxgen.grid(small, rates)
 
 
 def go(sweep: Sweep, corpus: Corpus, out: Path, segments: int = 99, **flags: Any) -> list[str]:
@@ -324,7 +324,7 @@ def test_an_error_before_the_first_save_leaves_nothing(
 
 def test_a_model_larger_than_the_memory_is_refused(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="GB of memory"):
-        jaxgen.run(Sweep(jaxgen.override(small, {"model.hidden": 65536, "model.depth": 500})), corpus, tmp_path / "run")
+        jaxgen.run(Sweep(jaxgen.override(small, {"model.hidden": 65536, "model.depth": 40})), corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

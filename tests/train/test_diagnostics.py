@@ -141,7 +141,7 @@ def test_layers_are_in_the_order_of_the_data() -> None:
 @pytest.fixture(scope="module")
 def sweep(small: Config) -> Sweep:
     """Three groups: one that is not looked at, the same looked at, and one of another depth; more trials than lanes."""
-    base = override(small, {"model.depth": 1, "optimizer.name": "sgd", "optimizer.learning_rate": 0.1})
+    base = override(small, {"optimizer.name": "sgd", "optimizer.learning_rate": 0.1})
     values = [{"train.diagnostics": False}, {"train.diagnostics": True}, {"train.diagnostics": True, "model.depth": 0}]
     return Sweep(base, tuple({**group, "seed": seed} for group in values for seed in range(SEEDS)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from typing import Any, NamedTuple
 
@@ -104,6 +105,9 @@ def exact(params: Any, split: Rows) -> dict[str, Any]:
     }
 
 
+evaluate = jax.jit(functools.partial(trial.evaluate, SQUARES), static_argnums=3)
+
+
 @pytest.mark.parametrize("count", [3, 8, 9, 16, 20])
 def test_metrics_are_weighted_means_whatever_the_chunk_and_the_padding(count: int) -> None:
     """Of every row and every place that counts; what stands beyond the rows plays no part, and each row has its own key."""
@@ -111,8 +115,8 @@ def test_metrics_are_weighted_means_whatever_the_chunk_and_the_padding(count: in
     state = begin(SQUARES, config)
     wanted = exact(state.params, split)
     longer = Rows(*(np.concatenate([x, np.full((5, *x.shape[1:]), np.nan, np.float32)]) for x in split))
-    found = [trial.evaluate(SQUARES, config, state, split, chunk) for chunk in (8, 1024)]
-    found += [trial.evaluate(SQUARES, config, state, longer, chunk, jnp.asarray(count)) for chunk in (8, 1024)]
+    found = [evaluate(config, state, split, chunk) for chunk in (8, 1024)]
+    found += [evaluate(config, state, longer, chunk, jnp.asarray(count)) for chunk in (8, 1024)]
     for one in found:
         assert {*one} == {*wanted}
         for name, value in wanted.items():

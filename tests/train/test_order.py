@@ -25,15 +25,16 @@ from jaxgen.fields import UserError, override
 from jaxgen.search.sweep import grid, groups
 from jaxgen.tasks.names.data import Corpus
 from jaxgen.tasks.rows import Splits
-from jaxgen.train import trial
+from jaxgen.train import order, trial
 from jaxgen.train.functions import Functions
 from jaxgen.train.optimizers import lower
-from jaxgen.train.order import MOST, check, in_epochs, shuffled
+from jaxgen.train.order import MOST, check, shuffled
 from jaxgen.train.trial import Span, Stream, stream
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 KEY = jax.random.key(3)
+in_epochs = jax.jit(order.in_epochs, static_argnums=2)  # else each of its operations is a program of its own
 
 
 @functools.partial(jax.jit, static_argnames=("size", "steps"))
@@ -74,9 +75,10 @@ def test_places_beyond_31_bits_are_counted_exactly() -> None:
     count, size, step = 40_000, 50_000, 3_000_017
     assert count * size < MOST < step * size
     found = in_epochs(KEY, jnp.asarray(step), size, count)
+    there = jax.jit(lambda epoch, place: shuffled(KEY, epoch, place, count))
     for i in (0, 1, 12_345, size - 1):
         epoch, place = divmod(step * size + i, count)
-        assert found[i] == shuffled(KEY, jnp.asarray(epoch), jnp.asarray(place), count)
+        assert found[i] == there(jnp.asarray(epoch), jnp.asarray(place))
 
 
 def assert_even(counts: np.ndarray, expected: float, freedom: int) -> None:
@@ -161,7 +163,7 @@ def test_a_trial_draws_by_epochs_first_of_the_source_and_then_of_its_own() -> No
     assert same_bits(found[:early], other.first + batches(key, size, other.count, early))
     assert same_bits(found[early:], own.first + batches(key, size, own.count, 15))
     assert not same_bits(draw(jnp.arange(early + 15), 6), found)
-    alone = jax.vmap(lambda step: trial.rows(with_seed(config, 5), own, step))(jnp.arange(15))
+    alone = jax.jit(jax.vmap(lambda step: trial.rows(with_seed(config, 5), own, step)))(jnp.arange(15))
     assert same_bits(alone, found[early:])  # without a source there is nothing to begin with
 
 

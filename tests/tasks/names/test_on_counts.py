@@ -130,7 +130,7 @@ def test_one_id_after_the_other_is_the_whole_window(family: str) -> None:
 
 
 def sweep_of(small: Config, **values: Any) -> jaxgen.Sweep:
-    base = override(small, {"model.context": 4, "model.counts": 3, "model.depth": 1, **values})
+    base = override(small, {"model.context": 4, "model.counts": 3, **values})
     return jaxgen.seeds(base, 2)
 
 

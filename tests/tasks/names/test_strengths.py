@@ -39,8 +39,8 @@ def test_every_strength_that_can_be_left_out_is_known() -> None:
 
 
 @pytest.fixture(scope="module")
-def shallow(small: Config) -> Config:
-    return override(small, {"model.depth": 1, "optimizer.name": "sgd"})
+def plain(small: Config) -> Config:
+    return override(small, {"optimizer.name": "sgd"})
 
 
 Train = Callable[[tuple[str, ...], tuple[str, ...]], list[Any]]
@@ -48,7 +48,8 @@ Train = Callable[[tuple[str, ...], tuple[str, ...]], list[Any]]
 
 @pytest.fixture(scope="module")
 def train(small: Config, corpus: Corpus) -> Train:
-    """Trains LANES side by side and gives what becomes of each."""
+    """Trains LANES side by side and gives what becomes of each, of two layers: the only one has the dropout of the first."""
+    small = override(small, {"model.depth": 2})
     windows, task = split(corpus, "rows", 42, 3).train, next_character(len(corpus.vocabulary))
     shape = (len(LANES), small.train.steps, small.train.batch_size)
     rows = np.random.default_rng(0).integers(0, len(windows.targets), shape)
@@ -94,12 +95,12 @@ def test_beside_a_trial_that_uses_every_strength(train: Train) -> None:
     assert same_bits(train(tuple(KEYS), ())[:-1], train((), ())[:-1])
 
 
-def test_in_a_whole_run(shallow: Config, corpus: Corpus) -> None:
+def test_in_a_whole_run(plain: Config, corpus: Corpus) -> None:
     """A mixed sweep on lanes of two devices: a trial without strengths has the bytes of one where nobody has any."""
     seeds = [{"seed": seed} for seed in range(3)]
     everything = dict.fromkeys(KEYS, 0.0) | {key: STRONG[key] for key in KEYS}
     runs = [
-        jaxgen.run(Sweep(shallow, (*seeds, last)), corpus, width=4, chunk=2) for last in ({"seed": 3}, everything | {"seed": 3})
+        jaxgen.run(Sweep(plain, (*seeds, last)), corpus, width=4, chunk=2) for last in ({"seed": 3}, everything | {"seed": 3})
     ]
     assert [run.programs for run in runs] == [1, 1]
     for number in range(3):
@@ -108,13 +109,13 @@ def test_in_a_whole_run(shallow: Config, corpus: Corpus) -> None:
         assert same_bits(*(final(run, number) for run in runs))
 
 
-def test_beside_trials_that_train_on_other_names_first_or_are_frozen(shallow: Config, corpus: Corpus) -> None:
+def test_beside_trials_that_train_on_other_names_first_or_are_frozen(plain: Config, corpus: Corpus) -> None:
     names = ["zoe", "zelda", "quentin", "xerxes"] * 4
     source, points = Corpus(tuple(names), "others.txt", None, ""), ({"seed": 0}, {"seed": 1})
     more = ({"seed": 0, "train.pretrain": 10}, {"seed": 1, "train.freeze": 2})
     others = ({"seed": 2}, {"seed": 3})  # so that as many lanes are computed at once: a chunk of one rounds otherwise
-    alone = jaxgen.run(Sweep(shallow, (*points, *others)), corpus, width=4, chunk=2)
-    beside = jaxgen.run(Sweep(shallow, (*points, *more)), corpus, source=source, width=4, chunk=2)
+    alone = jaxgen.run(Sweep(plain, (*points, *others)), corpus, width=4, chunk=2)
+    beside = jaxgen.run(Sweep(plain, (*points, *more)), corpus, source=source, width=4, chunk=2)
 
     for number in range(2):
         assert same_bits(final(alone, number), final(beside, number))

@@ -53,7 +53,7 @@ def test_what_is_trained_on_first_are_the_names_that_the_vocabulary_can_write(
 @pytest.mark.parametrize("freeze", [1, 3])
 def test_frozen_layers_stay_and_the_others_learn(freeze: int, small: Config, corpus: Corpus) -> None:
     """What is frozen is after many steps as after one."""
-    config = override(small, {"train.freeze": freeze, "optimizer.name": "adamw"})
+    config = override(small, {"model.depth": 2, "train.freeze": freeze, "optimizer.name": "adamw"})
     results = jaxgen.run(Sweep(config, ({"train.steps": 1}, {"train.steps": 40})), corpus, width=2, chunk=2)
     (begun, _), (params, _) = final(results, 0), final(results, 1)
     names = layers(params)

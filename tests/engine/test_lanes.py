@@ -1,0 +1,162 @@
+"""How lanes are used: refilled, left early, packed, gone back from what is not finite; one program for all that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pool import trained
+
+from jaxgen.config import OPTIMIZERS
+from jaxgen.engine import lanes as engine
+from jaxgen.engine import programs, timing
+from jaxgen.engine.lanes import Ended, SegmentDone
+from jaxgen.engine.plan import Plan
+from jaxgen.fields import override
+from jaxgen.search.sweep import Sweep, grid, groups, seeds
+from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.data import Corpus, split
+from jaxgen.tasks.names.loss import next_character
+from jaxgen.tasks.rows import Splits
+from jaxgen.train import optimizers
+from jaxgen.train.functions import Functions
+from jaxgen.train.trial import Status
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+PLAN = Plan(1, 2, 2)  # one for all that it will do for: each compiles for seconds
+
+
+@given(st.sampled_from([Plan(1, 6, 2), Plan(2, 8, 2), Plan(2, 12, 3), Plan(8, 16, 1), Plan(2, 2, 1)]), st.data())
+def test_packing_loses_no_lane_and_leaves_no_device_a_chunk_too_many(plan: Plan, data: st.DataObject) -> None:
+    lanes = data.draw(st.lists(st.none() | st.integers(0, 99), min_size=plan.width, max_size=plan.width))
+
+    def busiest(lanes: Sequence[int | None]) -> int:
+        share, chunk = plan.width // plan.devices, plan.chunk
+        devices = [lanes[d * share : (d + 1) * share] for d in range(plan.devices)]
+        return max(sum(any(x is not None for x in d[c : c + chunk]) for c in range(0, share, chunk)) for d in devices)
+
+    least = next(n for n in range(99) if n * plan.chunk * plan.devices >= sum(x is not None for x in lanes))
+    order = engine.packed(lanes, plan)
+    if order is None:
+        assert busiest(lanes) == least
+    else:
+        assert sorted(order) == list(range(plan.width))
+        assert busiest([lanes[lane] for lane in order]) == least < busiest(lanes)
+
+
+def test_lanes_are_refilled_and_budgets_differ(small: Config, corpus: Corpus) -> None:
+    budgets = [20, 60, 30, 20, 45, 20, 60]
+    ended, evaluated = trained(grid(small, {"train.steps": budgets}), corpus, PLAN)
+    assert [ended[i].steps for i in range(7)] == budgets
+    for number, budget in enumerate(budgets):
+        steps = [event.step for event in evaluated if event.trial == number]
+        assert steps == [*range(20, budget, 20), budget]
+
+
+def test_early_stopping_stops_and_keeps_the_best(small: Config, corpus: Corpus) -> None:
+    base = override(small, {"train.steps": 2000, "train.eval_every": 20, "optimizer.learning_rate": 0.03})
+    ended, evaluated = trained(grid(base, {"train.patience": [3, 0]}), corpus, PLAN)
+    losses = [event.metrics["val_loss"] for event in evaluated if event.trial == 0]
+    best = int(np.argmin(losses))
+    assert ended[0].status == Status.STOPPED
+    assert ended[0].best_step == 20 * (best + 1)
+    assert ended[0].steps == 20 * (best + 1 + 3) < 2000
+    assert ended[1].status == Status.COMPLETED
+    assert ended[1].best_step == ended[0].best_step or ended[1].losses["val_loss"] <= ended[0].losses["val_loss"] + 0.01
+
+
+def test_the_seven_optimizers_compile_one_training_program(small: Config, corpus: Corpus) -> None:
+    """Counts how often the loss is traced for training, over three learning rates, two seeds, and all schedules."""
+    traces = []
+    task = next_character(len(corpus.vocabulary))
+
+    def counted(*arguments: Any) -> Any:
+        traces.append(arguments)
+        assert task.loss is not None
+        return task.loss(*arguments)
+
+    rates, schedules = [1e-3, 1e-2, 1e-1], list(optimizers.SCHEDULES)
+    sweep = seeds(
+        grid(small, {"optimizer.name": list(OPTIMIZERS), "optimizer.learning_rate": rates, "optimizer.schedule": schedules}), 2
+    )
+    plan = Plan(2, 16, 4)
+    ended, _ = trained(sweep, corpus, plan, task._replace(loss=counted))
+    once = len(traces)
+    assert len(ended) == 7 * 3 * len(schedules) * 2
+    traces.clear()
+    trained(Sweep(small), corpus, plan, task._replace(loss=counted))
+    # One lane's program traces as often as all of theirs: scan and grad trace the loss more than once for one program.
+    assert once == len(traces) > 0
+
+
+def test_a_segment_is_no_longer_than_the_longest_budget(small: Config) -> None:
+    base = override(small, {"train.eval_every": 500})
+    (group,) = groups(grid(base, {"train.steps": [30, 70]}), lambda config: optimizers.lower(config, 1000))
+    assert {group.lowered(trial).train.eval_every for trial in group.trials} == {70}
+
+
+WRONG = ("loss", "statistic", "parameter")
+
+
+def counting(wrong: str) -> Functions:
+    """Its one parameter counts the steps; where it has reached the trial's seed, a number turns bad."""
+
+    def init(config: Config, key: jax.Array) -> tuple[Any, Any]:
+        return {"w": jnp.zeros(3)}, {"s": jnp.zeros(2)}
+
+    def loss(config: Config, params: Any, stats: Any, batch: Any, key: jax.Array, step: Any) -> tuple[jax.Array, Any]:
+        bad = jax.lax.stop_gradient(params["w"][0]) >= config.seed
+        value = -params["w"].sum()
+        if wrong == "loss":
+            value = jnp.where(bad, jnp.nan, value)
+        if wrong == "parameter":  # the loss stays finite; the slope of a root at 0 does not
+            still = params["w"] - jax.lax.stop_gradient(params["w"])
+            value = value + jnp.sqrt(jnp.where(bad, still, 1.0)).sum()
+        return value[None], {"s": jnp.where(bad & (wrong == "statistic"), jnp.inf, stats["s"] + 1)}
+
+    def score(config: Config, params: Any, stats: Any, rows: Any, keys: Any) -> dict[str, jax.Array]:
+        return {"loss": jnp.ones(rows.shape[0])}
+
+    return Functions(init, loss, score)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_trial_ends_at_its_last_finite_state(wrong: str) -> None:
+    """Whatever step it happens at, in a stride, at its edges, in the first or the last step: the count says which."""
+    budget, every = 150, 70
+    last = [0, 1, 2, 31, 34, 35, 36, 63, 64, 69, 70, 71, 105, 139, 140, 148, 149, 150, 1000]
+    base = override(
+        Config(), {"optimizer.name": "sgd", "optimizer.learning_rate": 1.0, "train.steps": budget, "train.eval_every": every}
+    )
+    (group,) = groups(grid(base, {"seed": last}), lambda config: optimizers.lower(config, 100))
+    rows = np.zeros(20, np.float32)
+    data = programs.prepare(Splits(rows, rows, rows))
+    ended = {e.trial: e for e in engine.train(counting(wrong), data, group, Plan(2, 8, 4)) if isinstance(e, Ended)}
+    states: Any = None
+    for event in engine.train(counting(wrong), data, group, Plan(1, len(last), len(last))):
+        if isinstance(event, SegmentDone) and event.position.state is not None:
+            states = jax.device_get(event.position.state)
+    for number, steps in enumerate(last):
+        assert ended[number].steps == min(steps, budget)
+        assert ended[number].status == (Status.DIVERGED if steps < budget else Status.COMPLETED)
+        np.testing.assert_array_equal(states.params["w"][number], min(steps, budget))
+        np.testing.assert_array_equal(states.stats["s"][number], min(steps, budget))
+
+
+def test_a_timed_plan_is_a_plan_that_trains(small: Config, corpus: Corpus) -> None:
+    splits = split(corpus, "rows", 42, 3)
+    (group,) = groups(seeds(small, 3), lambda config: optimizers.lower(config, len(splits.train.targets)))
+    task, data = next_character(len(corpus.vocabulary)), programs.prepare(Splits(*splits))
+    taken = timing.seconds(task, data, group, PLAN)
+    assert 0 <= taken < 1
+    segment = programs.programs(task, PLAN).segment
+    compiled = segment._cache_size()  # pyright: ignore[reportFunctionMemberAccess]  (JAX's own count)
+    list(engine.train(task, data, group, PLAN))
+    assert segment._cache_size() == compiled  # pyright: ignore[reportFunctionMemberAccess]
