@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from annotated_types import Interval
 
-from jaxgen.fields import HIDDEN, Amount, Leaf, Seed, Share, Strength, T, UserError, items
+from jaxgen.fields import HIDDEN, Amount, Leaf, Seed, Share, Strength, T, UserError, items, quoted
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def validate(config: T) -> T:
     """
     for key, value, part in items(config):
         if (expected := part.wrong(value)) is not None:
-            raise UserError(f"{key} is {value!r}, expected {expected}")
+            raise UserError(f"{key} is {quoted(value)}, expected {expected}")
     check = getattr(config, "check", None)
     if check is not None:
         check()
@@ -166,7 +166,7 @@ def resolve(config: Any) -> Any:
     other = optimizer.chain is not None or name.startswith(OPTAX)
     if not other and name not in OPTIMIZERS:
         known = ", ".join(OPTIMIZERS)
-        raise UserError(f"optimizer.name is {name!r}, expected one of {known}, or {OPTAX}NAME for another of optax's")
+        raise UserError(f"optimizer.name is {quoted(name)}, expected one of {known}, or {OPTAX}NAME for another of optax's")
     known = {"learning_rate": 1e-3} if other else {"weight_decay": 0.0, **OPTIMIZERS[name]}
     values = {}
     for key in ("learning_rate", "momentum", "b1", "b2", "eps", "debias", "accumulator", "weight_decay"):

@@ -28,6 +28,19 @@ class UserError(ValueError):
     """A mistake of the user's: the message says what was given, what was expected and what to do."""
 
 
+SHOWN = 200  # characters of what is given that an error quotes
+
+
+def quoted(value: Any) -> str:
+    """What was given, as an error shows it: its first characters."""
+    return shortened(repr(value)) if not isinstance(value, int) or abs(value) < 10**SHOWN else "a number of many digits"
+
+
+def shortened(text: str) -> str:
+    """A text's first characters, and how many there are."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)"
+
+
 class Caution(UserWarning):
     """What a user should know of a task, found as it is traced; a run says it and goes on."""
 
@@ -246,7 +259,7 @@ def declared(kind: type, key: str) -> Field:
         section, _, _ = key.rpartition(".")
         near = [name for name in known if section and name.startswith(section + ".")]
         near = near or difflib.get_close_matches(key, known, 3, 0.5) or list(known)
-        raise UserError(f"there is no config key {key!r}; expected one of {', '.join(near)}")
+        raise UserError(f"there is no config key {quoted(key)}; expected one of {', '.join(near)}")
     return known[key]
 
 
@@ -261,7 +274,7 @@ def parse(key: str, text: str, kind: type) -> Any:
         return None
     if bool in kinds:
         if text not in ("True", "False"):
-            raise UserError(f"{key} is {text!r}, expected True or False")
+            raise UserError(f"{key} is {quoted(text)}, expected True or False")
         return text == "True"
     for read in (float, int):
         if read in kinds:
@@ -269,7 +282,7 @@ def parse(key: str, text: str, kind: type) -> Any:
                 return read(text)
             except ValueError:
                 what = "a number" if read is float else "a whole number"
-                raise UserError(f"{key} is {text!r}, expected {what}") from None
+                raise UserError(f"{key} is {quoted(text)}, expected {what}") from None
     return text
 
 
@@ -288,7 +301,9 @@ def override(config: T, values: Mapping[str, Any]) -> T:
         if key != CHAIN:
             part, value = declared(type(config), key), given.item() if hasattr(given, "item") else given
             if not part.takes(value):
-                raise UserError(f"{key} is {value!r}, expected {part.said}")
+                raise UserError(f"{key} is {quoted(value)}, expected {part.said}")
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise UserError(f"{key} is {quoted(value)}, expected {part.said} that is smaller")
             value = float(value) if float in part.kinds and value is not None else value
         section, _, name = key.rpartition(".")
         changed = {section: dataclasses.replace(getattr(found, section), **{name: value})} if section else {name: value}

@@ -8,12 +8,12 @@ import functools
 import itertools
 import math
 import random as stdlib_random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jaxgen.config import Config, validate
-from jaxgen.fields import UserError, override, parse, register, settled, strengths
+from jaxgen.fields import UserError, keys, override, parse, quoted, register, settled, strengths
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,23 @@ def _sweep(base: Config | Sweep) -> Sweep:
     return base if isinstance(base, Sweep) else Sweep(base)
 
 
+MOST = 1_000_000  # trials of a sweep
+
+
+def _few(base: Config | Sweep, count: int) -> None:
+    """Refuses `count` points for each trial of `base` where that is more than a run can hold, before any is made.
+
+    Raises:
+      UserError: then.
+    """
+    trials = len(_sweep(base)) * count
+    if trials > MOST:
+        raise UserError(
+            f"the sweep would have {quoted(trials)} trials, expected {MOST:,} at most; give fewer values, or draw some of them "
+            "with --random"
+        )
+
+
 def _product(base: Config | Sweep, points: Iterable[Mapping[str, Any]]) -> Sweep:
     sweep, points = _sweep(base), [{key: _plain(value) for key, value in point.items()} for point in points]
     twice = sorted(set(sweep.keys) & {key for point in points for key in point})
@@ -79,7 +96,9 @@ def _plain(value: Any) -> Any:
 
 def grid(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
     """Every combination of the axes' values, for each trial of `base`; the last axis varies fastest."""
-    return _product(base, (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())))
+    columns = [values if isinstance(values, Sequence) else list(values) for values in axes.values()]
+    _few(base, math.prod(map(len, columns)))
+    return _product(base, (dict(zip(axes, values, strict=True)) for values in itertools.product(*columns)))
 
 
 def zipped(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
@@ -94,6 +113,7 @@ def zipped(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
         raise UserError(
             f"zip wants as many values for each key, got {', '.join(f'{n} for {key}' for key, n in lengths.items())}"
         )
+    _few(base, max(lengths.values(), default=0))
     return _product(base, (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)))
 
 
@@ -117,8 +137,8 @@ class Uniform:
 def random(base: Config | Sweep, axes: Mapping[str, Uniform], trials: int, seed: int = 0) -> Sweep:
     """`trials` points drawn from the axes' distributions, the same for each trial of `base`."""
     source = stdlib_random.Random(seed)
-    points = [{key: axis.draw(source) for key, axis in axes.items()} for _ in range(trials)]
-    return _product(base, points)
+    _few(base, trials)
+    return _product(base, ({key: axis.draw(source) for key, axis in axes.items()} for _ in range(trials)))
 
 
 def seeds(base: Config | Sweep, count: int) -> Sweep:
@@ -135,11 +155,11 @@ def read_axis(text: str, kind: type) -> tuple[str, list[Any]]:
     """
     key, equals, values = text.partition("=")
     if not equals or not values:
-        raise UserError(f"{text!r} is no axis; expected KEY=A,B,..., for instance model.hidden=50,100,200")
+        raise UserError(f"{quoted(text)} is no axis; expected KEY=A,B,..., for instance model.hidden=50,100,200")
     found = [parse(key, value, kind) for value in values.split(",")]
     again = next((value for i, value in enumerate(found) if value in found[:i]), None)
     if again is not None:
-        raise UserError(f"{text!r} has {again!r} twice; a copy is no further evidence: vary the seed with --seeds")
+        raise UserError(f"{quoted(text)} has {quoted(again)} twice; a copy is no further evidence: vary the seed with --seeds")
     return key, found
 
 
@@ -154,17 +174,20 @@ def read_uniform(text: str, kind: type) -> tuple[str, Uniform]:
     high, _, scale = rest.partition(":")
     if not low or not high or scale not in ("", "log"):
         raise UserError(
-            f"{text!r} is no range; expected KEY=LOW:HIGH or KEY=LOW:HIGH:log, "
+            f"{quoted(text)} is no range; expected KEY=LOW:HIGH or KEY=LOW:HIGH:log, "
             "for instance optimizer.learning_rate=1e-4:1e-1:log"
         )
     uniform = Uniform(parse(key, low, kind), parse(key, high, kind), scale == "log")
     ends = (uniform.low, uniform.high)
+    for end in ends:
+        if (expected := keys(kind)[key].wrong(end)) is not None:
+            raise UserError(f"an end of {quoted(text)} is {quoted(end)}, expected {expected}")
     if (
         not all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
         or not uniform.low <= uniform.high
         or (uniform.log and uniform.low <= 0)
     ):
-        raise UserError(f"{text!r} is no range; expected numbers with LOW <= HIGH, and LOW above 0 with log")
+        raise UserError(f"{quoted(text)} is no range; expected numbers with LOW <= HIGH, and LOW above 0 with log")
     return key, uniform
 
 

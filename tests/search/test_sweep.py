@@ -39,6 +39,39 @@ def test_an_empty_axis_is_a_sweep_of_none() -> None:
     assert len(seeds(Config(), 0)) == 0
 
 
+HUGE = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: grid(Config(), {"seed": range(10**9)}), "would have 1000000000 trials, expected 1,000,000 at most"),
+        (lambda: grid(Config(), {f"model.{k}": range(1, 1001) for k in ("hidden", "depth", "embedding")}), "1000000000 trials"),
+        (lambda: grid(grid(Config(), {"seed": range(1001)}), {"model.hidden": range(1, 1001)}), "would have 1001000 trials"),
+        (lambda: seeds(Config(), 10**12), "would have 1000000000000 trials"),
+        (lambda: random(Config(), {"seed": Uniform(1, 9)}, 10**9), "would have 1000000000 trials"),
+        (
+            lambda: read_uniform(f"seed=1:{HUGE}", Config),
+            r"an end of 'seed=1:9+\.\.\. \(409 characters\) is a number of many digits",
+        ),
+        (lambda: read_uniform("seed=-1:5", Config), "an end of 'seed=-1:5' is -1, expected a value in"),
+        (lambda: read_uniform(f"optimizer.learning_rate=1e-3:1e{HUGE}", Config), "an end of .* is inf"),
+        (lambda: read_axis(f"seed={HUGE}{HUGE * 11}", Config), "seed is '9+... .4,802 characters., expected a whole number"),
+        (
+            lambda: override(Config(), {"optimizer.learning_rate": int(HUGE)}),
+            "_rate is a number of many digits, expected",
+        ),
+        (lambda: list(grid(Config(), {"seed": [int(HUGE)]})), "seed is a number of many digits, expected"),
+        (lambda: read_axis("x" * 10**6, Config), r"'x+\.\.\. \(1,000,002 characters\) is no axis"),
+        (lambda: read_axis("y" * 10**6 + "=1", Config), "there is no config key 'y+... .1,000,002 characters."),
+    ],
+)
+def test_amounts_beyond_reason_are_said_in_a_line_at_once(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(UserError, match=says) as error:
+        make()
+    assert len(str(error.value)) < 2000  # all keys may stand in it
+
+
 @given(st.floats(1e-6, 1e3), st.floats(1.0, 1e4), st.booleans(), st.integers(0, 100))
 def test_random_stays_between_its_ends_and_repeats(low: float, factor: float, log: bool, seed: int) -> None:
     axis = Uniform(low, low * factor, log)

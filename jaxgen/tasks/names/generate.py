@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.fields import UserError
+from jaxgen.fields import UserError, quoted
 from jaxgen.judge.results import Trained
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import ModelConfig
@@ -102,7 +102,7 @@ def sample(
 
 def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
     if not fits:
-        raise UserError(f"{name} is {value!r}, expected {wanted}")
+        raise UserError(f"{name} is {quoted(value)}, expected {wanted}")
 
 
 class Grown(NamedTuple):
