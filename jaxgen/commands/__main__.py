@@ -22,14 +22,19 @@ COMMANDS = {
 def run() -> None:
     """The console script."""
     name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
-    if name in ("-h", "--help"):
-        print("usage: jaxgen COMMAND [FLAGS]; jaxgen COMMAND --help says more\n")
-        print("\n".join(f"  {command:10} {what}" for command, what in COMMANDS.items()))
-        return
-    if name not in COMMANDS:
-        fail(f"there is no command {name!r}; expected one of {', '.join(COMMANDS)}")
     sys.argv = [sys.argv[0], *rest]
-    main(importlib.import_module(f"jaxgen.commands.{name}").command)
+    if name in COMMANDS:
+        main(importlib.import_module(f"jaxgen.commands.{name}").command)
+    elif name in ("-h", "--help"):
+        main(lambda signals: usage())
+    else:
+        fail(f"there is no command {name!r}; expected one of {', '.join(COMMANDS)}")
+
+
+def usage() -> None:
+    """What there is."""
+    print("usage: jaxgen COMMAND [FLAGS]; jaxgen COMMAND --help says more\n")
+    print("\n".join(f"  {command:10} {what}" for command, what in COMMANDS.items()))
 
 
 if __name__ == "__main__":

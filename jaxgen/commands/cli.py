@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TextIO, TypeVar
 
 import tyro
 
@@ -101,10 +101,12 @@ def plain(boxed: str) -> str:
 
 def fail(message: str) -> NoReturn:
     """One line on stderr, exit code 2."""
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    said = " ".join(message.splitlines())
+    _say(f"error: {said if len(said) <= LINE else f'{said[:LINE]}... (and {len(said) - LINE:,} characters more)'}")
     raise SystemExit(2)
 
 
+LINE = 4000  # characters of an error that are shown
 GRACE = 8.0  # seconds from a signal to the end, where saving has not come to pass by then
 
 
@@ -177,19 +179,59 @@ def _quiet() -> None:
 
 def main(command: Callable[[Signals], Any]) -> None:
     """Runs a command; a mistake of the user's is one line on stderr and exit code 2."""
+    _stand()
     signals = Signals()
     _quiet()
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(encoding="utf-8", errors="backslashreplace")  # names are what they are, whatever the locale
     try:
-        command(signals)
+        try:
+            command(signals)
+        finally:
+            sys.stdout.flush()  # here, where it can be said, and not as Python ends
     except UserError as error:
         fail(str(error))
     except BrokenPipeError:  # the reader of stdout, such as head, has left
-        sys.stderr.close()
+        _drop(1)
         raise SystemExit(1) from None
     except OSError as error:  # of what is no file of a run, such as stdout on a full disk
+        _drop(1)
         fail(
             f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}; see to it, then go on with --resume"
         )
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _drop(2)
+
+
+def output() -> TextIO:
+    """Where a command's answer goes.
+
+    Raises:
+      UserError: if stdout was closed.
+    """
+    if getattr(sys.stdout, "name", None) == os.devnull:
+        raise UserError("stdout is closed, and what this command answers goes there; leave it open, or send it to a file")
+    return sys.stdout
+
+
+def _stand() -> None:
+    """Fills the places of standard streams that were closed: the next file to be opened would take them, and be printed to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115  (for as long as Python runs)
+
+
+def _drop(number: int) -> None:
+    """Sends nowhere what a stream still holds: Python would try to write it as it ends, and print a traceback."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)

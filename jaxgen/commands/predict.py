@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import sys
 from dataclasses import dataclass
 
 import tyro
 
-from jaxgen.commands.cli import Signals, given_task, parse
+from jaxgen.commands.cli import Signals, given_task, output, parse
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,14 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "predict")
+    stdout = output()
     from jaxgen.reopen import inputs_of_test, load, predict
 
     task = given_task(flags.task)
     trained = load(flags.run, flags.trial, task)
     inputs = inputs_of_test(flags.run, trained, task) if flags.input is None else trained.task.inputs(flags.input)
     head, rows = trained.task.answers(predict(trained, inputs))
-    out = csv.writer(sys.stdout, lineterminator="\n")
+    out = csv.writer(stdout, lineterminator="\n")
     out.writerow(head)
     out.writerows(rows)
-    sys.stdout.flush()
+    stdout.flush()

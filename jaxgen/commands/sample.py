@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxgen.commands.cli import Signals, given_task, parse
+from jaxgen.commands.cli import Signals, given_task, output, parse
 from jaxgen.fields import UserError
 
 
@@ -46,6 +46,7 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "sample")
+    out = output()
     from jaxgen.reopen import load_all, run_corpus
     from jaxgen.report.terminal import visible
     from jaxgen.tasks.names.generate import FEWEST, TRIES, novelty, sample
@@ -55,7 +56,7 @@ def command(signals: Signals) -> None:
     trained = load_all(flags.run, flags.trial, given_task(flags.task))
     if not isinstance(trained[0].task, Names):
         for made in trained[0].task.sample(trained, flags.count, flags.seed):
-            print(made)
+            print(made, file=out)
         return
     corpus, moved = None, ""
     try:
@@ -77,11 +78,11 @@ def command(signals: Signals) -> None:
         flags.unique,
         without,
     )
-    shown = visible if sys.stdout.isatty() else str  # a terminal would obey what a file just holds
+    shown = visible if out.isatty() else str  # a terminal would obey what a file just holds
     found = [f"\t{-nats:.4f}" for nats in score(trained, names)] if flags.scores else [""] * len(names)
     for name, likelihood in zip(names, found, strict=True):
-        print(f"{shown(name)}{likelihood}")
-    sys.stdout.flush()
+        print(f"{shown(name)}{likelihood}", file=out)
+    out.flush()
     how_many = f"{len(names)} name{'s' * (len(names) != 1)}"
     if len(names) < flags.count:
         how_many = f"only {how_many} of {flags.count}: no more came in {TRIES * max(flags.count, FEWEST):,} tries"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from jaxgen.commands.cli import Signals, parse
+from jaxgen.commands.cli import Signals, output, parse
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Flags:
     run: tyro.conf.Positional[str]
     """The run's folder, or that of an exported trial."""
     names: str
-    """A text file (a name a line) or a CSV file, in UTF-8."""
+    """A text file (a name a line) or a CSV file, in UTF-8 or in UTF-16 with its mark; also packed by gzip."""
     column: str | None = None
     """The column of a CSV file that holds the names."""
     trial: str = "best"
@@ -28,6 +28,7 @@ class Flags:
 
 def command(signals: Signals) -> None:
     flags = parse(Flags, "score")
+    stdout = output()
     import numpy as np
 
     from jaxgen.reopen import load_all
@@ -38,14 +39,14 @@ def command(signals: Signals) -> None:
 
     trained = load_all(flags.run, flags.trial, NAMES)
     names = load_corpus(flags.names, flags.column).names
-    shown = visible if sys.stdout.isatty() else str  # a terminal would obey what a file just holds
+    shown = visible if stdout.isatty() else str  # a terminal would obey what a file just holds
     nats = score(trained, names)
-    out = csv.writer(sys.stdout, lineterminator="\n")
+    out = csv.writer(stdout, lineterminator="\n")
     out.writerow(("name", "nats", "bits_a_character"))
     for place in np.argsort(-nats, kind="stable"):
         characters = len(names[place]) + 1  # with the end
         out.writerow((shown(names[place]), f"{nats[place]:.4f}", f"{nats[place] / characters / math.log(2):.4f}"))
-    sys.stdout.flush()
+    stdout.flush()
     known = np.isfinite(nats)
     mean = nats[known].sum() / max(sum(len(name) + 1 for name, is_known in zip(names, known, strict=True) if is_known), 1)
     strange = f"; {(~known).sum()} with a character that the corpus has not" if not known.all() else ""

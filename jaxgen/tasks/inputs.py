@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.fields import UserError
+from jaxgen import given
+from jaxgen.fields import UserError, shortened
+
+ARRAY = 2**32  # bytes of a .npy file
 
 
 def facts_of(inputs: Any) -> Any:
@@ -54,22 +57,26 @@ def table_of(path: Path) -> np.ndarray:
       UserError: where it cannot be read, or holds anything else.
     """
     try:
-        found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _csv(path)
+        if path.suffix == ".npy":
+            with given.opened(path, ARRAY) as file:
+                found = np.load(file, allow_pickle=False)
+        else:
+            found = _csv(given.text(path, given.read(path)))
         if found.ndim == 0 or found.dtype.kind not in "buif":
             raise ValueError(f"{found.dtype} of shape {found.shape}")
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r} ({error.strerror})") from None
-    except (ValueError, EOFError, csv.Error) as error:
+    except UserError:
+        raise
+    except (ValueError, EOFError, OverflowError, MemoryError, csv.Error) as error:  # a head may say more than there is
         raise UserError(
-            f"{str(path)!r} holds no table of numbers ({error}); expected a CSV or .npy file, a row an input"
+            f"{str(path)!r} holds no table of numbers ({shortened(str(error))}); expected a CSV or .npy file, a row an input"
         ) from None
     if not len(found):
         raise UserError(f"{str(path)!r} holds no rows; expected a CSV or .npy file, a row an input")
     return found
 
 
-def _csv(path: Path) -> np.ndarray:
-    rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
+def _csv(text: str) -> np.ndarray:
+    rows = [row for row in csv.reader(text.splitlines()) if row]
     if rows and not _number(rows[0][0]):
         rows = rows[1:]
     return np.array([[float(x) for x in row] for row in rows])

@@ -35,7 +35,7 @@ SPLITS: tuple[str, ...] = get_args(Split)
 @dataclass(frozen=True)
 class DataConfig:
     path: str = "data/names.txt"
-    """A text file (a name a line) or a CSV file, in UTF-8."""
+    """A text file (a name a line) or a CSV file, in UTF-8 or in UTF-16 with its mark; also packed by gzip."""
     column: str | None = None
     """The column of a CSV file that holds the names."""
     split: Split = "rows"

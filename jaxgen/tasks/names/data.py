@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.fields import UserError
+from jaxgen import given
+from jaxgen.fields import UserError, quoted, shortened
 from jaxgen.tasks.rows import located
 
 BOUNDARY = 0  # the id before a name's first character and after its last; no character has it
@@ -51,11 +52,11 @@ class Vocabulary:
         Raises:
           UserError: if a character is not in the vocabulary.
         """
-        strange = sorted(set(text) - set(self.characters))
+        strange = sorted(set(text) - self._ids.keys())
         if strange:
             raise UserError(
-                f"{text!r} holds {''.join(strange)!r}, which no name of the corpus holds; "
-                f"its characters are {self.characters!r}"
+                f"{quoted(text)} holds {quoted(''.join(strange))}, which no name of the corpus holds; "
+                f"its characters are {quoted(self.characters)}"
             )
         return [self._ids[character] for character in text]
 
@@ -106,28 +107,19 @@ class Corpus:
 
 
 def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
-    """The names of a text file (a name a line) or a CSV file (`column`, or its only one), in UTF-8.
+    """The names of a text file (a name a line) or a CSV file (`column`, or its only one): in UTF-8, or in UTF-16 or UTF-32 with
+    their marks; also packed by gzip.
 
     Spaces around a name and empty names are dropped; everything else is kept as it is.
 
     Raises:
-      UserError: if there is no such file or column, the bytes are not UTF-8, or no name is left.
+      UserError: if there is no such file or column, it is larger than `given.LARGEST` bytes or no text, or no name is left.
     """
     path = Path(path)
-    try:
-        content = located(path).read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"cannot read {str(path)!r} ({error.strerror}); expected a text file with a name a line, or a CSV file"
-        ) from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{str(path)!r} is not UTF-8: byte {content[error.start]:#04x} in line {line}; convert it, for instance with iconv"
-        ) from None
-    if column is not None or path.suffix.lower() == ".csv":
+    content = given.read(located(path))
+    text = given.text(path, content)
+    bare = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    if column is not None or bare.suffix.lower() == ".csv":
         rows = _column(text, column, str(path))
     else:
         rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -136,7 +128,7 @@ def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
         raise UserError(f"{str(path)!r} holds no names; expected a text file with a name a line, or a CSV file with --column")
     broken = next((name for name in names if "\n" in name or "\r" in name), None)
     if broken is not None:
-        raise UserError(f"{str(path)!r} holds a name with a line break in it, {broken!r}; put each name on one line")
+        raise UserError(f"{str(path)!r} holds a name with a line break in it, {quoted(broken)}; put each name on one line")
     return Corpus(names, str(path), column, hashlib.sha256(content).hexdigest())
 
 
@@ -149,8 +141,8 @@ def _column(text: str, column: str | None, path: str) -> list[str]:
     if column is None and len(header) == 1:
         column = header[0]
     if column not in header:
-        wanted = "a column is wanted" if column is None else f"there is no column {column!r}"
-        raise UserError(f"{path!r}: {wanted}; give --column, one of {', '.join(header) or '(the file is empty)'}")
+        wanted = "a column is wanted" if column is None else f"there is no column {quoted(column)}"
+        raise UserError(f"{path!r}: {wanted}; give --column, one of {shortened(', '.join(header)) or '(the file is empty)'}")
     place = header.index(column)
     return [row[place] for row in rows[1:] if len(row) > place]
 
