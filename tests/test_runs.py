@@ -213,11 +213,6 @@ def test_chains_are_arms_of_their_own_and_are_remembered(small: Config, corpus: 
         jaxgen.run(other, corpus, tmp_path / "run", resume=True)
 
 
-def test_a_bracket_in_the_path_is_refused(small: Config, corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="bracket"):
-        jaxgen.run(Sweep(small), corpus, tmp_path / "run[1]")
-
-
 def test_a_folder_that_cannot_be_made(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot write"):

@@ -23,7 +23,7 @@ from jaxgen.report.page import report
 from jaxgen.report.terminal import Watch, leaderboard, visible
 from jaxgen.runs import Interrupted, Notice, run
 from jaxgen.search.sweep import Question, Sweep
-from jaxgen.storage.cache import keep_programs, private_folder
+from jaxgen.storage.cache import keep_programs, mending, private_folder
 from jaxgen.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ class How:
     chunk: int | None = None
     devices: int | None = None
     tensorboard: bool = False
+
+
+def folder_of(given: str | None, name: str) -> Path:
+    """The run's folder, from --out.
+
+    Raises:
+      UserError: if it has no name.
+    """
+    if given == "":
+        raise UserError("--out is empty; give the run's folder a name, or drop the flag")
+    return Path(given or f"runs/{name}")
 
 
 def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signals, task: Task) -> None:
@@ -65,6 +76,7 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
     try:
         with contextlib.ExitStack() as open_ones:
             open_ones.enter_context(signals.saving())
+            open_ones.enter_context(mending(kept, lambda line: say(console, line)))
             listeners = [open_ones.enter_context(listener) for listener in (Watch(console), board) if listener is not None]
 
             def tell_all(event: Event | Planned | Notice, results: Results) -> None:

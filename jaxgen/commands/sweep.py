@@ -187,9 +187,7 @@ def command(signals: Signals) -> None:
         return
     question, sweep = sweep_of(flags, task, given(sys.argv[1:], task.Config))
     list(sweep)  # every value is allowed, before anything heavy is imported
-    from pathlib import Path
-
-    from jaxgen.commands.launch import How, launch
+    from jaxgen.commands.launch import How, folder_of, launch
 
     how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices, flags.tensorboard)
-    launch(sweep, question, Path(flags.out or f"runs/{question.name}"), how, signals, task)
+    launch(sweep, question, folder_of(flags.out, question.name), how, signals, task)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -43,7 +42,7 @@ def command(signals: Signals) -> None:
     flags = parse(flags_of(Flags, task), "train")
     sweep = Sweep(base_of(flags.config, flags.data, flags.column))
     list(sweep)  # every value is allowed, before anything heavy is imported
-    from jaxgen.commands.launch import How, launch
+    from jaxgen.commands.launch import How, folder_of, launch
 
     how = How(resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache, tensorboard=flags.tensorboard)
-    launch(sweep, Question("train"), Path(flags.out), how, signals, task)
+    launch(sweep, Question("train"), folder_of(flags.out, "train"), how, signals, task)

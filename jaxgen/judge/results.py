@@ -17,6 +17,7 @@ from jaxgen.tasks.base import Task
 from jaxgen.tasks.metric import Metric
 
 DIVERGED = "diverged"
+ENDINGS = ("completed", "stopped", DIVERGED)
 LOSS = Metric("loss")
 PARTS = ("train", "val", "test")
 
@@ -28,7 +29,7 @@ class Row:
     """A trial that ended; its metrics are of its best step, over whole splits, in evaluation mode."""
 
     trial: int
-    status: str  # completed, stopped or diverged
+    status: str  # one of ENDINGS
     seed: int
     values: Mapping[str, Scalar]  # of the varied keys
     params: int
@@ -122,8 +123,8 @@ class Arm:
 
     def measured(self) -> dict[str, float]:
         """Means of what the task measured over the seeds that did not diverge; none where it measured nothing."""
-        rows = [row.measured for row in self.sound if row.measured]
-        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
+        rows = [row for row in self.sound if row.measured]
+        return {name: float(np.mean([row.value(name) for row in rows])) for name in rows[0].measured} if rows else {}
 
     def spread(self, loss: str) -> float:
         """Sample standard deviation over the seeds that did not diverge; nan for fewer than two."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -18,14 +19,30 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgen.fields import UserError
-from jaxgen.storage.files import cannot_write, checked, damage, read, remove, settle, signed, sums, unsigned, write, writing
+from jaxgen.storage.files import (
+    cannot_write,
+    checked,
+    damage,
+    foreign,
+    head,
+    read,
+    remove,
+    settle,
+    signed,
+    sums,
+    unsigned,
+    write,
+    writing,
+)
 from jaxgen.storage.rows import row_of
 
 FORMAT = 8
 READABLE = (4, 5, 6, 7, FORMAT)  # what is missing in older ones has its default; they are read, and not gone on with
 KEPT = 2  # manifests
+MARK = 64  # bytes: a manifest begins with its SHA-256
 SAVE = re.compile(r"save-(\d{6,})\.json")
 PLACE = re.compile(r"(lanes|trials)-(\d{6,})")
+PLAIN = re.compile(r"[\w./ +,=@-]*")  # paths in which no library sees anything but folders
 
 
 class Manifest(TypedDict):
@@ -94,8 +111,20 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.manifest = NOTHING
+        self._seen: tuple[int, bytes | None] = (0, None)  # the newest save that is there, and how it begins
         self._orbax = ocp.StandardCheckpointer()
+        self._alias: tempfile.TemporaryDirectory[str] | None = None
         self._held: tuple[str, dict[str, np.ndarray]] = ("", {})  # the place that was read last: trials lie together
+
+    def _told(self, place: str) -> Path:
+        """A place as orbax and tensorstore are told it: by a link to the folder, where they would read its own name as a
+        pattern, an address or a folder's separator."""
+        if PLAIN.fullmatch(str(self.folder)):
+            return self.folder / place
+        if self._alias is None:
+            self._alias = tempfile.TemporaryDirectory(prefix="jaxgen-")
+            (Path(self._alias.name) / "run").symlink_to(self.folder, target_is_directory=True)
+        return Path(self._alias.name) / "run" / place
 
     def save(self, lanes: Any, ended: Mapping[int, Any], progress: Mapping[str, Any]) -> None:
         """Saves the lanes' arrays (None: none are running), trials that ended since the last save, and small JSON values.
@@ -124,13 +153,31 @@ class Store:
         manifest["sums"] = {place: sums_of[place] for place in _places(manifest)}
         write(self.folder / f"save-{number:06d}.json", signed(manifest))
         self.manifest = manifest
+        self.watch()
         self._sweep()
+
+    def watch(self) -> None:
+        """Remembers which save is the newest: who writes from here on, writes after that one (`check_untouched`)."""
+        self._seen = self._newest()
+
+    def check_untouched(self) -> None:
+        """Refuses to write where another process has saved.
+
+        Raises:
+          CannotWrite: then.
+        """
+        if self._newest() != self._seen:
+            raise foreign(self.folder)
+
+    def _newest(self) -> tuple[int, bytes | None]:
+        saves = self._saves()
+        return (saves[0][1], head(saves[0][0], MARK)) if saves else (0, None)
 
     def _put(self, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
         for place, values in arrays.items():
             path = self.folder / place
             try:
-                self._orbax.save(path, dict(values), force=True)
+                self._orbax.save(self._told(place), dict(values), force=True)
             except (OSError, ValueError, RuntimeError) as error:  # what orbax and tensorstore raise where a disk fails
                 raise cannot_write(path, reason(error)) from error
         try:
@@ -268,11 +315,12 @@ class Store:
     def _get(self, place: str, shape: Any) -> dict[str, np.ndarray]:
         path = self.folder / place
         try:
-            meta: Any = self._orbax.metadata(path).item_metadata
+            told = self._told(place)
+            meta: Any = self._orbax.metadata(told).item_metadata
             found = {key: (tuple(x.shape), np.dtype(x.dtype)) for key, x in meta.tree.items()}
             wanted = found if shape is None else named_shapes(shape)
             if found == wanted:  # before anything is allocated
-                return self._orbax.restore(path, {key: np.zeros(*x) for key, x in wanted.items()})
+                return self._orbax.restore(told, {key: np.zeros(*x) for key, x in wanted.items()})
             why = "it holds arrays of other names, shapes or types"
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             why = str(error).splitlines()[0]

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from jaxgen.fields import UserError
 
+UNFINISHED = re.compile(r"(\.\d+)?\.new$")
 LARGEST = 2**30  # bytes of a file that is read whole
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to would wait for ever
@@ -91,13 +93,31 @@ def cannot_write(path: Path, why: str) -> CannotWrite:
     return error
 
 
+def unfinished(path: Path) -> Path:
+    """Where what is to become a file or a folder is written: beside it, by a name that no other process takes."""
+    return path.with_name(f"{path.name}.{os.getpid()}.new")
+
+
+def finished(name: str) -> str:
+    """What was to be made of a file of `unfinished`'s name, if it is one; else the name."""
+    return UNFINISHED.sub("", name)
+
+
+def foreign(path: Path) -> CannotWrite:
+    """What to say where another process has written into a run's folder, which it can where no lock holds it off."""
+    return CannotWrite(
+        f"{str(path)!r} was written by another process since this one did; nothing is written over it: let one go on, by "
+        "--resume, and give each run a folder of its own"
+    )
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Replaces a file in one step; it is on disk on return.
 
     Raises:
       UserError: if it cannot be written; it is as it was then.
     """
-    new = path.with_name(path.name + ".new")
+    new = unfinished(path)
     with writing(path):
         try:
             new.unlink(missing_ok=True)

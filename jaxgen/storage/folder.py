@@ -20,7 +20,7 @@ from jaxgen.fields import UserError
 from jaxgen.judge.results import Results
 from jaxgen.storage.checkpoint import FORMAT, Manifest, Store, brief
 from jaxgen.storage.facts import CONFIG, check_ours, config_text, measured, planned_of, read_config, stored_plan
-from jaxgen.storage.files import read, remove, settle, write, writing
+from jaxgen.storage.files import finished, read, remove, settle, write, writing
 from jaxgen.storage.lock import LOCK, Lock
 from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, lines, take_up
 from jaxgen.storage.rows import row_of
@@ -64,6 +64,10 @@ class Folder:
                 settle(self.path.parent)
         self._lock = Lock(self.path)
         check_out(self.path, **self._flags)  # again: another process may have been there in between
+        with writing(self.path):
+            for item in self.path.iterdir():
+                if finished(item.name) != item.name:  # of a process that was killed as it wrote
+                    remove(item)
         if self._flags["overwrite"]:
             clear(self.path)
         if (self.path / CONFIG).exists():
@@ -92,6 +96,7 @@ class Folder:
         self._facts = facts
         self.plans = [planned_of(stored) for stored in facts["plan"]]
         damaged = self.store.load(self._damage)
+        self.store.watch()
         if self.store.manifest["saves"]:
             self._resume(results)
             self.notices += [f"{line}; going on from the save before it" for line in damaged]
@@ -244,6 +249,7 @@ class Folder:
 
     def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], more: dict[str, bytes], rows: str) -> float:
         began = time.monotonic()
+        self.store.check_untouched()
         for name, content in more.items():
             if content:
                 self._log(name, content)
@@ -311,11 +317,9 @@ def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{str(path)!r} is not a folder; give another one with --out")
-    if {"[", "]"} & set(str(path.absolute())):  # orbax takes them for a pattern and writes elsewhere
-        raise UserError(f"{str(path)!r} holds a bracket, which checkpoints cannot have in their path; give another --out")
     if path.is_symlink() and overwrite:
         raise UserError(f"{str(path)!r} is a symbolic link, which --overwrite does not follow; give the folder itself")
-    names = {item.name.removesuffix(".new") for item in path.iterdir()} - {LOCK} if path.exists() else set()
+    names = {finished(item.name) for item in path.iterdir()} - {LOCK} if path.exists() else set()
     holds_run = CONFIG in names
     if names and not holds_run:
         raise UserError(f"{str(path)!r} holds files but no run; give an empty folder with --out")

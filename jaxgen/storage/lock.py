@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from jaxgen.fields import UserError
-from jaxgen.storage.files import NO_LINK, writing
+from jaxgen.storage.files import NO_LINK, read, writing
 
 try:
     import fcntl
@@ -20,7 +20,11 @@ LOCK = "lock"
 
 
 class Lock:
-    """Holds a folder for this process until `release`, or until the process is gone, however it went."""
+    """Holds a folder for this process until `release`, or until the process is gone, however it went.
+
+    Held are the folder itself, whatever becomes of the files in it, and a file in it that says who holds it, which is a lock
+    where a file system has none for folders.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Takes the lock.
@@ -29,37 +33,46 @@ class Lock:
           UserError: if another process has it, or the folder cannot be written to.
         """
         self._path = folder / LOCK
-        with writing(self._path):
-            while True:
-                self._held = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
-                try:
-                    if self._take():
-                        return
-                except BaseException:
-                    os.close(self._held)
-                    raise
-                os.close(self._held)  # who had it removed the file in between
+        self._folder = None if fcntl is None else os.open(folder, os.O_RDONLY)
+        try:
+            if self._folder is not None and not _free(self._folder, anywhere=False):
+                raise self._refused()
+            with writing(self._path):
+                while not self._open():
+                    pass
+        except BaseException:
+            if self._folder is not None:
+                os.close(self._folder)
+            raise
+
+    def _open(self) -> bool:
+        """Takes the file; false where who had it removed it in between."""
+        self._held = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+        taken = False
+        try:
+            taken = self._take()
+        finally:
+            if not taken:
+                os.close(self._held)
+        return taken
+
+    def _refused(self) -> UserError:
+        owner = ""
+        with contextlib.suppress(FileNotFoundError, UserError):
+            owner = read(self._path).decode("utf-8", "replace").strip()[:200]
+        return UserError(
+            f"{str(self._path.parent)!r} is being written by {owner or 'another process'}; wait for it, stop it, or give "
+            "another --out"
+        )
 
     def _take(self) -> bool:
-        if not self._free():
-            owner = os.read(self._held, 200).decode("utf-8", "replace").strip() or "another process"
-            raise UserError(
-                f"{str(self._path.parent)!r} is being written by {owner}; wait for it, stop it, or give another --out"
-            )
+        if not _free(self._held):
+            raise self._refused()
         if not self._current():
             return False
         os.ftruncate(self._held, 0)
         about = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}\n"
         os.write(self._held, about.encode())
-        return True
-
-    def _free(self) -> bool:
-        if fcntl is None:
-            return True
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
         return True
 
     def _current(self) -> bool:
@@ -75,3 +88,23 @@ class Lock:
         with contextlib.suppress(OSError):
             self._path.unlink()
         os.close(self._held)
+        if self._folder is not None:
+            os.close(self._folder)
+
+
+def _free(held: int, anywhere: bool = True) -> bool:
+    """Whether an open file, or a folder, was free; it is held from then on.
+
+    Args:
+      anywhere: raise where its file system has no locks.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # of folders, over NFS
+        if anywhere:
+            raise
+    return True

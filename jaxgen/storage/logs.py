@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Curve, Diagnostic, Results, table
-from jaxgen.storage.files import append, head, write, writing
+from jaxgen.storage.files import append, foreign, head, write, writing
 
 METRICS, DIAGNOSTICS = "metrics.csv", "diagnostics.csv"
 
@@ -73,7 +73,14 @@ class Log:
         return whole
 
     def append(self, more: bytes) -> None:
-        """Adds lines; they are on disk on return."""
+        """Adds lines; they are on disk on return.
+
+        Raises:
+          CannotWrite: if they cannot be written, or another process has added some.
+        """
+        with writing(self._path):
+            if self._path.stat().st_size != self._size:
+                raise foreign(self._path)
         append(self._path, more)
         self._count(more)
 

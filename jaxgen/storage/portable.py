@@ -19,7 +19,7 @@ from jaxgen.fields import CHAIN, UserError, flatten, override
 from jaxgen.judge.results import Trained, named_value
 from jaxgen.storage.checkpoint import named, named_shapes, nested, unnamed
 from jaxgen.storage.facts import task_facts
-from jaxgen.storage.files import CannotWrite, checked, read, settle, write, writing
+from jaxgen.storage.files import CannotWrite, checked, read, settle, unfinished, write, writing
 from jaxgen.tasks import BUILT_IN, matching, stored
 from jaxgen.tasks.base import Task
 
@@ -35,6 +35,8 @@ def export(trained: Trained, out: str | Path) -> Path:
       UserError: if there is such a folder and it is not empty, or it cannot be written.
     """
     out = Path(out)
+    if not out.name:
+        raise UserError(f"{str(out)!r} is no name of a folder; give the name of a new one")
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise UserError(f"{str(out)!r} is there already; give the name of a new folder")
     chain, rows = trained.config.optimizer.chain, trained.task.remembered
@@ -47,7 +49,7 @@ def export(trained: Trained, out: str | Path) -> Path:
     }
     arrays = named({"params": trained.params, "stats": trained.stats})
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    made = out.with_name(out.name + ".new")
+    made = mine = unfinished(out)
     try:
         with writing(out):
             shutil.rmtree(made, ignore_errors=True)
@@ -55,10 +57,12 @@ def export(trained: Trained, out: str | Path) -> Path:
             write(made / WEIGHTS, safetensors.numpy.save(whole))
             write(made / FACTS, json.dumps(facts, indent=1) + "\n")
             os.replace(made, out)
+            mine = out
             settle(out.absolute().parent)
     except CannotWrite as error:
-        for folder in (made, out):  # which was empty or not there
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(mine, ignore_errors=True)
+        if mine == made and is_exported(out):  # by another process, in between
+            raise UserError(f"{str(out)!r} is there already; give the name of a new folder") from error
         raise UserError(
             f"cannot write {str(out)!r} ({error.why}); nothing was written: make room, or name another folder"
         ) from error
@@ -96,7 +100,10 @@ def load_exported(path: Path, task: Task | None = None) -> Trained:
         checked((said["name"], said["place"]), tuple[str, str])
         rows = checked(said["rows"], dict[str, Any])
         task = stored(said) if task is None else matching(task, said)
-        config = validate(override(task.Config(), values))
+        try:
+            config = validate(override(task.Config(), values))
+        except UserError as error:
+            raise damaged(error) from None
         trial = checked(facts["trial"], int)
         arrays = safetensors.numpy.load(read(path / WEIGHTS))
     except UserError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
-from jaxgen.judge.results import Row
+from jaxgen.judge.results import ENDINGS, Row
 from jaxgen.storage.files import checked
 
 OF_NAMES = ("train_loss", "val_loss", "test_loss", "dev_loss")  # fields of a row before format 8
@@ -26,4 +26,7 @@ def row_of(facts: Any) -> Row:
     needed = {part.name for part in fields(Row) if part.default is MISSING and part.default_factory is MISSING}
     if not needed <= facts.keys() <= hints.keys():
         raise ValueError(f"a row of {', '.join(map(str, facts))}")
-    return Row(**{key: checked(value, hints[key]) for key, value in facts.items()})
+    row = Row(**{key: checked(value, hints[key]) for key, value in facts.items()})
+    if row.status not in ENDINGS:
+        raise ValueError(f"a row that {row.status!r}")
+    return row

@@ -126,6 +126,15 @@ def test_report_is_written_again_from_the_run(run: Path) -> None:
     assert len(before) < 2_000_000
 
 
+def test_two_reports_at_once_are_each_whole(run: Path, commands: Commands) -> None:
+    page, table = (run / "report.html").read_bytes(), (run / "results.csv").read_bytes()
+    both = [commands.start("report", run) for _ in range(2)]
+    assert [(one.wait(), one.err) for one in both] == [(0, "")] * 2
+    assert (run / "report.html").read_bytes() == page
+    assert (run / "results.csv").read_bytes() == table
+    assert not [path for path in run.rglob("*") if path.suffix == ".new"]
+
+
 @pytest.mark.parametrize("command", ["sweep", "train", "sample", "score", "export", "report"])
 def test_help(command: str) -> None:
     code, out, _ = call(command, "--help")
@@ -171,6 +180,11 @@ WRONG = [
     (["train", "--model.activation", "swish"], "gelu"),
     (["train", "--out", "FILE"], "not a folder"),
     (["train", "--model.context", "0"], "only an ngram"),
+    (["train", "--out", ""], "--out is empty"),
+    (["sweep", "--out", "", "--grid", "seed=1"], "--out is empty"),
+    (["sweep", "--grid", f"model.hidden={','.join(map(str, range(1, 22)))}", "--seeds", "100000"], "would have 2100000 trials"),
+    (["train", "--model.hidden", "9" * 400], "is a number of many digits, expected a value in [1, 65536]"),
+    (["export", "RUN", "."], "no name of a folder"),
     (["train", "--model.family", "grue"], "gru"),
     (["score", "nowhere", "--names", "TINY"], "holds no run"),
     (["score", "RUN", "--names", "nowhere.txt"], "nowhere.txt"),

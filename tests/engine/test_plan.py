@@ -166,10 +166,66 @@ def test_the_cache_remembers_what_was_measured_and_survives_damage(tmp_path: Pat
     assert cache.known(tmp_path, "a") == measured
     assert cache.known(tmp_path, "c") == {}
     assert cache.known(None, "a") == {}
-    (tmp_path / cache.PLANS).write_text('{"a": [[1, "x"]]}')
+    for damaged in (
+        '{"a": [[1, "x"]]}', "{", "[" * 100_000, '{"a": ' + "[" * 100_000, '{"a": [[1e999, 2, 2, 1]]}', '{"a": [[0, 2, 2, 1]]}',
+        '{"a": [[1, 3, 2, 1]]}', '{"a": [[1, 2, 2, NaN]]}', '{"a": [[1, 2, 2, -1]]}', '{"a": 5}', '{"a": {"b": 1}}', "\0",
+    ):  # fmt: skip
+        (tmp_path / cache.PLANS).write_text(damaged)
+        assert cache.known(tmp_path, "a") == {}, damaged[:30]
+    (tmp_path / cache.PLANS).unlink()
+    os.mkfifo(tmp_path / cache.PLANS)
     assert cache.known(tmp_path, "a") == {}
-    (tmp_path / cache.PLANS).write_text("{")
-    assert cache.known(tmp_path, "a") == {}
+
+
+def test_kept_programs_have_a_limit_and_the_least_lately_used_go(tmp_path: Path) -> None:
+    programs = tmp_path / cache.PROGRAMS
+    cache.forget(tmp_path)  # there is none yet
+    programs.mkdir()
+    for place, name in enumerate("cadb"):
+        (programs / name).write_bytes(bytes(100))
+        os.utime(programs / name, (1000 + place, 1000))
+    for most, left in ((400, "abcd"), (399, "abd"), (250, "bd"), (0, "")):
+        cache.forget(tmp_path, most)
+        assert sorted(path.name for path in programs.iterdir()) == [*left]
+
+
+DAMAGED = """
+import sys, pathlib
+import jax, jax.numpy as jnp
+from jaxgen.storage import cache
+folder = pathlib.Path(sys.argv[1])
+cache.keep_programs(folder)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+with cache.mending(folder, print):
+    for power in (2, 3):
+        assert float(jax.jit(lambda x: (x ** power).sum())(jnp.arange(3.0))) == 1 + 2 ** power
+"""
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "empty"])
+def test_a_damaged_program_is_removed_and_said_in_a_line(harm: str, tmp_path: Path) -> None:
+    def said() -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", DAMAGED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stdout, done.stderr
+
+    assert said() == ("", "")
+    kept = {path.name: path.read_bytes() for path in (tmp_path / cache.PROGRAMS).iterdir()}
+    assert len(kept) > 2
+    for name, content in kept.items():
+        middle = len(content) // 2
+        bad = {
+            "flip": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+            "cut": content[:middle],
+            "empty": b"",
+        }
+        (tmp_path / cache.PROGRAMS / name).write_bytes(bad[harm])
+    (line, err) = said()
+    assert (line.count("\n"), err) == (1, "")
+    assert line.startswith(f"a compiled program that was kept in {tmp_path} is damaged; it was removed")
+    assert said() == ("", "")
+    assert {path.name for path in (tmp_path / cache.PROGRAMS).iterdir()} == {*kept}
 
 
 EIGHT = """

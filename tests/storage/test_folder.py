@@ -77,6 +77,18 @@ def reference(sweep: Sweep, corpus: Corpus, tmp_path_factory: pytest.TempPathFac
     return bytes_of(out)
 
 
+class AtOnce:
+    """What writes beside the training, in its place."""
+
+    def submit(self, work: Callable[..., float], *args: Any) -> Future[float]:
+        done: Future[float] = Future()
+        done.set_result(work(*args))
+        return done
+
+    def shutdown(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize(("segment", "saves"), [(7.0, 7), (6.0, 5)])
 def test_each_segment_is_saved_where_that_takes_a_twentieth_of_the_time(
     segment: float, saves: int, sweep: Sweep, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -84,15 +96,6 @@ def test_each_segment_is_saved_where_that_takes_a_twentieth_of_the_time(
     """By a clock that segments alone move: seven of them, and a write has shared two cores with two threads for a second, which
     is a third of one. The first save knows of no write before it, and the last is always made."""
     now, write = 0.0, folder.Folder._write
-
-    class AtOnce:
-        def submit(self, work: Callable[..., float], *args: Any) -> Future[float]:
-            done: Future[float] = Future()
-            done.set_result(work(*args))
-            return done
-
-        def shutdown(self) -> None:
-            pass
 
     def listener(event: Event | Planned | Notice, results: Results) -> None:
         nonlocal now
@@ -155,6 +158,53 @@ def test_one_writer(corpus: Corpus, begun: Path, sweep: Sweep, tmp_path: Path) -
     assert not (out / LOCK).exists()
 
 
+def test_the_folder_is_held_whatever_becomes_of_the_lock_file(
+    corpus: Corpus, begun: Path, sweep: Sweep, tmp_path: Path
+) -> None:
+    out = copied(begun, tmp_path)
+    held, before = Lock(out), bytes_of(out)[:2]
+    (out / LOCK).unlink()
+    for resume in (True, False):
+        with pytest.raises(UserError, match="being written by another process"):
+            jaxgen.run(sweep, corpus, out, resume=resume, overwrite=not resume)
+    assert bytes_of(out)[:2] == before
+    held.release()
+    go(sweep, corpus, out)
+
+
+@pytest.mark.parametrize("what", ["a table", "a later save", "the same save"])
+def test_what_another_process_wrote_is_not_written_over(
+    what: str, corpus: Corpus, sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system that has no locks: it is noticed before anything is written, and stays as it is."""
+    monkeypatch.setattr(folder, "SHARE", float("inf"))  # a save after each segment
+    monkeypatch.setattr(folder, "ThreadPoolExecutor", lambda threads: AtOnce())
+    out, segments = tmp_path / "run", 0
+    written: dict[Path, bytes] = {}
+
+    def interfere(event: Event | Planned | Notice, results: Results) -> None:
+        nonlocal segments
+        segments += isinstance(event, SegmentDone)
+        if segments < 2 or written:
+            return
+        saves = sorted((out / "checkpoints").glob("save-*.json"))
+        manifest = files.unsigned(saves[-1].read_bytes())
+        path, content = {
+            "a table": (out / "metrics.csv", (out / "metrics.csv").read_bytes() + b"9,20,1.0,1.0\n"),
+            "a later save": (out / "checkpoints" / "save-000099.json", files.signed({**manifest, "saves": 99}).encode()),
+            "the same save": (saves[-1], files.signed({**manifest, "taken": 1}).encode()),
+        }[what]
+        path.write_bytes(content)
+        written[path] = content
+
+    with pytest.raises(files.CannotWrite, match="was written by another process since"):
+        jaxgen.run(sweep, corpus, out, width=4, chunk=2, listener=interfere)
+    assert written
+    for path, content in written.items():
+        assert path.read_bytes() == content
+    assert not (out / LOCK).exists()
+
+
 def test_a_dead_process_blocks_no_one(begun: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
     """A process that is killed while it holds the folder leaves the file; another one that lives is named."""
     out = copied(begun, tmp_path)
@@ -172,6 +222,33 @@ def test_a_dead_process_blocks_no_one(begun: Path, sweep: Sweep, corpus: Corpus,
         child.kill()
     assert (out / LOCK).exists()
     go(sweep, corpus, out)
+
+
+@pytest.mark.parametrize(
+    "name", ["gs:", "s3:/b", "a\\b", "run[1]", "{a}", "x?y=1#z", "100%", "~", "a b", "ü", "line\nbreak", "$HOME", "-", "*"]
+)
+def test_any_name_is_a_folders(name: str, begun: Path, reference: Any, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
+    """Also one that a library would read as an address, a pattern or a separator: begun, gone on with, read, moved."""
+    out = tmp_path / name
+    shutil.copytree(begun, out)
+    go(sweep, corpus, out, width=4, chunk=2)
+    assert bytes_of(out)[0] == reference[0]
+    assert same_bits(bytes_of(out)[2], reference[2])
+    assert [path for path in tmp_path.iterdir() if path != tmp_path / Path(name).parts[0]] == []
+    out.rename(tmp_path / "moved")
+    assert same_bits(bytes_of(tmp_path / "moved")[2], reference[2])
+
+
+@pytest.mark.parametrize("status", ["won", "<b>completed</b>", "", "running"])
+def test_a_row_that_ended_otherwise_is_refused(status: str, begun: Path, tmp_path: Path) -> None:
+    out = copied(begun, tmp_path)
+    for path in (out / "checkpoints").glob("save-*.json"):
+        manifest = files.unsigned(path.read_bytes())
+        manifest["rows"] = [row | {"status": status} for row in manifest["rows"]]
+        path.write_text(files.signed(manifest))
+    for use in (jaxgen.load_results, report):
+        with pytest.raises(UserError, match="is damaged"):
+            use(out)
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.csv", "checkpoints"])

@@ -155,6 +155,33 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         assert list(tmp_path.iterdir()) == []
 
 
+def test_of_two_exports_at_once_one_is_whole_and_the_other_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, replace = trained("mlp"), os.replace
+    other = dataclasses.replace(one, trial=7)
+
+    def late(source: Any, target: Any) -> None:
+        if target == tmp_path / "out" and not target.exists():
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "replace", replace)
+                patch.setattr(os, "getpid", lambda: 1)
+                jaxgen.export(one, target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    with pytest.raises(UserError, match="is there already; give the name of a new folder"):
+        jaxgen.export(other, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert jaxgen.load(tmp_path / "out").trial == one.trial
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_folder_without_a_name_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is no name of a folder; give the name of a new one"):
+        jaxgen.export(trained("mlp"), name)
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_chain_of_ones_own_is_named(tmp_path: Path) -> None:
     member = trained("mlp")
     config = jaxgen.override(member.config, {"optimizer.chain": optax.lion})

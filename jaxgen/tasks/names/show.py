@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -66,7 +67,11 @@ def quality(task: Any, results: Results) -> list[Section]:
     drawn = "train.names" if "train.names" in results.keys else str(results.sweep.base.train.names)
     said = " ".join(f"{name.replace('_', ' ').capitalize()}: {what}." for name, what in MEASURES.items())
     rows = [
-        [place, *(cell(arm.values[key]) for key in results.keys), *(f"{arm.measured()[name]:.3f}" for name in MEASURES)]
+        [
+            place,
+            *(cell(arm.values[key]) for key in results.keys),
+            *(f"{arm.measured().get(name, math.nan):.3f}" for name in MEASURES),
+        ]
         for place, arm in judged
     ]
     itself = {} if task.corpus is None else Reference(task.corpus.names).itself(results.sweep.base.train.names)
