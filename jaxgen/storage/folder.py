@@ -66,7 +66,7 @@ class Folder:
         check_out(self.path, **self._flags)  # again: another process may have been there in between
         with writing(self.path):
             for item in self.path.iterdir():
-                if finished(item.name) != item.name:  # of a process that was killed as it wrote
+                if finished(item.name) in FILES - {item.name}:  # of a process that was killed as it wrote
                     remove(item)
         if self._flags["overwrite"]:
             clear(self.path)

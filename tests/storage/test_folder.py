@@ -309,11 +309,15 @@ def test_a_run_in_another_order_of_trials_is_refused(begun: Path, sweep: Sweep, 
 def test_killed_in_its_very_first_write(how: str, small: Config, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    (out / "config.json.new").write_text("{")
+    for name in ("config.json.new", "results.csv.123.new"):
+        (out / name).write_text("{")
     (out / LOCK).write_text("process 1 on nowhere")
+    others = {"notes.new"} if how == "resume" else set()  # --overwrite refuses a folder with more than a run in it
+    for name in others:
+        (out / name).write_text("mine")
     results = jaxgen.run(Sweep(small), corpus, out, resume=how == "resume", overwrite=how == "overwrite")
     assert len(results.rows) == 1
-    assert {path.name for path in out.iterdir()} <= folder.FILES
+    assert others <= {path.name for path in out.iterdir()} <= folder.FILES | others
 
 
 def test_a_run_of_another_format_is_named_and_can_be_replaced(small: Config, corpus: Corpus, tmp_path: Path) -> None:
