@@ -2,8 +2,8 @@
 
 Reading order, room by room; each imports only from those before it:
 
-`given`: files that a user gives, looked at before they are read
-`fields`: what is known of a config's field stands in its type; `config`: the sections that every task has
+`fields`: what is known of a config's field stands in its type; `given`: files that a user gives, looked at before they are
+  read; `config`: the sections that every task has
 `nn`: pieces of networks that take leaves
 `train`: one trial as pure functions: `functions` (what it knows of its task), `optimizers`, `objective` (penalties and
   constraints), `order` (rows by epochs), `trial`, `diagnostics`

@@ -182,9 +182,9 @@ def main(command: Callable[[Signals], Any]) -> None:
     _stand()
     signals = Signals()
     _quiet()
-    for output in (sys.stdout, sys.stderr):
-        if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(encoding="utf-8", errors="backslashreplace")  # names are what they are, whatever the locale
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # names are what they are, whatever the locale
     try:
         try:
             command(signals)

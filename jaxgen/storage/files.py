@@ -16,11 +16,11 @@ from typing import Any
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from jaxgen.fields import UserError
+from jaxgen.given import NO_WAIT
 
 UNFINISHED = re.compile(r"(\.\d+)?\.new$")
 LARGEST = 2**30  # bytes of a file that is read whole
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
-NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to would wait for ever
 
 
 def read(path: Path, most: int = LARGEST) -> bytes:

@@ -208,9 +208,9 @@ def test_the_smallest_task_keeps_all_promises() -> None:
 @pytest.mark.parametrize("promise", PROMISES)
 def test_a_promise_that_is_broken_is_found(promise: str) -> None:
     for kind in BREAKING[promise]:
-        # Each look compiles: that a task breaks just this one is seen of the first that does.
-        others = [name for name, asked in PROMISES.items() if asked.first or name == promise]
-        found = look(kind(), promises=[*PROMISES] if kind is BREAKING[promise][0] else others)
+        # To look at the last one takes a run for each task; of those that break another one, the first task does.
+        asked = PROMISES if promise == "resume" or kind is BREAKING[promise][0] else [*PROMISES][:-1]
+        found = look(kind(), promises=[*asked])
         assert found.broken == (promise,), f"{kind.__name__}\n{found}"
         assert f"\n  {promise}: BROKEN: {PROMISES[promise].text}, but " in str(found)
 

@@ -61,7 +61,8 @@ def sections(task: Any, found: Any) -> list[Section]:
 
 def quality(task: Any, results: Results) -> list[Section]:
     """How good the names are that each arm makes; none where none were drawn."""
-    judged = [(place, arm) for place, arm in enumerate(results.leaderboard()[:ARM_ROWS], 1) if arm.measured()]
+    arms = enumerate(results.leaderboard()[:ARM_ROWS], 1)
+    judged = [(place, arm, means) for place, arm in arms if (means := arm.measured())]
     if not judged:
         return []
     drawn = "train.names" if "train.names" in results.keys else str(results.sweep.base.train.names)
@@ -70,9 +71,9 @@ def quality(task: Any, results: Results) -> list[Section]:
         [
             place,
             *(cell(arm.values[key]) for key in results.keys),
-            *(f"{arm.measured().get(name, math.nan):.3f}" for name in MEASURES),
+            *(f"{means.get(name, math.nan):.3f}" for name in MEASURES),
         ]
-        for place, arm in judged
+        for place, arm, means in judged
     ]
     itself = {} if task.corpus is None else Reference(task.corpus.names).itself(results.sweep.base.train.names)
     found = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in itself.items())
