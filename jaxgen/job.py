@@ -20,7 +20,7 @@ from jaxgen.judge.results import Results, Trained
 from jaxgen.search.sweep import Group, Sweep, groups
 from jaxgen.tasks.base import Reads, Task
 from jaxgen.tasks.rows import size
-from jaxgen.train import optimizers, order
+from jaxgen.train import order
 from jaxgen.train.functions import Functions
 from jaxgen.train.trial import CHUNK
 
@@ -60,13 +60,13 @@ def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
     sweep = task.checked(sweep)
     counted: dict[Any, int] = {}
 
-    def lowered(config: Config) -> Config:
+    def rows_of(config: Config) -> int:
         key = (config.data, config.model)  # all that rows may depend on; to cut them anew for each trial takes time
         rows = counted[key] if key in counted else counted.setdefault(key, task.rows(config))
         order.check(config, rows)
-        return optimizers.lower(config, rows)
+        return rows
 
-    found, functions = groups(sweep, lowered), task.functions()
+    found, functions = groups(sweep, rows_of), task.functions()
     longest, programs = _shared(task, [group for group in found if task.trains(group.static)], functions)
     held: dict[int, tuple[Reads, Data]] = {}
 

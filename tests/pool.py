@@ -11,7 +11,6 @@ from jaxgen.search.sweep import Sweep, groups
 from jaxgen.tasks.names.data import Corpus, split
 from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.rows import Splits
-from jaxgen.train import optimizers
 from jaxgen.train.functions import Functions
 
 
@@ -21,7 +20,7 @@ def trained(
     """Each trial's end and every evaluation."""
     splits = split(corpus, "rows", 42, 3)
     ended, evaluated = {}, []
-    for number, group in enumerate(groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))):
+    for number, group in enumerate(groups(sweep, lambda config: len(splits.train.targets))):
         used, data = plan or choose(len(group.trials)), programs.prepare(Splits(*splits))
         for event in engine.train(task or next_character(len(corpus.vocabulary)), data, group, used, number):
             if isinstance(event, Ended):

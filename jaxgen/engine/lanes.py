@@ -126,6 +126,8 @@ def train(
         occupied = [(lane, trial) for lane, trial in enumerate(lanes) if trial is not None]
         if not occupied:
             return
+        if _renewed(columns, group, occupied, state):
+            configs = jax.device_put(jax.tree.map(np.copy, columns), sharding)
         state, on_device = run.segment(configs, state, data)
         metrics = jax.device_get(on_device)  # the segment's one transfer
         for lane, trial in occupied:
@@ -223,6 +225,20 @@ def dealt(ended: list[int], plan: Plan) -> Iterator[tuple[list[int], list[int], 
         index, used = np.full(seats, part[0]), np.zeros(seats, bool)
         index[places], used[places] = part, True
         yield part, places.tolist(), index, used
+
+
+def _renewed(columns: Config, group: Group, occupied: Sequence[tuple[int, int]], state: TrialState) -> bool:
+    """Gives the lanes whose next segment goes beyond their learning rates those from their step on; says whether any does."""
+    rates, since = (np.asarray(x) for x in (columns.optimizer.learning_rate, columns.optimizer.since))  # pyright: ignore[reportAttributeAccessIssue]  (lowered)
+    length = rates.shape[1]
+    if group.longest <= length:
+        return False
+    steps = np.asarray(jax.device_get(state.step), np.int64)
+    short = (steps + group.static.train.eval_every > since + length) & (since + length < columns.train.steps)
+    found = [(lane, trial) for lane, trial in occupied if short[lane]]
+    for lane, trial in found:
+        _put(columns, lane, group.traced(trial, int(steps[lane])))
+    return bool(found)
 
 
 def _put(columns: Config, lane: int, config: Config) -> None:

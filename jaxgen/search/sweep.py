@@ -195,38 +195,53 @@ def read_uniform(text: str, kind: type) -> tuple[str, Uniform]:
 class Group:
     """Trials that share a program: their numbers in the sweep, their configs, and how to lower one of these.
 
-    A lowered config has a learning rate for every step, so it is made when its trial takes a lane and not before.
+    A lowered config has the learning rates of many steps, so it is made when its trial takes a lane and not before.
     """
 
     trials: tuple[int, ...]
     configs: tuple[Config, ...]
-    lower: Callable[[Config], Config]  # all of the group to one tree structure, with leaves of the same shapes
+    lower: Callable[[Config, int], Config]
+    """All of the group to one tree structure, with leaves of the same shapes; the learning rates are those from a step on."""
 
-    def lowered(self, trial: int) -> Config:
-        """The lowered config of a trial of the group, by its number in the sweep."""
-        return self.lower(self.configs[bisect.bisect_left(self.trials, trial)])
+    def config(self, trial: int) -> Config:
+        """The config of a trial of the group, by its number in the sweep."""
+        return self.configs[bisect.bisect_left(self.trials, trial)]
+
+    def lowered(self, trial: int, since: int = 0) -> Config:
+        """The lowered config of a trial of the group, by its number in the sweep, with the learning rates from a step on."""
+        return self.lower(self.config(trial), since)
 
     @functools.cached_property
     def static(self) -> Config:
         """A lowered config that stands for the group where only its structure matters."""
-        return self.lower(self.configs[0])
+        return self.lower(self.configs[0], 0)
 
-    def traced(self, trial: int | None = None) -> Config:
-        """What a program is given of a trial's config, or of any: all but what was read, so that groups that differ in that
-        alone share a program."""
-        return dataclasses.replace(self.static if trial is None else self.lowered(trial), data=None)
+    @functools.cached_property
+    def longest(self) -> int:
+        """The longest step budget."""
+        return max(config.train.steps for config in self.configs)
+
+    def traced(self, trial: int | None = None, since: int = 0) -> Config:
+        """What a program is given of a trial's config, or of any, with the learning rates from a step on: all but what was
+        read, so that groups that differ in that alone share a program."""
+        return dataclasses.replace(self.static if trial is None else self.lowered(trial, since), data=None)
 
 
-def groups(configs: Iterable[Config], lower: Callable[[Config], Config]) -> list[Group]:
+TABLE = 4096  # learning rates that lie in memory at once, so that a program and its memory are the same for every budget
+
+
+def groups(configs: Iterable[Config], rows: Callable[[Config], int]) -> list[Group]:
     """The trials by the tree structure of their lowered configs and what they read, in the order of their first trials.
 
-    In each group, strengths that are zero everywhere are left out, the tables of learning rates reach to the longest step
-    budget (a trial that is past its own budget does not read them), and no segment is longer than that budget.
+    In each group, strengths that are zero everywhere are left out, the tables of learning rates are of TABLE steps, or of a
+    segment's where that is longer, and no segment is longer than the longest step budget.
 
     Args:
-      lower: a config as the trial functions take it (`optimizers.lower`).
+      rows: how many rows the training part of a config has.
     """
     import jax  # here, so that reading a sweep's flags needs no JAX
+
+    from jaxgen.train.optimizers import lower
 
     found: dict[Any, list[tuple[int, Config]]] = {}  # by structure, and by what is read
     strong: dict[Any, set[tuple[str, str]]] = {}  # the strengths that some trial of the group uses
@@ -235,7 +250,7 @@ def groups(configs: Iterable[Config], lower: Callable[[Config], Config]) -> list
     for trial, config in enumerate(configs):
         register(type(config))
         config, every = settled(config), strengths(type(config))
-        lowered = lower(config)
+        lowered = lower(config, rows(config), count=1)
         structure = (jax.tree.structure(dataclasses.replace(lowered, data=None)), config.data)
         found.setdefault(structure, []).append((trial, config))
         strong.setdefault(structure, set()).update(s for s in every if getattr(getattr(lowered, s[0]), s[1]))
@@ -245,7 +260,7 @@ def groups(configs: Iterable[Config], lower: Callable[[Config], Config]) -> list
             tuple(config for _, config in members),
             functools.partial(
                 _unified,
-                lower=lower,
+                rows=rows,
                 longest=max(config.train.steps for _, config in members),
                 off=tuple(s for s in every if s not in strong[structure]),
             ),
@@ -254,15 +269,14 @@ def groups(configs: Iterable[Config], lower: Callable[[Config], Config]) -> list
     ]
 
 
-def _unified(config: Config, lower: Callable[[Config], Config], longest: int, off: tuple[tuple[str, str], ...]) -> Config:
-    import numpy as np
+def _unified(
+    config: Config, since: int, rows: Callable[[Config], int], longest: int, off: tuple[tuple[str, str], ...]
+) -> Config:
+    from jaxgen.train.optimizers import lower
 
-    lowered = lower(config)
-    rates = np.asarray(lowered.optimizer.learning_rate)
-    changes: dict[str, dict[str, Any]] = {
-        "optimizer": {"learning_rate": np.pad(rates, (0, longest - len(rates)))},
-        "train": {"eval_every": min(lowered.train.eval_every, longest)},
-    }
+    every = min(config.train.eval_every, longest)
+    lowered = lower(config, rows(config), since, max(TABLE, every))
+    changes: dict[str, dict[str, Any]] = {"train": {"eval_every": every}}
     for part, key in off:
         changes.setdefault(part, {})[key] = None
     parts = {part: dataclasses.replace(getattr(lowered, part), **values) for part, values in changes.items()}

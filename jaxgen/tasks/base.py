@@ -207,7 +207,7 @@ class Task:
         from jaxgen.train import trial as trials
 
         register(type(config))
-        lowered = optimizers.lower(config, 1)
+        lowered = optimizers.lower(config, 1, count=1)
         start = jax.eval_shape(lambda: self.functions().init(lowered, trials.stream(0, trials.Stream.START)))
         return state(start)
 

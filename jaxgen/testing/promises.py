@@ -39,7 +39,6 @@ from jaxgen.testing.case import (
     stepped,
     wild,
 )
-from jaxgen.train import optimizers
 from jaxgen.train import trial as trials
 
 ROUNDING = 1e-4  # of the largest of the numbers that are compared
@@ -73,7 +72,7 @@ def leaves(case: Case) -> str:
     if case.task.functions() != case.task.functions():
         raise Broken("its `functions` gives others each time, and each compiles anew; make them once, of methods or at import")
     sweep = Sweep(case.config, points(case.config, case.others))
-    group = groups(sweep, lambda c: optimizers.lower(c, case.task.rows(c)))[0]
+    group = groups(sweep, case.task.rows)[0]
     one, other = (numbers(group.traced(lane)) for lane in (0, LANES - 1))
     try:
         with probe.asking(case.functions, numbers(group.traced()), case.data, type(case.config)):
@@ -214,7 +213,7 @@ def gradients(case: Case) -> str:
 
 def alone(case: Case) -> str:
     config = override(case.config, {"train.batch_size": 1})
-    (group,) = groups([config], lambda c: optimizers.lower(c, case.task.rows(c)))
+    (group,) = groups([config], case.task.rows)
     known = {*case.task.notices(case.config)}
     said = [line for line in case.task.notices(config) if line not in known]
     try:
@@ -239,7 +238,7 @@ def resume(case: Case) -> str:
     if case.task.facts(data).get("sha256") != again.facts(data).get("sha256"):
         raise Broken("read again, the rows are others; give `splits` a generator with a seed, and files that stay as they are")
     pair = [override(case.config, {"seed": (case.config.seed + number) % 2**31}) for number in (0, 1)]
-    (group,) = groups(pair, lambda c: optimizers.lower(c, case.task.rows(c)))
+    (group,) = groups(pair, case.task.rows)
     plan = Plan(1, 2, 2)
     whole = {event.trial: event for event in engine.train(case.functions, case.data, group, plan) if isinstance(event, Ended)}
     parts: dict[int, Ended] = {}

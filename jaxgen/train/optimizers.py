@@ -138,20 +138,24 @@ def scale_by_rule(rule: Rule) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]  (optax types its states loosely)
 
 
-def schedule(config: Config, windows: int) -> NDArray[np.float32]:
-    """The learning rate of every step of a resolved config: (S,).
+def schedule(config: Config, windows: int, since: int = 0, count: int | None = None) -> NDArray[np.float32]:
+    """The learning rates of some of the steps of a resolved config: (C,).
 
     Args:
       windows: size of the training part; an epoch is that many windows (inverse time).
+      since: the first of the steps.
+      count: C, how many; they may reach beyond the budget, where rates are 0. None: all that there are from the first on.
     """
     o, steps = config.optimizer, config.train.steps
-    t = np.arange(steps, dtype=np.float64)
+    count = max(steps - since, 0) if count is None else count
+    t = np.arange(since, since + count, dtype=np.float64)
     warm = min(round(o.warmup * steps), steps - 1)
     # Past the warm-up, from 0 to 1, which the last step does not quite reach: a rate of 0 would waste it.
     share = np.clip((t - warm) / (steps - warm), 0.0, 1.0)
     factor = SCHEDULES[o.schedule](o, share, t * config.train.batch_size / windows)
     assert o.learning_rate is not None
-    return (o.learning_rate * factor * np.minimum(1.0, (t + 1) / (warm + 1))).astype(np.float32)
+    rates = o.learning_rate * factor * np.minimum(1.0, (t + 1) / (warm + 1))
+    return np.where(t < steps, rates, 0.0).astype(np.float32)
 
 
 Factor = Callable[[OptimizerConfig, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
@@ -168,7 +172,7 @@ SCHEDULES: Mapping[str, Factor] = {
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["rule", "learning_rate", "weight_decay", "clip_norm"],
+    data_fields=["rule", "learning_rate", "since", "weight_decay", "clip_norm"],
     meta_fields=["chain"],
 )
 @dataclass(frozen=True)
@@ -176,17 +180,20 @@ class Optimizer:
     """A config's optimizer as a program sees it: numbers, and at most one Python object. None: not part of the program."""
 
     rule: Rule | None
-    learning_rate: ArrayLike  # (S,): a value a step
+    learning_rate: ArrayLike  # (C,): a value a step
+    since: ArrayLike  # the step that the first of them is of
     weight_decay: ArrayLike | None
     clip_norm: ArrayLike | None
     chain: Callable[[ArrayLike], optax.GradientTransformation] | optax.GradientTransformation | None
 
 
-def lower(config: Config, windows: int) -> Config:
+def lower(config: Config, windows: int, since: int = 0, count: int | None = None) -> Config:
     """`config` as `init` and `update` take it: its optimizer becomes numbers (`Optimizer`), and its type a pytree.
 
     Args:
       windows: size of the training part.
+      since: the first step whose learning rate is to be there.
+      count: of how many steps, as in `schedule`; a budget may be longer than what a table should hold.
 
     Raises:
       UserError: for an optimizer that is not there.
@@ -197,7 +204,8 @@ def lower(config: Config, windows: int) -> Config:
     chain = o.chain if o.chain is not None or not o.name.startswith(OPTAX) else _by_name(o.name)
     lowered = Optimizer(
         rule=RULES[o.name](o) if chain is None else None,
-        learning_rate=schedule(config, windows),
+        learning_rate=schedule(config, windows, since, count),
+        since=since,
         weight_decay=o.weight_decay if chain is None else None,
         clip_norm=o.clip_norm,
         chain=chain,
@@ -257,7 +265,7 @@ def transformation(optimizer: Optimizer, step: jax.Array) -> optax.GradientTrans
     """The optax chain of one step: clipping, the rule, decayed weights, the learning rate of that step."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError("init and update take a config with its optimizer as numbers: call jaxgen.lower(config, windows) first")
-    rate = jnp.asarray(optimizer.learning_rate)[step]
+    rate = jnp.asarray(optimizer.learning_rate)[step - optimizer.since]
     links = []
     if optimizer.clip_norm is not None:
         links.append(clip_by_global_norm(optimizer.clip_norm))

@@ -54,7 +54,7 @@ def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path:
     values = {**ablation.SETTINGS, **TINY, "data.path": corpus.path} | ({"data.source": corpus.path} if source else {})
     sweep = ablation.sweep(override(Config(), values))
     if not request.config.getoption("--long"):
-        trials = groups(sweep, lambda config: jaxgen.lower(config, 100))[0].trials
+        trials = groups(sweep, lambda config: 100)[0].trials
         sweep = Sweep(sweep.base, tuple(sweep.points[trial] for trial in trials[:: -(-len(trials) // MOST)]))
     sweep = jaxgen.seeds(sweep, 2)
     lanes: dict[str, Any] = {"width": 4, "chunk": 2, "devices": 1}  # what is shared out over several takes longer to compile

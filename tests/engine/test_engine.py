@@ -153,7 +153,7 @@ def test_a_diverging_neighbour_changes_no_bit(lane: int, small: Config, corpus: 
 
 def test_interrupted_and_resumed_gives_the_same_bits(sweep: Sweep, corpus: Corpus) -> None:
     splits = split(corpus, "rows", 42, 3)
-    (group,) = groups(sweep, lambda config: optimizers.lower(config, len(splits.train.targets)))
+    (group,) = groups(sweep, lambda config: len(splits.train.targets))
     task, data, plan = next_character(len(corpus.vocabulary)), programs.prepare(Splits(*splits)), Plan(2, 4, 2)
     whole = {e.trial: e for e in engine.train(task, data, group, plan) if isinstance(e, Ended)}
     parts: dict[int, Ended] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jaxgen.engine import programs, timing
 from jaxgen.engine.lanes import Ended, SegmentDone
 from jaxgen.engine.plan import Plan
 from jaxgen.fields import override
+from jaxgen.search import sweep as sweeps
 from jaxgen.search.sweep import Sweep, grid, groups, seeds
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, split
@@ -26,6 +28,7 @@ from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.rows import Splits
 from jaxgen.train import optimizers
 from jaxgen.train.functions import Functions
+from jaxgen.train.optimizers import schedule
 from jaxgen.train.trial import Status
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -98,7 +101,7 @@ def test_the_seven_optimizers_compile_one_training_program(small: Config, corpus
 
 def test_a_segment_is_no_longer_than_the_longest_budget(small: Config) -> None:
     base = override(small, {"train.eval_every": 500})
-    (group,) = groups(grid(base, {"train.steps": [30, 70]}), lambda config: optimizers.lower(config, 1000))
+    (group,) = groups(grid(base, {"train.steps": [30, 70]}), lambda config: 1000)
     assert {group.lowered(trial).train.eval_every for trial in group.trials} == {70}
 
 
@@ -122,7 +125,7 @@ def counting(wrong: str) -> Functions:
         return value[None], {"s": jnp.where(bad & (wrong == "statistic"), jnp.inf, stats["s"] + 1)}
 
     def score(config: Config, params: Any, stats: Any, rows: Any, keys: Any) -> dict[str, jax.Array]:
-        return {"loss": jnp.ones(rows.shape[0])}
+        return {"loss": jnp.full(rows.shape[0], -params["w"][0])}
 
     return Functions(init, loss, score)
 
@@ -135,7 +138,7 @@ def test_a_trial_ends_at_its_last_finite_state(wrong: str) -> None:
     base = override(
         Config(), {"optimizer.name": "sgd", "optimizer.learning_rate": 1.0, "train.steps": budget, "train.eval_every": every}
     )
-    (group,) = groups(grid(base, {"seed": last}), lambda config: optimizers.lower(config, 100))
+    (group,) = groups(grid(base, {"seed": last}), lambda config: 100)
     rows = np.zeros(20, np.float32)
     data = programs.prepare(Splits(rows, rows, rows))
     ended = {e.trial: e for e in engine.train(counting(wrong), data, group, Plan(2, 8, 4)) if isinstance(e, Ended)}
@@ -150,9 +153,35 @@ def test_a_trial_ends_at_its_last_finite_state(wrong: str) -> None:
         np.testing.assert_array_equal(states.stats["s"][number], min(steps, budget))
 
 
+def test_rates_are_followed_beyond_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials of several budgets, in lanes that are taken at other times, and after an interruption."""
+    monkeypatch.setattr(sweeps, "TABLE", 16)
+    values = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.5, "optimizer.warmup": 0.1, "train.eval_every": 7}
+    axes = {"train.steps": [5, 40, 100], "optimizer.schedule": ["constant", "cosine", "steps"], "seed": [1000]}
+    base = override(Config(), values)
+    (group,) = groups(grid(base, axes), lambda config: 100)
+    rows = np.zeros(20, np.float32)
+    data, task, plan = programs.prepare(Splits(rows, rows, rows)), counting("nothing"), Plan(2, 4, 2)
+
+    # What it minimises falls with every step, so that each parameter is the sum of the rates, and the last state the best.
+    wanted = [np.cumsum(schedule(config, 100), dtype=np.float32)[-1] for config in group.configs]
+    ended: dict[int, Ended] = {}
+    position = None
+    while len(ended) < len(wanted):
+        for event in engine.train(task, data, group, plan, 0, position):
+            if isinstance(event, Ended):
+                ended[event.trial] = event
+            if isinstance(event, SegmentDone) and len(ended) in (4, 7):  # from two such places on it is begun anew
+                position = replace(event.position, state=jax.device_get(event.position.state))
+                break
+    for trial, config in zip(group.trials, group.configs, strict=True):
+        assert ended[trial].steps == config.train.steps
+        np.testing.assert_array_equal(ended[trial].params["w"], wanted[trial])
+
+
 def test_a_timed_plan_is_a_plan_that_trains(small: Config, corpus: Corpus) -> None:
     splits = split(corpus, "rows", 42, 3)
-    (group,) = groups(seeds(small, 3), lambda config: optimizers.lower(config, len(splits.train.targets)))
+    (group,) = groups(seeds(small, 3), lambda config: len(splits.train.targets))
     task, data = next_character(len(corpus.vocabulary)), programs.prepare(Splits(*splits))
     taken = timing.seconds(task, data, group, PLAN)
     assert 0 <= taken < 1

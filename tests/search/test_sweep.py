@@ -4,15 +4,15 @@ import math
 from collections.abc import Callable
 
 import jax
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxgen.config import OPTIMIZERS
 from jaxgen.fields import UserError, override
-from jaxgen.search.sweep import Group, Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
+from jaxgen.search.sweep import TABLE, Group, Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
 from jaxgen.tasks.names.config import Config
-from jaxgen.train.optimizers import lower
 
 
 def test_grid_is_every_combination_in_order() -> None:
@@ -161,7 +161,7 @@ def test_values_are_checked_when_the_sweep_is_read() -> None:
 
 
 def grouped(sweep: Sweep) -> list[Group]:
-    return groups(sweep, lambda config: lower(config, 1000))
+    return groups(sweep, lambda config: 1000)
 
 
 def test_groups_are_tree_structures() -> None:
@@ -182,10 +182,13 @@ def test_a_strength_of_zero_everywhere_leaves_the_program() -> None:
     assert [config.regularizer.dropout for config in map(mixed[0].lowered, (0, 1))] == [0.0, 0.5]
 
 
-def test_step_budgets_share_a_program() -> None:
-    (group,) = grouped(grid(Config(), {"train.steps": [10, 30], "optimizer.schedule": ["constant", "cosine"]}))
-    tables = [config.optimizer.learning_rate for config in map(group.lowered, group.trials)]
-    assert {len(table) for table in tables} == {30}  # pyright: ignore[reportArgumentType]
+def test_step_budgets_share_a_program_and_its_memory() -> None:
+    """Whatever they are: of so many steps that a rate for each would take 0.4 GB, too."""
+    budgets = [10, 30, 100_000_000]
+    (group,) = grouped(grid(Config(), {"train.steps": budgets, "optimizer.schedule": ["constant", "cosine"]}))
+    (few,) = grouped(grid(Config(), {"train.steps": [1000]}))
+    shapes = {jax.tree.map(np.shape, config.optimizer.learning_rate) for config in map(group.lowered, group.trials)}
+    assert shapes == {(TABLE,)} == {np.shape(few.static.optimizer.learning_rate)}
 
 
 KEYS = st.sampled_from(["optimizer.learning_rate", "model.hidden", "optimizer.name", "data.column", "seed", "nothing", ""])

@@ -132,7 +132,7 @@ def test_layers_are_in_the_order_of_the_data() -> None:
         layers=layers,
     )
     config = override(Config(), {"train.steps": 1, "train.diagnostics": True})
-    (group,) = groups([config], lambda config: lower(config, 10))
+    (group,) = groups([config], lambda config: 10)
     rows = np.zeros(20, np.float32)
     events = engine.train(task, prepare(Splits(rows, rows, rows)), group, Plan(1, 1, 1))
     assert [list(event.layers) for event in events if isinstance(event, Looked)] == [names]

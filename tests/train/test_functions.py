@@ -216,7 +216,7 @@ def test_the_metric_selects_in_its_direction(metric: str, higher: bool, best: in
     """The best step, and patience. What `evaluate` sees is a whole part as it is, with a key that is always the same."""
     values = {"optimizer.name": "sgd", "optimizer.learning_rate": 1.0, "train.steps": 80, "train.eval_every": 10}
     config = override(config_of()(), {**values, "train.patience": 2})
-    (group,) = groups([config], lambda config: lower(config, 100))
+    (group,) = groups([config], lambda config: 100)
     split = np.arange(1500, dtype=np.float32)
     data = prepare(Splits(split, split[:1300], split[:13]))  # none of whole chunks
     (end,) = [e for e in engine.train(rising(metric, higher), data, group, Plan(1, 1, 1)) if isinstance(e, Ended)]

@@ -22,7 +22,7 @@ from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, split
 from jaxgen.tasks.names.loss import next_character
 from jaxgen.train import trial
-from jaxgen.train.optimizers import Optimizer, lower
+from jaxgen.train.optimizers import Optimizer
 
 pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 
@@ -69,7 +69,7 @@ def train(small: Config, corpus: Corpus) -> Train:
         points = [{"seed": lane, "optimizer.name": name, "optimizer.weight_decay": 0.0} for lane, name in enumerate(LANES)]
         points[-1] |= {key: STRONG[key] for key in strong}
         waiting = {key: STRONG[key] for key in known}
-        (group,) = groups(Sweep(small, (*points, waiting)), lambda config: lower(config, len(windows.targets)))
+        (group,) = groups(Sweep(small, (*points, waiting)), lambda config: len(windows.targets))
         lowered = [jax.tree.map(lambda leaf: column(leaf, 1), group.traced(lane)) for lane in range(len(LANES))]
         configs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *lowered)
         state = jax.device_get(loop(configs, jax.vmap(functools.partial(begin, task))(configs)))
