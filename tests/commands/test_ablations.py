@@ -10,14 +10,18 @@ from typing import Any
 import jax
 import pytest
 from conftest import SMALL
+from invented import results_of
 
 import jaxgen
 from jaxgen.commands.ablations import ablations, owners
 from jaxgen.commands.sweep import Flags, given, sweep_of
+from jaxgen.engine import probe
 from jaxgen.fields import flatten, override
+from jaxgen.job import prepared
 from jaxgen.judge.answers import VERDICTS, answer
 from jaxgen.report.page import report
 from jaxgen.search.sweep import Sweep, groups
+from jaxgen.tasks import task_of
 from jaxgen.tasks.names.config import FAMILIES, Config
 from jaxgen.tasks.names.data import Corpus
 from jaxgen.tasks.names.loss import next_character
@@ -45,27 +49,45 @@ def test_it_is_a_question_and_a_sweep_of_allowed_values(name: str) -> None:
     assert len(set(points)) == len(points)
 
 
-@pytest.mark.usefixtures("compiled_quickly")
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Short: some trials of the first program, and a report for each kind of verdict. `--long`: all of all."""
+def tiny(name: str, corpus: Corpus) -> Sweep:
+    """An ablation's sweep of small networks."""
     ablation = ABLATIONS[name]
-    source = corpus if "data.source" in ablation.SETTINGS else None
-    values = {**ablation.SETTINGS, **TINY, "data.path": corpus.path} | ({"data.source": corpus.path} if source else {})
-    sweep = ablation.sweep(override(Config(), values))
+    values = {**ablation.SETTINGS, **TINY, "data.path": corpus.path}
+    values |= {"data.source": corpus.path} if "data.source" in values else {}
+    return ablation.sweep(override(Config(), values))
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_it_is_traced_and_answered(name: str, corpus: Corpus) -> None:
+    """A program of it by its shapes, and an answer from what training might have found."""
+    sweep, question = jaxgen.seeds(tiny(name, corpus), 2), ABLATIONS[name].QUESTION
+    source = corpus if sweep.base.data.source else None
+    job = prepared(sweep, task_of(corpus), source)
+    assert probe.look(job.functions, job.trained[0], job.data(job.trained[0])).program
+    if question.verdict in VERDICTS:  # the task's own look at what was trained
+        sentences = answer(results_of(sweep, question)).sentences
+        assert sentences
+        assert all(sentences)
+
+
+@pytest.mark.usefixtures("compiled_quickly")
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n not in FIRST.values())) for n in ABLATIONS])
+def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Short: of each kind of verdict the first, some trials of its first program. `--long`: all of all."""
+    sweep, question = tiny(name, corpus), ABLATIONS[name].QUESTION
+    source = corpus if sweep.base.data.source else None
     if not request.config.getoption("--long"):
         trials = groups(sweep, lambda config: 100)[0].trials
         sweep = Sweep(sweep.base, tuple(sweep.points[trial] for trial in trials[:: -(-len(trials) // MOST)]))
     sweep = jaxgen.seeds(sweep, 2)
     lanes: dict[str, Any] = {"width": 4, "chunk": 2, "devices": 1}  # what is shared out over several takes longer to compile
-    results = jaxgen.run(sweep, corpus, tmp_path / "run", source=source, question=ablation.QUESTION, **lanes)
+    results = jaxgen.run(sweep, corpus, tmp_path / "run", source=source, question=question, **lanes)
     assert len(results.rows) == len(sweep)
     sentences = answer(results, corpus).sentences
     assert sentences
     assert all(sentences)
     assert answer(jaxgen.load_results(tmp_path / "run"), corpus).sentences == sentences
-    if request.config.getoption("--long") or name in FIRST.values():
-        assert report(tmp_path / "run").exists()
+    assert report(tmp_path / "run").exists()
 
 
 def test_families_are_of_one_size_and_see_one_context() -> None:

@@ -110,29 +110,23 @@ def test_an_exported_trial_makes_the_names_of_the_run(run: Path, commands: Comma
     assert "--novel needs the corpus" in err
 
 
-def test_report_is_written_again_from_the_run(run: Path) -> None:
-    page = run / "report.html"
+def test_report_is_written_again_from_the_run_and_two_at_once_are_each_whole(run: Path, commands: Commands) -> None:
+    page, table = run / "report.html", (run / "results.csv").read_bytes()
     before = page.read_text(encoding="utf-8")
     page.unlink()
-    code, out, err = call("report", run)
-    assert code == 0, err
-    assert str(page) in out
-    assert "Split by rows: the floor without a network is" in out
+    both = [commands.start("report", run) for _ in range(2)]
+    assert [(one.wait(), one.err) for one in both] == [(0, "")] * 2
+    for one in both:
+        assert str(page) in one.out
+        assert "Split by rows: the floor without a network is" in one.out
+    assert (run / "results.csv").read_bytes() == table
+    assert not [path for path in run.rglob("*") if path.suffix == ".new"]
     assert "Split by rows: the floor without a network is" in before
     assert "How good names are" in before
     assert page.read_text(encoding="utf-8") == before
     assert before.count("<script") == 1  # the page's own, nothing of the names'
     assert not re.search(r"(src|href|srcset)=\"(?!data:|#)", before)  # nothing from the network
     assert len(before) < 2_000_000
-
-
-def test_two_reports_at_once_are_each_whole(run: Path, commands: Commands) -> None:
-    page, table = (run / "report.html").read_bytes(), (run / "results.csv").read_bytes()
-    both = [commands.start("report", run) for _ in range(2)]
-    assert [(one.wait(), one.err) for one in both] == [(0, "")] * 2
-    assert (run / "report.html").read_bytes() == page
-    assert (run / "results.csv").read_bytes() == table
-    assert not [path for path in run.rglob("*") if path.suffix == ".new"]
 
 
 @pytest.mark.parametrize("command", ["sweep", "train", "sample", "score", "export", "report"])

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from jaxgen.tasks.names.data import Corpus
+
 FULL = Path("/dev/full")  # of Linux: each write fails, as on a full disk
 SMALL = ("--model.hidden", "4", "--model.depth", "1", "--train.steps", "4", "--train.eval_every", "2", "--train.names", "0")
 
@@ -22,10 +24,12 @@ def shell(line: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was begun with its stdout closed: it trains all the same, and no file is printed to."""
     out = tmp_path_factory.mktemp("outputs") / "run"
-    code, said, err = shell(f"$P.train --out {out} {' '.join(SMALL)} >&-")
+    names = out.parent / "names.txt"
+    names.write_text("\n".join(corpus.names) + "\n", encoding="utf-8")
+    code, said, err = shell(f"$P.train --data {names} --out {out} {' '.join(SMALL)} >&-")
     assert (code, said, err) == (0, "", "")
     assert (out / "report.html").exists()
     assert not any(b"trial on" in path.read_bytes() for path in out.rglob("*") if path.is_file() and path.suffix != ".html")
@@ -49,12 +53,12 @@ def test_a_full_disk_is_one_line(line: str, run: Path) -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full")
-def test_nothing_can_be_said_of_what_cannot_be_said(run: Path) -> None:
+def test_nothing_can_be_said_of_what_cannot_be_said() -> None:
     for end in ("2> /dev/full", "2>&-", "> /dev/full 2> /dev/full", ">&- 2>&-"):
-        code, said, err = shell(f"$P.sample nowhere {end}")
+        code, said, err = shell(f"$P.sweep nowhere {end}")
         assert (code, said, err) == (2, "", ""), end
 
 
 def test_a_reader_may_leave(run: Path) -> None:
-    code, said, err = shell(f"set -o pipefail; $P.sample {run} --count 20000 | head -n 1")
+    code, said, err = shell(f"set -o pipefail; $P.sample {run} --count 12000 | head -n 1")
     assert (code, len(said.splitlines()), err) == (1, 1, "")

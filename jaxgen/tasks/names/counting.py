@@ -3,6 +3,8 @@ engine says it of others, and how both are read again."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +17,7 @@ from jaxgen.fields import UserError
 from jaxgen.search.sweep import Group
 from jaxgen.storage.checkpoint import named_shapes
 from jaxgen.tasks.names import ngram
-from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.config import Config, ModelConfig
 from jaxgen.tasks.names.data import Vocabulary, Windows
 from jaxgen.tasks.names.loss import next_character
 from jaxgen.tasks.names.models import FAMILIES
@@ -50,7 +52,7 @@ def restored(config: Config, trial: int, vocabulary: Vocabulary, state: Callable
       UserError: where what was counted, or what stands on it, is not of the config's order and shapes.
     """
     model = config.model
-    shape = network_shape(config, vocabulary) if FAMILIES[model.family].trained else None
+    shape = network_shape(model, len(vocabulary)) if FAMILIES[model.family].trained else None
     params, stats = state(None if model.counts else shape)
     if shape is None or model.counts:
         tables, order = (params, model.context) if shape is None else (stats.get(COUNTS), model.counts)
@@ -60,7 +62,8 @@ def restored(config: Config, trial: int, vocabulary: Vocabulary, state: Callable
     return params, stats
 
 
-def network_shape(config: Config, vocabulary: Vocabulary) -> Any:
+@functools.lru_cache(maxsize=64)  # asked of each trial of a run that is read; to trace a start takes longer than to read one
+def network_shape(model: ModelConfig, vocabulary: int) -> Any:
     """The shapes of a network's params and stats."""
-    task = next_character(len(vocabulary))
-    return jax.eval_shape(lambda: task.init(config, stream(0, Stream.START)))
+    config = dataclasses.replace(Config(), model=model)
+    return jax.eval_shape(lambda: next_character(vocabulary).init(config, stream(0, Stream.START)))
