@@ -29,7 +29,6 @@ from jaxgen.tasks.names import config as of_names
 from jaxgen.tasks.names.config import ModelConfig
 from jaxgen.tasks.rows import Splits
 from jaxgen.train.functions import Functions
-from jaxgen.train.optimizers import lower
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -55,13 +54,13 @@ def score(config: Config, params: Any, stats: Any, rows: Any, keys: Any) -> dict
 TASK = Functions(init, loss, score)
 
 
-def lowered(config: Config) -> Config:
-    return lower(config, len(ROWS))
+def rows_of(config: Config) -> int:
+    return len(ROWS)
 
 
 def trained(configs: Iterable[Config]) -> dict[int, Ended]:
     """Side by side, two lanes at once."""
-    (group,) = groups(configs, lowered)
+    (group,) = groups(configs, rows_of)
     events = engine.train(TASK, prepare(Splits(ROWS, ROWS)), group, Plan(1, 2, 2))
     return {event.trial: event for event in events if isinstance(event, Ended)}
 
@@ -93,8 +92,8 @@ def key(name: str, group: Group, rows: np.ndarray = ROWS, task: Functions = TASK
 
 
 def test_what_was_measured_is_of_one_task() -> None:
-    (group,), (other,) = groups([BASE], lowered), groups([override(BASE, {"optimizer.learning_rate": 0.5})], lowered)
-    (deeper,), (longer,) = (groups([override(BASE, v)], lowered) for v in ({"model.depth": 1}, {"train.steps": 10}))
+    (group,), (other,) = groups([BASE], rows_of), groups([override(BASE, {"optimizer.learning_rate": 0.5})], rows_of)
+    (deeper,), (longer,) = (groups([override(BASE, v)], rows_of) for v in ({"model.depth": 1}, {"train.steps": 10}))
     assert key("jaxgen:names", group) == key("jaxgen:names", other)
     names = ("jaxgen:names", "mine.py:TASK:names", "jaxgen:digits")
     found = [*(key(name, group) for name in names), *(key(names[0], one) for one in (deeper, longer))]
@@ -115,7 +114,7 @@ class Named(Task):
 
 
 def test_a_plan_is_measured_anew_for_another_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (group,), data, plans = groups([BASE], lowered), prepare(Splits(ROWS, ROWS)), [Plan(1, 2, 1), Plan(1, 2, 2)]
+    (group,), data, plans = groups([BASE], rows_of), prepare(Splits(ROWS, ROWS)), [Plan(1, 2, 1), Plan(1, 2, 2)]
     asked: list[Plan] = []
 
     def seconds(task: Functions, data: Data, group: Group, plan: Plan) -> float:
@@ -131,7 +130,7 @@ def test_a_plan_is_measured_anew_for_another_task(tmp_path: Path, monkeypatch: p
 
 
 def test_the_data_section_selects_no_program() -> None:
-    found = groups(grid(BASE, {"data.split_seed": [1, 2], "data.dev": [0, 10], "seed": [0, 1]}), lowered)
+    found = groups(grid(BASE, {"data.split_seed": [1, 2], "data.dev": [0, 10], "seed": [0, 1]}), rows_of)
     assert [group.trials for group in found] == [(0, 1), (2, 3), (4, 5), (6, 7)]
     assert [(g.static.data.split_seed, g.static.data.dev) for g in found] == [(1, 0), (1, 10), (2, 0), (2, 10)]
     assert len({jax.tree.structure(group.traced()) for group in found}) == 1
