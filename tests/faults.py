@@ -24,13 +24,18 @@ def arm(folder: str, at: int = 0, error: int = 0) -> None:
 
 
 def command(name: str, args: Sequence[str], out: str, err: str, folder: str = "", at: int = 0, error: int = 0) -> None:
-    """A command. What it says goes to the files `out` and `err`; where `folder` is given, a write below it fails."""
+    """A command. What it says goes to the files `out` and `err`; where `folder` is given, a write below it fails.
+
+    Its programs run so briefly that they are compiled quickly, as by `compiled_quickly`.
+    """
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
     os.chdir(ROOT)
     sys.argv = [name, *args]
     from jaxgen.commands import cli
+    from jaxgen.engine import plan
 
+    plan.CPU_OPTIONS = plan.RARE
     module = importlib.import_module(f"jaxgen.commands.{name}")
     if folder:
         arm(folder, at, error)
@@ -49,8 +54,10 @@ def disk(tmp: Path, names: Path, few: int, codes: Sequence[int]) -> None:
     from conftest import SMALL, bytes_of, same
 
     import jaxgen
+    from jaxgen.engine import plan
     from jaxgen.report.page import report
 
+    plan.CPU_OPTIONS = plan.RARE
     corpus = jaxgen.load_corpus(names)
     sweep = jaxgen.grid(
         jaxgen.override(jaxgen.Config(), SMALL),

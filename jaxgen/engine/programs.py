@@ -268,8 +268,8 @@ def programs(task: Functions, plan: Plan) -> Programs:
     working = over_lanes(work, lambda state, zeros: (state, zeros[1]), plan)
     finishing = over_lanes(losses, lambda best, zeros: zeros, finishing_plan(plan))
 
-    # All lanes at once, which compiles in half the time of chunk after chunk: to begin a trial costs a few of its steps. Without
-    # optimization no loop is unrolled by its length, so that last bits do not depend on how many lanes there are.
+    # All lanes at once, which compiles in half the time of chunk after chunk, and to begin a trial costs a few of its steps.
+    # Without optimization no loop is unrolled by its length, so that last bits do not depend on how many lanes there are.
     def fill(config: Config, state: TrialState, places: jax.Array) -> TrialState:
         def start(config: Config, state: TrialState, places: jax.Array) -> TrialState:
             return trials.where(places, jax.vmap(functools.partial(begin, task))(config), state)

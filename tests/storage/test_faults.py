@@ -36,6 +36,9 @@ FLAGS = (*AXES, *MODEL, *BUDGET, "--width", "4", "--chunk", "2", "--resume")
 EXIT_WITHIN = 10.0  # seconds, after a signal
 
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+
 @pytest.fixture(scope="module")
 def long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long"))

@@ -26,6 +26,8 @@ from jaxgen.runs import Interrupted, Notice
 from jaxgen.tasks.front import Supervised
 from jaxgen.tasks.rows import cut
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 SOURCE = np.random.default_rng(0)
 X = SOURCE.normal(size=(300, 3))
 Y = X @ np.array([1.0, -2.0, 0.5])
