@@ -179,8 +179,9 @@ def steps_of(task: Functions, config: Config, state: TrialState, data: Data) -> 
         steps = jnp.where(running, target - state.step, 0)
         new = jax.lax.fori_loop(0, steps.max(), step, state)
         bad = jax.vmap(trials.flaw)(new)
-        sound = bad < 0
-        back = trials.where(running & (steps == 1), trials.diverged(state, bad), state)
+        sound, last = bad < 0, running & (steps == 1)
+        status = jnp.where(last, Status.DIVERGED, state.status)
+        back = state._replace(status=status, flaw=jnp.where(last, bad, state.flaw))
         return trials.where(sound, new, back), jnp.where(sound, length, jnp.maximum(steps // 2, 1))
 
     return jax.lax.while_loop(going, go, (state, jnp.full_like(state.step, longest)))[0]
