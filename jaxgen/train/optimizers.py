@@ -120,8 +120,8 @@ def scale_by_rule(rule: Rule) -> optax.GradientTransformation:
         square = jax.tree.map(lambda g, kept: rule.square_take * (g * g) + kept, grads, state.square)
         debias, adaptive = jnp.asarray(rule.debias) > 0, jnp.asarray(rule.adaptive) > 0
         # Factors, one a lane, because dividing every number by them costs more than the rest of the rule.
-        moment_scale = jnp.where(debias, 1 / (1 - rule.keep ** steps.astype(jnp.float32)), 1.0)
-        square_scale = jnp.where(debias, 1 / (1 - rule.square_keep ** steps.astype(jnp.float32)), 1.0)
+        moment_scale = jnp.where(debias, 1 / filled(rule.take, steps), 1.0)
+        square_scale = jnp.where(debias, 1 / filled(rule.square_take, steps), 1.0)
 
         def step(g: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
             ahead = jnp.where(jnp.asarray(rule.lookahead) > 0, g + rule.keep * m, m)
@@ -136,6 +136,14 @@ def scale_by_rule(rule: Rule) -> optax.GradientTransformation:
         return updates, RuleState(steps, *kept)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]  (optax types its states loosely)
+
+
+def filled(take: ArrayLike, steps: jax.Array) -> jax.Array:
+    """How much of a mean of `steps` numbers, of which each step takes that share, is theirs: 1 - (1 - take)^steps.
+
+    By way of the logarithm: 1 - 0.001 has rounded away four digits of the share, of which the power of 1,000 shows 5e-6.
+    """
+    return -jnp.expm1(steps * jnp.log1p(-jnp.asarray(take, jnp.float32)))
 
 
 def schedule(config: Config, windows: int, since: int = 0, count: int | None = None) -> NDArray[np.float32]:
