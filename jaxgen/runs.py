@@ -107,6 +107,7 @@ def run(
     results.trained = functools.partial(trained_of, job.task, job.sweep, keeper.trial)
     facts = describe(job.sweep, job.task, job.programs, question, flags, found.program)
     notices = dict.fromkeys([*found.cautions, *(line for group in job.trained for line in job.task.notices(group.configs[0]))])
+    notices |= dict.fromkeys(line for group in job.trained for line in timing.said_of_long_segments(job.functions, group))
     try:
         keeper.open(facts, results)
         for line in (*keeper.notices, *notices):

@@ -16,6 +16,7 @@ from jaxgen.fields import UserError
 CPU_CHUNKS = (4, 2, 8, 1, 32)  # 4: lanes whose states fit a core's caches, for networks of the home task's size
 CPU_WIDTH = 64
 ACCELERATOR_WIDTHS = (1024, 4096, 256, 16384, 64)
+BESIDE = 2  # a state and what its program needs beside it, which is at least as much (XLA's own account of these programs)
 MEMORY_SHARE = 0.2  # of a device's memory for the lanes' states: gradients, activations and a copy need the rest
 SPEND = 0.1  # of a group's time, at most, goes into measuring
 COST = 10.0  # seconds to compile and measure one plan, as long as none of the group has been
@@ -131,10 +132,10 @@ def candidates(trials: int, lane_bytes: int = 0, lanes: Lanes | None = None) -> 
         return Plan(shards, shards * chunks * even, even)
 
     memory = _memory()
-    if lane_bytes > memory:
+    if BESIDE * lane_bytes > memory:
         raise UserError(
-            f"one trial's state takes {lane_bytes / 1e9:.3g} GB, and there are {memory / 1e9:.3g} GB of memory; "
-            "make the model smaller"
+            f"one trial's state takes {lane_bytes / 1e9:.3g} GB and lies {BESIDE} times in memory as it is begun and as it is "
+            f"trained, and there are {memory / 1e9:.3g} GB of memory; make the model smaller"
         )
     fits = MEMORY_SHARE * memory / max(lane_bytes, 1)
     if jax.default_backend() == "cpu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import statistics
@@ -10,6 +11,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.config import Config
@@ -51,6 +53,40 @@ def seconds(task: Functions, data: Data, group: Group, plan: Plan, repeat: int =
             return math.inf
         raise
     return max(statistics.median(taken), 0.0) / (steps * plan.width)
+
+
+LONG = 60.0  # seconds of a segment from which on a user is told before
+WORTH = 1e12  # products from which on it is worth to measure how fast this machine is
+
+
+def said_of_long_segments(task: Functions, group: Group) -> list[str]:
+    """What a user should know of a group whose segments take minutes: until the end of the first one, nothing is heard.
+
+    By the least that a step computes for a row: each weight twice on the way forward and four times on the way back. A family
+    that reads a row place by place computes as much at each.
+    """
+    train = group.static.train
+    shapes = jax.tree.leaves(state_shape(task, group.traced(), 1).params)
+    weights = sum(math.prod(x.shape) for x in shapes if len(x.shape) > 2)  # matrices; the first axis is the lane
+    products = 6 * weights * train.batch_size * min(train.eval_every, group.longest)
+    seconds = products / products_a_second() if products > WORTH else 0.0
+    if seconds < LONG:
+        return []
+    return [
+        f"a segment of {train.eval_every:,} steps with batches of {train.batch_size:,} rows takes about {seconds / 60:.0f} "
+        "minutes or more (an estimate, by the products that it computes), and until its end there is nothing to tell; a "
+        "smaller --train.eval_every or --train.batch_size tells sooner"
+    ]
+
+
+@functools.cache
+def products_a_second(size: int = 1024) -> float:
+    """How many products and sums of numbers the device computes a second, in a product of two matrices."""
+    one = jnp.ones((size, size))
+    jax.block_until_ready(one @ one)  # compiles
+    began = time.perf_counter()
+    jax.block_until_ready(one @ one)
+    return 2 * size**3 / (time.perf_counter() - began)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -155,8 +155,8 @@ def schedule(config: Config, windows: int, since: int = 0, count: int | None = N
       count: C, how many; they may reach beyond the budget, where rates are 0. None: all that there are from the first on.
     """
     o, steps = config.optimizer, config.train.steps
-    count = max(steps - since, 0) if count is None else count
-    t = np.arange(since, since + count, dtype=np.float64)
+    end = max(steps, since) if count is None else since + count
+    t = np.arange(since, end, dtype=np.float64)
     warm = min(round(o.warmup * steps), steps - 1)
     # Past the warm-up, from 0 to 1, which the last step does not quite reach: a rate of 0 would waste it.
     share = np.clip((t - warm) / (steps - warm), 0.0, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -177,6 +178,21 @@ def test_rates_are_followed_beyond_the_table(monkeypatch: pytest.MonkeyPatch) ->
     for trial, config in zip(group.trials, group.configs, strict=True):
         assert ended[trial].steps == config.train.steps
         np.testing.assert_array_equal(ended[trial].params["w"], wanted[trial])
+
+
+def test_long_segments_are_told_before(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 x 200,000 rows times the weights of a transformer, on a machine of 1e9 products a second."""
+    monkeypatch.setattr(timing, "products_a_second", lambda: 1e9)
+    task = next_character(27)
+    (few,) = groups([small], lambda config: 100)
+    assert timing.said_of_long_segments(task, few) == []
+    values = {"model.family": "transformer", "model.hidden": 64, "train.batch_size": 200_000, "train.eval_every": 1000}
+    (many,) = groups([override(small, values)], lambda config: 100)
+    (line,) = timing.said_of_long_segments(task, many)
+    shapes = [x.shape for x in jax.tree.leaves(jax.eval_shape(lambda: task.init(many.static, jax.random.key(0))[0]))]
+    weights = sum(math.prod(shape) for shape in shapes if len(shape) > 1)
+    minutes = 6 * weights * 200_000 * small.train.steps / 1e9 / 60
+    assert line.startswith(f"a segment of 40 steps with batches of 200,000 rows takes about {minutes:.0f} minutes or more")
 
 
 def test_a_timed_plan_is_a_plan_that_trains(small: Config, corpus: Corpus) -> None:

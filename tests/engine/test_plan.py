@@ -54,6 +54,13 @@ def test_what_no_plan_can_keep_to_is_refused(lanes: Lanes, said: str) -> None:
         candidates(10, lanes=lanes)
 
 
+def test_a_state_has_to_fit_the_memory_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jaxgen.engine.plan._memory", lambda: 1000.0)
+    assert candidates(1, lane_bytes=500) == [Plan(1, 1, 1)]
+    with pytest.raises(UserError, match=r"takes 5\.01e-07 GB and lies 2 times in memory"):
+        candidates(1, lane_bytes=501)
+
+
 def test_a_stored_plan_fits_the_devices_that_there_are() -> None:
     assert fit(Plan(2, 12, 3)) == Plan(2, 12, 3)
     assert fit(Plan(8, 24, 3)) == Plan(2, 24, 3)

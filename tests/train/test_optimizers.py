@@ -168,6 +168,7 @@ def test_a_thousand_steps_are_those_of_double_precision(name: str) -> None:
     start = {"w": jnp.zeros(50)}
 
     def step(state: Any, grad: jax.Array) -> tuple[Any, jax.Array]:
+        added: Any
         added, state = chain.update({"w": grad}, state, start)
         return state, added["w"]
 
