@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgen.fields import UserError, flatten
+from jaxgen.fields import CHAIN, UserError, flatten
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.tasks.base import Task
 from jaxgen.tasks.metric import Metric
@@ -62,6 +63,17 @@ class Row:
 def by_score(row: Row) -> tuple[float, int]:
     """Orders rows from the best validation score on."""
     return row.score, row.trial
+
+
+class Heads(NamedTuple):
+    """The columns of `results.csv` that depend on what its rows hold."""
+
+    metrics: tuple[str, ...]
+    measured: tuple[str, ...]
+
+    def hold(self, other: Heads) -> bool:
+        """Whether rows of `other`'s columns fit into a table of these."""
+        return {*other.metrics} <= {*self.metrics} and {*other.measured} <= {*self.measured}
 
 
 @dataclass(frozen=True)
@@ -157,15 +169,20 @@ class Results:
         """The metric that ranks trials."""
         return self.metrics[0]
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The metrics of a row, in the order of `results.csv`: the loss on each part, or what selects; then the others."""
+    def heads(self, rows: Sequence[Row]) -> Heads:
+        """What some rows hold in the order of `results.csv`: the loss on each part, or what selects; then other metrics."""
         first = next((metric for metric in self.metrics if metric.name == "loss"), self.measure)
         others = [metric for metric in self.metrics if metric is not first]
         found = [f"{part}_{first.name}" for part in PARTS]
-        if any(f"dev_{first.name}" in row.metrics for row in self.rows):
+        if any(f"dev_{first.name}" in row.metrics for row in rows):
             found.append(f"dev_{first.name}")
-        return (*found, *(f"{part}_{metric.name}" for metric in others for part in PARTS[1:]))
+        found += [f"{part}_{metric.name}" for metric in others for part in PARTS[1:]]
+        return Heads(tuple(found), tuple(dict.fromkeys(name for row in rows for name in row.measured)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The metrics of a row, in the order of `results.csv`."""
+        return self.heads(self.rows).metrics
 
     @property
     def curve_columns(self) -> tuple[str, ...]:
@@ -180,9 +197,12 @@ class Results:
 
     def values(self, trial: int) -> dict[str, Scalar]:
         """A trial's values of the varied keys, without the seed."""
-        base, point = flatten(self.sweep.base), self.sweep.points[trial]
-        base["optimizer.chain"] = self.sweep.base.optimizer.chain
-        return {key: named_value(point.get(key, base.get(key))) for key in self.keys}
+        point = self.sweep.points[trial]
+        return {key: named_value(point.get(key, self._base.get(key))) for key in self.keys}
+
+    @functools.cached_property
+    def _base(self) -> dict[str, Any]:
+        return flatten(self.sweep.base) | {CHAIN: self.sweep.base.optimizer.chain}
 
     def seed(self, trial: int) -> int:
         """A trial's seed."""
@@ -250,24 +270,28 @@ class Results:
 
     def results_csv(self) -> str:
         """`results.csv`: a row a trial, in the order of the sweep."""
-        measured = list(dict.fromkeys(name for row in self.rows for name in row.measured))
-        columns = self.columns
-        head = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *columns, *measured)
-        rows = [
-            (
-                r.trial,
-                r.status,
-                r.seed,
-                *(r.values.get(key, "") for key in self.keys),
-                r.params,
-                r.steps,
-                r.best_step,
-                *(r.metrics.get(x, math.nan) for x in columns),
-                *(r.measured.get(x, "") for x in measured),
-            )
-            for r in sorted(self.rows, key=lambda row: row.trial)
-        ]
-        return table([head, *rows])
+        heads = self.heads(self.rows)
+        first = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *heads.metrics, *heads.measured)
+        return table([first]) + self.lines_csv(sorted(self.rows, key=lambda row: row.trial), heads)
+
+    def lines_csv(self, rows: Sequence[Row], heads: Heads) -> str:
+        """Rows as lines of a `results.csv` with these columns."""
+        return table(
+            [
+                (
+                    r.trial,
+                    r.status,
+                    r.seed,
+                    *(r.values.get(key, "") for key in self.keys),
+                    r.params,
+                    r.steps,
+                    r.best_step,
+                    *(r.metrics.get(x, math.nan) for x in heads.metrics),
+                    *(r.measured.get(x, "") for x in heads.measured),
+                )
+                for r in rows
+            ]
+        )
 
 
 def named_value(value: Any) -> Scalar:

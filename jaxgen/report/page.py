@@ -26,6 +26,7 @@ from jaxgen.report.pictures import Drawn, Found, save
 from jaxgen.report.terminal import cell, number, outcome, visible
 from jaxgen.report.text import heads
 from jaxgen.search.sweep import Question
+from jaxgen.storage.checkpoint import Damaged
 from jaxgen.storage.facts import read_config
 from jaxgen.storage.files import write
 from jaxgen.tasks.base import Section, Task
@@ -51,13 +52,21 @@ def report(path: str | Path, task: Any = None) -> Path:
     winner, (opened, missing) = _winner(results), _opened(path, task)
     known = opened or results.task
     assert known is not None
-    found = Found(
-        results, answer(results, known) if winner else no_answer(results), results.trained(winner.trial) if winner else None
-    )
+    best, verdict, lost = None, no_answer(results), list[str]()
+    if winner:
+        try:
+            best = results.trained(winner.trial)
+        except Damaged as error:  # all else is known, and shown
+            lost.append(f"What the best trial has learnt is not shown: {error}")
+        try:
+            verdict = answer(results, known)
+        except Damaged as error:
+            verdict = Verdict((str(error),))
+    found = Found(results, verdict, best)
     shown = known.show(found)
     pictures = save(found, path / "plots", shown)
     stands = [f"The floor without a network is not known: {missing}"] if opened is None else standings(opened, results)
-    write(path / "report.html", html(found, read_config(path), pictures, shown, stands))
+    write(path / "report.html", html(found, read_config(path), pictures, shown, [*stands, *lost]))
     return path / "report.html"
 
 

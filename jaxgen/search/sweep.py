@@ -8,7 +8,7 @@ import functools
 import itertools
 import math
 import random as stdlib_random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,6 +201,13 @@ class Group:
     trials: tuple[int, ...]
     configs: tuple[Config, ...]
     lower: Callable[[Config], Config]  # all of the group to one tree structure, with leaves of the same shapes
+
+    def part(self, only: Collection[int] | None) -> Group:
+        """The group with some of its trials alone, of the same structure; None: with all."""
+        if only is None:
+            return self
+        pairs = [pair for pair in zip(self.trials, self.configs, strict=True) if pair[0] in only]
+        return dataclasses.replace(self, trials=tuple(t for t, _ in pairs), configs=tuple(c for _, c in pairs))
 
     def lowered(self, trial: int) -> Config:
         """The lowered config of a trial of the group, by its number in the sweep."""

@@ -17,8 +17,8 @@ from jaxgen.engine.plan import Plan, Planned
 from jaxgen.fields import CHAIN, UserError, flatten
 from jaxgen.judge.results import Scalar, named_value
 from jaxgen.search.sweep import Question, Sweep
-from jaxgen.storage.checkpoint import FORMAT, READABLE
 from jaxgen.storage.files import checked, read
+from jaxgen.storage.manifest import FORMAT, READABLE
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
 
