@@ -124,7 +124,7 @@ class Arm:
     values: Mapping[str, Any]
     rows: tuple[Row, ...]
 
-    @property
+    @functools.cached_property
     def sound(self) -> list[Row]:
         return [row for row in self.rows if row.status != DIVERGED and math.isfinite(row.score)]
 
@@ -160,6 +160,7 @@ class Results:
     task: Task | None = None  # what was trained, as far as it is known
     verdict: Callable[[], Any] = lambda: None
     """The answer to its question (`judge.answers.answer`)."""
+    _board: tuple[list[Row], list[Arm]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Results({len(self.rows)} of {len(self.sweep)} trials ended{f', in {self.out}' if self.out else ''})"
@@ -242,12 +243,16 @@ class Results:
 
     def leaderboard(self, running: bool = False) -> list[Arm]:
         """The arms by their mean validation score, the best first; `running`: with the trials that have not ended."""
+        if not running and self._board is not None and self._board[0] == self.rows:  # asked a dozen times a report
+            return list(self._board[1])
         found: dict[tuple[Any, ...], list[Row]] = {}
         rows = self.rows + self.running() if running else self.rows
         for row in sorted(rows, key=lambda row: row.trial):
             found.setdefault(tuple(row.values.items()), []).append(row)
         arms = [Arm(dict(values), tuple(rows)) for values, rows in found.items()]
-        return sorted(arms, key=lambda arm: (arm.mean("score"), arm.rows[0].trial))
+        arms = sorted(arms, key=lambda arm: (arm.mean("score"), arm.rows[0].trial))
+        self._board = self._board if running else (list(rows), arms)
+        return list(arms)
 
     def best_row(self) -> Row:
         """The row with the best validation score, of those that did not diverge if there are any.

@@ -33,6 +33,7 @@ from jaxgen.tasks.base import Section, Task
 
 DIVERGED_ROWS = 200
 ARM_ROWS = 1000
+COMPARED_ROWS = 200
 TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
@@ -45,6 +46,11 @@ def report(path: str | Path, task: Any = None) -> Path:
     Raises:
       UserError: if the folder holds no run, or nothing has been saved yet.
     """
+    return reported(path, task)[0]
+
+
+def reported(path: str | Path, task: Any = None) -> tuple[Path, Results, list[str]]:
+    """The same; returns the page's path, what the run has found, and how that stands beside what is had without a network."""
     path = Path(path)
     results = load_results(path, task)
     if (path / "plots").is_symlink():
@@ -66,8 +72,9 @@ def report(path: str | Path, task: Any = None) -> Path:
     shown = known.show(found)
     pictures = save(found, path / "plots", shown)
     stands = [f"The floor without a network is not known: {missing}"] if opened is None else standings(opened, results)
-    write(path / "report.html", html(found, read_config(path), pictures, shown, [*stands, *lost]))
-    return path / "report.html"
+    stands += lost
+    write(path / "report.html", html(found, read_config(path), pictures, shown, stands))
+    return path / "report.html", results, stands
 
 
 def no_answer(results: Results) -> Verdict:
@@ -118,6 +125,7 @@ def html(
         sections=sections(found, pictures, shown),
         most_arms=ARM_ROWS,
         first=behind(found.verdict),
+        most_compared=COMPARED_ROWS,
         keys=heads(results.keys),
         pictures=pictures,
         diverged=diverged,

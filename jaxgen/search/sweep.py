@@ -45,8 +45,11 @@ class Sweep:
         Raises:
           UserError: if a value is not allowed.
         """
+        seen: set[tuple[str, ...]] = set()  # keys in which a config that is allowed differs from the base
         for point in self.points:
-            yield validate(override(self.base, point))
+            varied = tuple(point)
+            yield validate(override(self.base, point), varied if varied in seen else None)
+            seen.add(varied)
 
     @functools.cached_property
     def keys(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class Line(TypedDict):
     """What a line holds."""
 
     place: str
-    rows: list[dict[str, Any]]
+    rows: list[Any]  # each as `rows.row_of` reads it
     shared: dict[str, str]
     sums: dict[str, dict[str, str]]  # of that place, and of those of shared arrays that are new
 

@@ -16,14 +16,15 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(x, float | int) for x in value.values())
 
 
-def _scalars(value: Any) -> bool:
+def scalars(value: Any) -> bool:
+    """Whether a JSON value is of names and values of a config."""
     return isinstance(value, dict) and all(x is None or isinstance(x, str | float | int) for x in value.values())
 
 
 KINDS: Mapping[str, Callable[[Any], bool]] = {  # by hand: a checker of any type takes a millisecond a row
     **{name: lambda value: isinstance(value, int) for name in ("trial", "seed", "params", "steps", "best_step")},
     **{name: lambda value: isinstance(value, str) for name in ("status", "flaw")},
-    "values": _scalars,
+    "values": scalars,
     "metrics": _numbers,
     "score": lambda value: isinstance(value, float | int),
     "measured": _numbers,
