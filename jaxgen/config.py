@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import tyro
 from annotated_types import Interval
 
-from jaxgen.fields import HIDDEN, Amount, Leaf, Seed, Share, Strength, T, UserError, items, quoted
+from jaxgen.fields import HIDDEN, Amount, Leaf, Seed, Share, Strength, T, UserError, items, picked, quoted
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,16 @@ def config_of(data: type = Cut, model: type = Nothing, regularizer: type = Penal
 Config = Any  # of any task: a dataclass with sections data, model, optimizer, regularizer and train, and a seed
 
 
-def validate(config: T) -> T:
+def validate(config: T, changed: Collection[str] | None = None) -> T:
     """`config` itself, if every value is allowed: by its field, by its optimizer, and by the config as a whole (`check`).
+
+    Args:
+      changed: the only keys in which it differs from a config that was allowed. None: all are looked at.
 
     Raises:
       UserError: for the first value that is not, with the values that are.
     """
-    for key, value, part in items(config):
+    for key, value, part in items(config) if changed is None else picked(config, changed):
         if (expected := part.wrong(value)) is not None:
             raise UserError(f"{key} is {quoted(value)}, expected {expected}")
     check = getattr(config, "check", None)

@@ -14,7 +14,7 @@ import functools
 import types
 import typing
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Annotated, Any, Literal, TypeVar
@@ -89,16 +89,16 @@ class Field:
     with_high: bool = True
     marks: tuple[Mark, ...] = ()
 
-    @property
+    @functools.cached_property  # asked of each field of each trial
     def section(self) -> bool:
         return dataclasses.is_dataclass(self.kinds[0])
 
-    @property
+    @functools.cached_property
     def hidden(self) -> bool:
         """Whether it is a Python object, which has neither flag nor key."""
         return HIDDEN in self.marks
 
-    @property
+    @functools.cached_property
     def leaf(self) -> bool:
         """Whether it is a leaf of the config's pytree."""
         numeric = float in self.kinds or LEAF in self.marks
@@ -241,6 +241,15 @@ def items(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Field]]:
             yield from items(value, f"{prefix}{part.name}.")
         elif not part.hidden:
             yield prefix + part.name, value, part
+
+
+def picked(config: Any, some: Iterable[str]) -> Iterator[tuple[str, Any, Field]]:
+    """Some of these."""
+    known = keys(type(config))
+    for key in some:
+        if key in known:
+            section, _, name = key.rpartition(".")
+            yield key, getattr(getattr(config, section) if section else config, name), known[key]
 
 
 def flatten(config: Any) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from jaxgen.storage.facts import measured, read_config, task_facts
 from jaxgen.storage.folder import CHECKPOINTS, check_trials
 from jaxgen.storage.logs import all_counting, take_up
 from jaxgen.storage.portable import is_exported, load_exported
-from jaxgen.storage.rows import row_of
 from jaxgen.tasks import matching, stored, task_of
 from jaxgen.tasks.base import Task
 
@@ -37,8 +36,8 @@ def load_results(path: str | Path, task: Any = None) -> Results:
     store.load()
     if not store.manifest["saves"]:
         raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
-    check_trials(path, facts, store.manifest)
-    rows = [row_of(facts) for facts in store.manifest["rows"]]
+    check_trials(path, facts, store.manifest, store.ended)
+    rows = list(store.ended.rows.values())
     asked, said = facts["sweep"], facts["task"]
     task = stored(said) if task is None else matching(task_of(task), said)
     then, now = (measured(one)[0] for one in (said, task_facts(task)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from jaxgen.search.sweep import Group, Question, Sweep
 from jaxgen.storage.cache import known, learn
 from jaxgen.storage.facts import describe
 from jaxgen.storage.files import CannotWrite
-from jaxgen.storage.folder import Folder, Memory
+from jaxgen.storage.folder import Folder
+from jaxgen.storage.memory import Memory
 from jaxgen.tasks import task_of
 from jaxgen.tasks.base import Task
 from jaxgen.train.functions import Functions
@@ -110,15 +112,16 @@ def run(
     notices |= dict.fromkeys(line for group in job.trained for line in timing.said_of_long_segments(job.functions, group))
     try:
         keeper.open(facts, results)
-        for line in (*keeper.notices, *notices):
-            listener(Notice(line), results)
         at = keeper.position(
             [group.trials for group in job.groups],
             lambda group, width: state_shape(job.functions, job.groups[group].traced(), width),
         )
+        for line in (*keeper.notices, *notices):
+            listener(Notice(line), results)
         ended: dict[int, Any] = {}
         fresh: list[int] = []  # trials that ended in this segment
-        for event in _events(job, keeper, at, lanes, cache, found.program):
+        how = (lanes, cache, found.program)
+        for event in itertools.chain(_again(job, keeper, at, *how), _events(job, keeper, at, *how)):
             _take(event, results)
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
@@ -128,11 +131,13 @@ def run(
                 fresh.clear()
             listener(event, results)
             if isinstance(event, SegmentDone):
-                asked = stop()
-                if keeper.save(event.position, results, ended, now=asked or event.position.state is None):
+                asked, still = stop(), event.position is at
+                if keeper.save(event.position, results, ended, now=asked or still or event.position.state is None):
                     ended = {}
                 if asked:
+                    keeper.arrange(results)
                     raise Interrupted
+        keeper.arrange(results)
     except CannotWrite:
         raise  # the folder stays as it is, to go on with: a library's threads may be writing to it still
     except UserError:
@@ -148,16 +153,48 @@ def _events(
 ) -> Iterator[Event | Planned]:
     """What happens in all groups. After each, one more `SegmentDone`: at the beginning of the next."""
     for number in range(0 if at is None else at.group, len(job.groups)):
-        group = job.groups[number]
-        reads, data = job.reads(group)
-        if job.task.trains(group.static):
-            start = at if at is not None and at.group == number else None
-            for event in _train(job, data, group, number, start, keeper, lanes, cache, program):
-                yield reads.take(event) if isinstance(event, Ended) else event
-        else:
-            keeper.keep(number, Planned(Plan(1, 1, 1), {}))
-            yield from job.task.solve(data, group)
+        start = at if at is not None and at.group == number else None
+        yield from _of_group(job, job.groups[number], number, start, keeper, lanes, cache, program)
         yield SegmentDone(Position(number + 1, 0, (), None))
+
+
+def _again(
+    job: Job, keeper: Folder | Memory, at: Position | None, lanes: Lanes, cache: Path | None, program: str
+) -> Iterator[Event | Planned]:
+    """What happens as trials that a folder has lost are trained once more, and end as they did: the run itself stands still.
+
+    Of their evaluations the folder still knows.
+    """
+    if at is None:
+        return
+    for number, group in enumerate(job.groups):
+        if {*group.trials}.isdisjoint(keeper.lost):
+            continue
+        for event in _of_group(job, group, number, None, keeper, lanes, cache, program, keeper.lost):
+            if not isinstance(event, Evaluated | Looked):
+                yield SegmentDone(at) if isinstance(event, SegmentDone) else event
+        yield SegmentDone(at)
+
+
+def _of_group(
+    job: Job,
+    group: Group,
+    number: int,
+    start: Position | None,
+    keeper: Folder | Memory,
+    lanes: Lanes,
+    cache: Path | None,
+    program: str,
+    only: Collection[int] | None = None,
+) -> Iterator[Event | Planned]:
+    """What happens in a group, or in those of its trials that are asked for."""
+    reads, data = job.reads(group)
+    if job.task.trains(group.static):
+        for event in _train(job, data, group, number, start, keeper, lanes, cache, program, only):
+            yield reads.take(event) if isinstance(event, Ended) else event
+    else:
+        keeper.keep(number, Planned(Plan(1, 1, 1), {}))
+        yield from job.task.solve(data, group.part(only))
 
 
 def _train(
@@ -170,6 +207,7 @@ def _train(
     lanes: Lanes,
     cache: Path | None,
     program: str,
+    only: Collection[int] | None,
 ) -> Iterator[Event | Planned]:
     """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
     stored = keeper.plans[number] if number < len(keeper.plans) else None
@@ -185,7 +223,7 @@ def _train(
         yield planned
         begun = False
         try:
-            for event in engine.train(job.functions, data, group, planned.plan, number, start):
+            for event in engine.train(job.functions, data, group.part(only), planned.plan, number, start):
                 begun = True
                 yield event
             return
@@ -235,9 +273,9 @@ def _take(event: Event | Planned | Notice, results: Results) -> None:
 
 
 def _measure(results: Results, task: Task, ended: Mapping[int, Any]) -> None:
-    """Adds to the rows of trials of one group what the task measures of their best states."""
+    """Adds to the last rows, of trials of one group, what the task measures of their best states."""
     config = override(results.sweep.base, results.sweep.points[next(iter(ended))])
     found = task.measured(config, ended)
-    results.rows[:] = [
-        dataclasses.replace(row, measured=found[row.trial]) if row.trial in found else row for row in results.rows
-    ]
+    for place in range(len(results.rows) - len(ended), len(results.rows)):
+        row = results.rows[place]
+        results.rows[place] = dataclasses.replace(row, measured=found.get(row.trial, row.measured))

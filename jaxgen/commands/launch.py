@@ -20,7 +20,7 @@ from jaxgen.fields import UserError
 from jaxgen.judge.floors import standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
-from jaxgen.report.terminal import Watch, leaderboard, visible
+from jaxgen.report.terminal import SHOWN, Watch, leaderboard, visible
 from jaxgen.runs import Interrupted, Notice, run
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.cache import keep_programs, mending, private_folder
@@ -134,7 +134,7 @@ def tell(results: Results, out: Path, console: Console) -> None:
     """Prints the leaderboard, the verdict and what the task shows of the winner, and writes the report."""
     task = results.task
     assert task is not None
-    console.print(leaderboard(results))
+    console.print(leaderboard(results, SHOWN))
     for sentence in (*standings(task, results), *results.verdict().sentences):
         say(console, visible(str(sentence)))
     ended = any(math.isfinite(row.score) for row in results.rows)

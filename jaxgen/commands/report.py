@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import tyro
 
 from jaxgen.commands.cli import Signals, given_task, parse
-from jaxgen.fields import UserError
 
 
 @dataclass(frozen=True)
@@ -24,19 +23,12 @@ def command(signals: Signals) -> None:
     flags = parse(Flags, "report")
     from rich.console import Console
 
-    from jaxgen.judge.floors import standings
-    from jaxgen.reopen import load_results, run_task
-    from jaxgen.report.page import report
-    from jaxgen.report.terminal import leaderboard
+    from jaxgen.report.page import reported
+    from jaxgen.report.terminal import SHOWN, leaderboard
 
-    task = given_task(flags.task)
-    page = report(flags.run, task)
-    results, console = load_results(flags.run, task), Console()
-    console.print(leaderboard(results))
-    try:
-        stands = standings(run_task(flags.run, task), results)
-    except UserError as error:  # the rows have moved or changed since
-        stands = [f"The floor without a network is not known: {error}"]
+    page, results, stands = reported(flags.run, given_task(flags.task))
+    console = Console()
+    console.print(leaderboard(results, SHOWN))
     for sentence in stands:
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     print(page)

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxgen.config import Config
 from jaxgen.engine.plan import Plan
-from jaxgen.engine.programs import BEGAN, CURVE, LAYERS, Data, by_lane, column, empty, everywhere, programs
+from jaxgen.engine.programs import BEGAN, CURVE, LAYERS, Data, Programs, by_lane, column, empty, everywhere, kind, programs
 from jaxgen.search.sweep import Group
 from jaxgen.train import trial as trials
 from jaxgen.train.functions import Functions
@@ -87,7 +87,7 @@ def train(
       number: the group's place among the groups of its sweep.
       start: where to go on; the state's arrays may lie on the host. It may come from a plan of another width.
     """
-    run = programs(task, plan)
+    run = programs(task, plan, kind(group.traced(), data))
     sharding = by_lane(plan)
     data = jax.device_put(data, everywhere(plan))
     idle = empty(task, group.traced(), plan.width)
@@ -137,7 +137,7 @@ def train(
             values = {name: float(x[lane]) for name, x in metrics[CURVE].items()}
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]
-        for lane, losses, params, stats in _finals(task, plan, columns, state.best, data, ended):
+        for lane, losses, params, stats in _finals(run, plan, columns, state.best, data, ended):
             trial, lanes[lane] = lanes[lane], None
             assert trial is not None
             status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
@@ -147,12 +147,12 @@ def train(
 
 
 def _finals(
-    task: Functions, plan: Plan, columns: Config, best: Best, data: Data, ended: list[int]
+    run: Programs, plan: Plan, columns: Config, best: Best, data: Data, ended: list[int]
 ) -> Iterator[tuple[int, dict[str, float], Any, Any]]:
     """Each lane that ended with its losses over whole splits, its params and its stats, at its best step."""
     if not ended:
         return
-    run, sharding = programs(task, plan), by_lane(plan)
+    sharding = by_lane(plan)
     on_host = jax.device_get(best)
     for part, seats, index, used in dealt(ended, plan):
         finals = jax.tree.map(lambda x, index=index: x[index], (columns, on_host))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -256,9 +256,23 @@ def finishing_plan(plan: Plan) -> Plan:
     return Plan(plan.devices, width, 1 if jax.default_backend() == "cpu" else plan.chunk)
 
 
-@functools.lru_cache(maxsize=16)  # so that a second sweep of the same structure in one process does not compile again
-def programs(task: Functions, plan: Plan) -> Programs:
-    """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call."""
+KEPT = 8  # groups whose executables are kept: 20 to 40 MB each
+
+
+def kind(config: Config, data: Data) -> Hashable:
+    """What a group's programs are compiled for: the structure and the shapes of a config that is traced, and of the data."""
+    leaves, structure = jax.tree.flatten((config, data))
+    return structure, tuple((np.shape(x), str(getattr(x, "dtype", type(x)))) for x in leaves)
+
+
+@functools.lru_cache(maxsize=KEPT)  # so that a second sweep of the same structure in one process does not compile again
+def programs(task: Functions, plan: Plan, kind: Hashable = None) -> Programs:
+    """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call.
+
+    Args:
+      kind: of what they are given (`kind`): executables go with the group that they were compiled for, when KEPT others have
+        begun since. None: they stay with the task and the plan.
+    """
 
     def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
         return segment_of(task, config, state, data)

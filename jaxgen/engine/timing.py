@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxgen.config import Config
 from jaxgen.engine.plan import Plan
-from jaxgen.engine.programs import Data, by_lane, column, empty, everywhere, programs, state_shape
+from jaxgen.engine.programs import Data, by_lane, column, empty, everywhere, kind, programs, state_shape
 from jaxgen.search.sweep import Group
 from jaxgen.train.functions import Functions
 
@@ -28,7 +28,7 @@ def seconds(task: Functions, data: Data, group: Group, plan: Plan, repeat: int =
 
     The program that is timed is the one that trains. Infinite where the plan does not fit the device's memory.
     """
-    run = programs(task, plan)
+    run = programs(task, plan, kind(group.traced(), data))
     sharding = by_lane(plan)
     steps = min(TIMED_STEPS, group.static.train.eval_every)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgen.fields import UserError, flatten
+from jaxgen.fields import CHAIN, UserError, flatten
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.tasks.base import Task
 from jaxgen.tasks.metric import Metric
@@ -64,6 +65,17 @@ def by_score(row: Row) -> tuple[float, int]:
     return row.score, row.trial
 
 
+class Heads(NamedTuple):
+    """The columns of `results.csv` that depend on what its rows hold."""
+
+    metrics: tuple[str, ...]
+    measured: tuple[str, ...]
+
+    def hold(self, other: Heads) -> bool:
+        """Whether rows of `other`'s columns fit into a table of these."""
+        return {*other.metrics} <= {*self.metrics} and {*other.measured} <= {*self.measured}
+
+
 @dataclass(frozen=True)
 class Curve:
     """One evaluation of a trial, on the fixed parts that curves come from: train_loss, val_loss and so on."""
@@ -112,7 +124,7 @@ class Arm:
     values: Mapping[str, Any]
     rows: tuple[Row, ...]
 
-    @property
+    @functools.cached_property
     def sound(self) -> list[Row]:
         return [row for row in self.rows if row.status != DIVERGED and math.isfinite(row.score)]
 
@@ -148,6 +160,7 @@ class Results:
     task: Task | None = None  # what was trained, as far as it is known
     verdict: Callable[[], Any] = lambda: None
     """The answer to its question (`judge.answers.answer`)."""
+    _board: tuple[list[Row], list[Arm]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Results({len(self.rows)} of {len(self.sweep)} trials ended{f', in {self.out}' if self.out else ''})"
@@ -157,15 +170,20 @@ class Results:
         """The metric that ranks trials."""
         return self.metrics[0]
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The metrics of a row, in the order of `results.csv`: the loss on each part, or what selects; then the others."""
+    def heads(self, rows: Sequence[Row]) -> Heads:
+        """What some rows hold in the order of `results.csv`: the loss on each part, or what selects; then other metrics."""
         first = next((metric for metric in self.metrics if metric.name == "loss"), self.measure)
         others = [metric for metric in self.metrics if metric is not first]
         found = [f"{part}_{first.name}" for part in PARTS]
-        if any(f"dev_{first.name}" in row.metrics for row in self.rows):
+        if any(f"dev_{first.name}" in row.metrics for row in rows):
             found.append(f"dev_{first.name}")
-        return (*found, *(f"{part}_{metric.name}" for metric in others for part in PARTS[1:]))
+        found += [f"{part}_{metric.name}" for metric in others for part in PARTS[1:]]
+        return Heads(tuple(found), tuple(dict.fromkeys(name for row in rows for name in row.measured)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The metrics of a row, in the order of `results.csv`."""
+        return self.heads(self.rows).metrics
 
     @property
     def curve_columns(self) -> tuple[str, ...]:
@@ -180,9 +198,12 @@ class Results:
 
     def values(self, trial: int) -> dict[str, Scalar]:
         """A trial's values of the varied keys, without the seed."""
-        base, point = flatten(self.sweep.base), self.sweep.points[trial]
-        base["optimizer.chain"] = self.sweep.base.optimizer.chain
-        return {key: named_value(point.get(key, base.get(key))) for key in self.keys}
+        point = self.sweep.points[trial]
+        return {key: named_value(point.get(key, self._base.get(key))) for key in self.keys}
+
+    @functools.cached_property
+    def _base(self) -> dict[str, Any]:
+        return flatten(self.sweep.base) | {CHAIN: self.sweep.base.optimizer.chain}
 
     def seed(self, trial: int) -> int:
         """A trial's seed."""
@@ -222,12 +243,16 @@ class Results:
 
     def leaderboard(self, running: bool = False) -> list[Arm]:
         """The arms by their mean validation score, the best first; `running`: with the trials that have not ended."""
+        if not running and self._board is not None and self._board[0] == self.rows:  # asked a dozen times a report
+            return list(self._board[1])
         found: dict[tuple[Any, ...], list[Row]] = {}
         rows = self.rows + self.running() if running else self.rows
         for row in sorted(rows, key=lambda row: row.trial):
             found.setdefault(tuple(row.values.items()), []).append(row)
         arms = [Arm(dict(values), tuple(rows)) for values, rows in found.items()]
-        return sorted(arms, key=lambda arm: (arm.mean("score"), arm.rows[0].trial))
+        arms = sorted(arms, key=lambda arm: (arm.mean("score"), arm.rows[0].trial))
+        self._board = self._board if running else (list(rows), arms)
+        return list(arms)
 
     def best_row(self) -> Row:
         """The row with the best validation score, of those that did not diverge if there are any.
@@ -250,24 +275,28 @@ class Results:
 
     def results_csv(self) -> str:
         """`results.csv`: a row a trial, in the order of the sweep."""
-        measured = list(dict.fromkeys(name for row in self.rows for name in row.measured))
-        columns = self.columns
-        head = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *columns, *measured)
-        rows = [
-            (
-                r.trial,
-                r.status,
-                r.seed,
-                *(r.values.get(key, "") for key in self.keys),
-                r.params,
-                r.steps,
-                r.best_step,
-                *(r.metrics.get(x, math.nan) for x in columns),
-                *(r.measured.get(x, "") for x in measured),
-            )
-            for r in sorted(self.rows, key=lambda row: row.trial)
-        ]
-        return table([head, *rows])
+        heads = self.heads(self.rows)
+        first = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *heads.metrics, *heads.measured)
+        return table([first]) + self.lines_csv(sorted(self.rows, key=lambda row: row.trial), heads)
+
+    def lines_csv(self, rows: Sequence[Row], heads: Heads) -> str:
+        """Rows as lines of a `results.csv` with these columns."""
+        return table(
+            [
+                (
+                    r.trial,
+                    r.status,
+                    r.seed,
+                    *(r.values.get(key, "") for key in self.keys),
+                    r.params,
+                    r.steps,
+                    r.best_step,
+                    *(r.metrics.get(x, math.nan) for x in heads.metrics),
+                    *(r.measured.get(x, "") for x in heads.measured),
+                )
+                for r in rows
+            ]
+        )
 
 
 def named_value(value: Any) -> Scalar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ NARROW = 42  # characters that fit below axes beside long names
 def behind(verdict: Verdict) -> tuple[str, list[Comparison]]:
     """The winner, and its comparisons with it as the better arm: where another leads it, the difference is negative."""
     names = [one.better for one in verdict.comparisons] + [one.worse for one in verdict.comparisons]
-    winner = max(names, key=names.count, default="")  # each of the others is in one comparison
+    winner = max(Counter(names).items(), key=lambda one: one[1], default=("", 0))[0]  # each of the others is in one comparison
     return winner, [one if one.better == winner else _turned(one) for one in verdict.comparisons]
 
 

@@ -29,6 +29,8 @@ def layers(results: Results) -> Figure | None:
 
     None where no diagnostics were taken.
     """
+    if not results.diagnostics:
+        return None
     taken = {one.trial for one in results.diagnostics}
     arms = [(name, {row.trial for row in arm.sound or arm.rows}) for name, arm in contenders(results)]
     arms = spread([(name, trials) for name, trials in arms if taken & trials], PROFILES)

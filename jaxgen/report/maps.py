@@ -42,9 +42,9 @@ def grid(results: Results) -> Grid | None:
     if len(keys) != 2:
         return None
     down, across = (levels(arm.values.get(key) for arm in arms) for key in keys)
-    losses = np.full((len(down), len(across)), np.nan)
-    if max(losses.shape) > CELLS:
+    if max(len(down), len(across)) > CELLS:  # before there are as many cells
         return None
+    losses = np.full((len(down), len(across)), np.nan)
     for arm in arms:
         losses[down.index(arm.values.get(keys[0])), across.index(arm.values.get(keys[1]))] = arm.mean("score")
     if (~np.isnan(losses)).mean() < FILLED or not np.isfinite(losses).any():

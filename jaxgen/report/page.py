@@ -26,12 +26,14 @@ from jaxgen.report.pictures import Drawn, Found, save
 from jaxgen.report.terminal import cell, number, outcome, visible
 from jaxgen.report.text import heads
 from jaxgen.search.sweep import Question
+from jaxgen.storage.checkpoint import Damaged
 from jaxgen.storage.facts import read_config
 from jaxgen.storage.files import write
 from jaxgen.tasks.base import Section, Task
 
 DIVERGED_ROWS = 200
 ARM_ROWS = 1000
+COMPARED_ROWS = 200
 TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
@@ -44,6 +46,11 @@ def report(path: str | Path, task: Any = None) -> Path:
     Raises:
       UserError: if the folder holds no run, or nothing has been saved yet.
     """
+    return reported(path, task)[0]
+
+
+def reported(path: str | Path, task: Any = None) -> tuple[Path, Results, list[str]]:
+    """The same; returns the page's path, what the run has found, and how that stands beside what is had without a network."""
     path = Path(path)
     results = load_results(path, task)
     if (path / "plots").is_symlink():
@@ -51,14 +58,23 @@ def report(path: str | Path, task: Any = None) -> Path:
     winner, (opened, missing) = _winner(results), _opened(path, task)
     known = opened or results.task
     assert known is not None
-    found = Found(
-        results, answer(results, known) if winner else no_answer(results), results.trained(winner.trial) if winner else None
-    )
+    best, verdict, lost = None, no_answer(results), list[str]()
+    if winner:
+        try:
+            best = results.trained(winner.trial)
+        except Damaged as error:  # all else is known, and shown
+            lost.append(f"What the best trial has learnt is not shown: {error}")
+        try:
+            verdict = answer(results, known)
+        except Damaged as error:
+            verdict = Verdict((str(error),))
+    found = Found(results, verdict, best)
     shown = known.show(found)
     pictures = save(found, path / "plots", shown)
     stands = [f"The floor without a network is not known: {missing}"] if opened is None else standings(opened, results)
+    stands += lost
     write(path / "report.html", html(found, read_config(path), pictures, shown, stands))
-    return path / "report.html"
+    return path / "report.html", results, stands
 
 
 def no_answer(results: Results) -> Verdict:
@@ -109,6 +125,7 @@ def html(
         sections=sections(found, pictures, shown),
         most_arms=ARM_ROWS,
         first=behind(found.verdict),
+        most_compared=COMPARED_ROWS,
         keys=heads(results.keys),
         pictures=pictures,
         diverged=diverged,

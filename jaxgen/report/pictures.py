@@ -63,7 +63,8 @@ PICTURES: Mapping[str, Picture] = {
     "learning_rate": Picture(
         "Sensitivity to the learning rate",
         "At each rate the best setting of all other keys: mean over seeds, and bands from the lowest seed to the highest; "
-        "a cross is a rate at which trials diverged, and what lies far {above} all others is left out.",
+        "a cross is a rate at which trials diverged, and what lies far {above} all others is left out. "
+        f"Of more than {plots.MOST} rates, the best and others evenly between.",
         lambda found: plots.rates(found.results),
     ),
     "heat": Picture(
@@ -73,7 +74,8 @@ PICTURES: Mapping[str, Picture] = {
     ),
     "parallel": Picture(
         "Every setting at once",
-        "Each line is a setting, from its values to its mean validation {metric}; the best one is thick.",
+        "Each line is a setting, from its values to its mean validation {metric}; the best one is thick. "
+        f"Of more than {parallel.LINES:,} settings, the best.",
         lambda found: parallel.parallel(found.results),
     ),
     "divergence": Picture(

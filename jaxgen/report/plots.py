@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,20 +31,24 @@ from jaxgen.report.text import named
 
 RATE = "optimizer.learning_rate"
 MANY = 12  # rates that a line joins
+MOST = 400  # rates that one picture can tell apart
 
 
-def evaluations(results: Results, arm: Arm) -> tuple[list[int], NDArray[np.float64]]:
-    """Validation scores of an arm's seeds that did not diverge (of all, if all did), at the steps that each of them reached.
+def evaluations(results: Results, arms: Sequence[Arm]) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
+    """Validation scores of each arm's seeds that did not diverge (of all, if all did), at the steps that each of them reached.
 
-    Returns:
-      the S steps, and (N, S) losses, a row a seed.
+    Yields:
+      for each arm the S steps, and (N, S) losses, a row a seed.
     """
-    of_trial = {row.trial: {} for row in (arm.sound or arm.rows)}
-    for curve in results.curves:
+    trials = [[row.trial for row in (arm.sound or arm.rows)] for arm in arms]
+    of_trial: dict[int, dict[int, float]] = {trial: {} for some in trials for trial in some}
+    for curve in results.curves:  # once for all arms: there may be many
         if curve.trial in of_trial and math.isfinite(results.cost(curve)):
             of_trial[curve.trial][curve.step] = results.cost(curve)
-    steps = sorted(set.intersection(*(set(losses) for losses in of_trial.values())))
-    return steps, np.array([[losses[step] for step in steps] for losses in of_trial.values()]).reshape(len(of_trial), -1)
+    for some in trials:
+        each = [of_trial[trial] for trial in some]
+        steps = sorted(set.intersection(*map(set, each)))
+        yield steps, np.array([[losses[step] for step in steps] for losses in each]).reshape(len(each), -1)
 
 
 def curves(results: Results) -> Figure | None:
@@ -51,8 +56,9 @@ def curves(results: Results) -> Figure | None:
 
     None where no trial has ended that was evaluated.
     """
-    shown = [(name, *evaluations(results, arm)) for name, arm in contenders(results)[:ARMS]]
-    shown = [(name, steps, losses) for name, steps, losses in shown if steps]
+    names, arms = [list(part) for part in zip(*contenders(results, ARMS), strict=True)] or ([], [])
+    drawn = zip(names, evaluations(results, arms), strict=True)
+    shown = [(name, steps, losses) for name, (steps, losses) in drawn if steps]
     if not shown:
         return None
     figure, axes = subplots(HEIGHT)
@@ -80,7 +86,16 @@ def _at_rates(results: Results) -> list[tuple[str, dict[float, Arm]]]:
             values = {key: arm.values.get(key) for key in keys}
             name = named(values) if keys else "all trials"
             lines.setdefault(tuple(values.values()), (name, {}))[1].setdefault(float(rate), arm)
-    return [(name, dict(sorted(arms.items()))) for name, arms in lines.values()]
+    return [(name, _some(dict(sorted(arms.items())))) for name, arms in lines.values()]
+
+
+def _some(arms: dict[float, Arm]) -> dict[float, Arm]:
+    """At most MOST of many rates: the best one, and others evenly between the lowest and the highest."""
+    if len(arms) <= MOST:
+        return arms
+    best = min(arms, key=lambda rate: arms[rate].mean("score"))
+    places = {round(place * (len(arms) - 1) / (MOST - 1)) for place in range(MOST)}
+    return {rate: arm for place, (rate, arm) in enumerate(arms.items()) if place in places or rate == best}
 
 
 def rates(results: Results) -> Figure | None:

@@ -103,14 +103,18 @@ def contrast(colour: Any) -> str:
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
 
 
-def contenders(results: Results) -> list[tuple[str, Arm]]:
-    """What the sweep compares, the best first: each one's best setting, of those with the most seeds that did not diverge."""
+def contenders(results: Results, most: int | None = None) -> list[tuple[str, Arm]]:
+    """What the sweep compares, the best first: each one's best setting, of those with the most seeds that did not diverge.
+
+    Args:
+      most: how many of them at most.
+    """
     keys = results.question.arms or results.keys
     found: dict[tuple[Scalar, ...], list[Arm]] = {}
     for arm in results.leaderboard():
         found.setdefault(tuple(arm.values.get(key) for key in keys), []).append(arm)
     best = [max(settings, key=lambda arm: len(arm.sound)) for settings in found.values()]  # the first of equals
-    return [(named(arm.values), arm) for arm in sorted(best, key=lambda arm: arm.mean("score"))]
+    return [(named(arm.values), arm) for arm in sorted(best, key=lambda arm: arm.mean("score"))[:most]]
 
 
 def varied(results: Results) -> list[str]:

@@ -22,6 +22,7 @@ from jaxgen.judge.results import Arm, Curve, Results, label
 from jaxgen.runs import Notice
 
 ROWS = 20  # of the leaderboard while it runs, at most
+SHOWN = 200  # of that of a run that has ended
 HEAD = 5  # lines above it, and one below
 BAR = 30  # characters
 DRAW_EVERY = 0.5  # seconds between two leaderboards

@@ -8,7 +8,7 @@ import functools
 import itertools
 import math
 import random as stdlib_random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,11 @@ class Sweep:
         Raises:
           UserError: if a value is not allowed.
         """
+        seen: set[tuple[str, ...]] = set()  # keys in which a config that is allowed differs from the base
         for point in self.points:
-            yield validate(override(self.base, point))
+            varied = tuple(point)
+            yield validate(override(self.base, point), varied if varied in seen else None)
+            seen.add(varied)
 
     @functools.cached_property
     def keys(self) -> tuple[str, ...]:
@@ -210,6 +213,13 @@ class Group:
     def lowered(self, trial: int, since: int = 0) -> Config:
         """The lowered config of a trial of the group, by its number in the sweep, with the learning rates from a step on."""
         return self.lower(self.config(trial), since)
+
+    def part(self, only: Collection[int] | None) -> Group:
+        """The group with some of its trials alone, of the same structure; None: with all."""
+        if only is None:
+            return self
+        pairs = [pair for pair in zip(self.trials, self.configs, strict=True) if pair[0] in only]
+        return dataclasses.replace(self, trials=tuple(t for t, _ in pairs), configs=tuple(c for _, c in pairs))
 
     @functools.cached_property
     def static(self) -> Config:

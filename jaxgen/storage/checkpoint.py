@@ -1,108 +1,38 @@
-"""A run's `checkpoints/`: arrays by orbax, and for each save a manifest that says what counts, with the SHA-256 of every file.
+"""A run's `checkpoints/`: arrays, a log of the trials that ended, and for each save a manifest that says what counts.
 
 A manifest is written in one step, after all that it names is on disk, so that a run killed at any moment is as its last
-manifest says: arrays that no manifest names are swept away by the next save. The two newest are kept: where the newest is
-damaged, or what it names, the one before it counts.
+manifest says: arrays that no manifest names are swept away by the next save, and what the log holds beyond it is cut off. It
+has the SHA-256 of all that it names. The two newest are kept: where the newest is damaged, or the lanes that it names, the one
+before it counts. Where the arrays of a trial that ended are damaged, that trial is lost, and no other.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxgen.fields import UserError
-from jaxgen.storage.files import (
-    cannot_write,
-    checked,
-    damage,
-    foreign,
-    head,
-    read,
-    remove,
-    settle,
-    signed,
-    sums,
-    unsigned,
-    write,
-    writing,
-)
+from jaxgen.judge.results import Row
+from jaxgen.storage.arrays import Arrays, named, named_shapes, nested, unnamed
+from jaxgen.storage.ended import ENDED, PLACE, Ended, line, read_lines
+from jaxgen.storage.files import damage, foreign, head, remove, settle, signed, write, writing
+from jaxgen.storage.logs import Log, as_written, reaching
+from jaxgen.storage.manifest import NOTHING, Before, Manifest, read_manifest
 from jaxgen.storage.rows import row_of
 
-FORMAT = 8
-READABLE = (4, 5, 6, 7, FORMAT)  # what is missing in older ones has its default; they are read, and not gone on with
 KEPT = 2  # manifests
 MARK = 64  # bytes: a manifest begins with its SHA-256
 SAVE = re.compile(r"save-(\d{6,})\.json")
-PLACE = re.compile(r"(lanes|trials)-(\d{6,})")
-PLAIN = re.compile(r"[\w./ +,=@-]*")  # paths in which no library sees anything but folders
+LARGE = 4096  # bytes of an array from which on it is stored once where several trials have the same
 
 
-class Manifest(TypedDict):
-    """What a save holds."""
-
-    format: int
-    saves: int  # its number, from 1 on; 0: nothing has been saved
-    lanes: str | None  # the place of the lanes' arrays
-    trials: dict[str, list[int]]  # place -> the trials whose arrays are there, in the order of their rows
-    sums: dict[str, dict[str, str]]  # place -> file -> size and SHA-256
-    group: int
-    taken: int
-    in_lanes: list[int | None]
-    rows: list[Any]  # each a results.Row
-    logs: dict[str, str]  # table that only grows -> size and SHA-256 of what counts of it
-
-
-NOTHING: Manifest = {
-    "format": FORMAT,
-    "saves": 0,
-    "lanes": None,
-    "trials": {},
-    "sums": {},
-    "group": 0,
-    "taken": 0,
-    "in_lanes": [],
-    "rows": [],
-    "logs": {},
-}
-
-
-def named(tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree as host arrays, by their paths."""
-    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
-    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
-
-
-def unnamed(shape: Any, arrays: Mapping[str, Any]) -> Any:
-    """The tree of `shape` with the leaves that `named` made of one like it."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: arrays[jax.tree_util.keystr(path, simple=True, separator=".")], shape
-    )
-
-
-def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """What `named` made of dictionaries and tuples, as dictionaries; a tuple's keys are "0", "1" and so on.
-
-    Raises:
-      UserError: where one array's path goes through another's, which no tree has.
-    """
-    tree: dict[str, Any] = {}
-    for path, array in sorted(arrays.items()):  # what another lies in comes before it
-        *inner, name = path.split(".")
-        place = tree
-        for key in inner:
-            place = place.setdefault(key, {})
-            if not isinstance(place, dict):
-                raise UserError(f"the array {path!r} lies in another one, so it was not written by jaxgen")
-        place[name] = array
-    return tree
+class Damaged(UserError):
+    """A trial cannot be read, and others can."""
 
 
 class Store:
@@ -110,26 +40,20 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.manifest = NOTHING
+        self.manifest, self.ended = NOTHING, Ended()
         self._seen: tuple[int, bytes | None] = (0, None)  # the newest save that is there, and how it begins
-        self._orbax = ocp.StandardCheckpointer()
-        self._alias: tempfile.TemporaryDirectory[str] | None = None
-        self._held: tuple[str, dict[str, np.ndarray]] = ("", {})  # the place that was read last: trials lie together
+        self._arrays = Arrays(self.folder)
+        self._log: Log | None = None  # of who writes
+        self._last: dict[str, np.ndarray] = {}  # of the trial that was saved last
+        self._shared: dict[str, tuple[np.ndarray, str]] = {}  # what several trials have, and its place
+        self._held: dict[str, dict[str, np.ndarray]] = {}  # the places that were read last: trials lie together
 
-    def _told(self, place: str) -> Path:
-        """A place as orbax and tensorstore are told it: by a link to the folder, where they would read its own name as a
-        pattern, an address or a folder's separator."""
-        if PLAIN.fullmatch(str(self.folder)):
-            return self.folder / place
-        if self._alias is None:
-            self._alias = tempfile.TemporaryDirectory(prefix="jaxgen-")
-            (Path(self._alias.name) / "run").symlink_to(self.folder, target_is_directory=True)
-        return Path(self._alias.name) / "run" / place
-
-    def save(self, lanes: Any, ended: Mapping[int, Any], progress: Mapping[str, Any]) -> None:
+    def save(self, lanes: Any, ended: Mapping[int, Any], rows: Sequence[Row], progress: Mapping[str, Any]) -> None:
         """Saves the lanes' arrays (None: none are running), trials that ended since the last save, and small JSON values.
 
-        The trials are of one group: their arrays have the same names and shapes.
+        Args:
+          ended: trial -> arrays. They are of one group: their arrays have the same names and shapes.
+          rows: theirs.
 
         Raises:
           UserError: if something cannot be written; what was saved before still counts then.
@@ -140,21 +64,47 @@ class Store:
                 self.folder.mkdir(parents=True)
                 settle(self.folder.parent)
         number = self.manifest["saves"] + 1
-        manifest: Any = {**self.manifest, **progress, "saves": number, "lanes": None}
-        arrays: dict[str, Any] = {}
-        if lanes is not None:
-            manifest["lanes"] = f"lanes-{number:06d}"
-            arrays[manifest["lanes"]] = named(lanes)
+        arrays: dict[str, Any] = {} if lanes is None else {f"lanes-{number:06d}": named(lanes)}
+        of_lanes = next(iter(arrays), None)
+        place, shared = f"trials-{number:06d}", dict[str, str]()
         if ended:
-            place = f"trials-{number:06d}"
-            arrays[place] = named(jax.tree.map(lambda *leaves: np.stack(leaves), *ended.values()))  # few arrays are fast
-            manifest["trials"] = {**manifest["trials"], place: list(ended)}
-        sums_of = self.manifest["sums"] | self._put(arrays)
-        manifest["sums"] = {place: sums_of[place] for place in _places(manifest)}
+            alone, shared = self._dealt([named(tree) for tree in ended.values()], number)
+            arrays |= {place: alone} if alone else {}
+            new = {at: {n: self._shared[n][0] for n in shared if shared[n] == at} for at in {*shared.values()}}
+            arrays |= {at: found for at, found in new.items() if at not in self.ended.places}
+        sums = self._arrays.put(arrays)
+        if self._log is None:
+            self._log = Log(self.folder / ENDED)
+            self._log.begin()
+        of_trials = {place: {}} | {name: found for name, found in sums.items() if name != of_lanes}
+        if ended:
+            at = {row.trial: row for row in rows}
+            rows = [at[trial] for trial in ended]  # as their arrays lie
+            self._log.append(line(place, rows, shared, of_trials))
+        of_lane = {} if of_lanes is None else sums[of_lanes]
+        about = {"saves": number, "lanes": of_lanes, "sums": of_lane, "ended": self._log.counted}
+        manifest: Any = {**self.manifest, **progress, **about}
         write(self.folder / f"save-{number:06d}.json", signed(manifest))
         self.manifest = manifest
+        if ended:
+            self.ended.add(place, rows, shared, of_trials)
         self.watch()
         self._sweep()
+
+    def _dealt(self, trials: Sequence[Mapping[str, np.ndarray]], number: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """The arrays of trials one behind the other, few of which are fast; and the places of those that they share."""
+        alone, shared = {}, {}
+        for name, first in trials[0].items():
+            each, last, known = [arrays[name] for arrays in trials], self._last.get(name), self._shared.get(name)
+            others = each[1:] if len(each) > 1 else [] if last is None else [last]
+            if first.nbytes < LARGE or not others or not all(_same(first, one) for one in others):
+                alone[name] = np.stack(each)
+                continue
+            if known is None or not _same(first, known[0]):
+                known = self._shared[name] = (first, f"shared-{number:06d}")
+            shared[name] = known[1]
+        self._last = dict(trials[-1])
+        return alone, shared
 
     def watch(self) -> None:
         """Remembers which save is the newest: who writes from here on, writes after that one (`check_untouched`)."""
@@ -173,33 +123,20 @@ class Store:
         saves = self._saves()
         return (saves[0][1], head(saves[0][0], MARK)) if saves else (0, None)
 
-    def _put(self, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
-        for place, values in arrays.items():
-            path = self.folder / place
-            try:
-                self._orbax.save(self._told(place), dict(values), force=True)
-            except (OSError, ValueError, RuntimeError) as error:  # what orbax and tensorstore raise where a disk fails
-                raise cannot_write(path, reason(error)) from error
-        try:
-            self._orbax.wait_until_finished()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise cannot_write(self.folder, reason(error)) from error
-        return {place: sums(self.folder / place) for place in arrays}
-
     def _sweep(self) -> None:
         """Removes what no manifest of the newest few names; those that are newer than the current one are damaged."""
         newest = self.manifest["saves"]
-        live = {f"save-{newest:06d}.json", *_places(self.manifest)}
+        live = {f"save-{newest:06d}.json", self.manifest["lanes"], ENDED}
         for path, number in self._saves():
             if newest - KEPT < number < newest:
                 try:
-                    live |= {path.name, *_places(self._read(path))}
+                    live |= {path.name, read_manifest(path)[0]["lanes"]}
                 except UserError:
                     return  # what it names is not known
         with writing(self.folder):
-            for path in self.folder.iterdir():
-                if path.name not in live:
-                    remove(path)
+            for name in os.listdir(self.folder):
+                if name not in live and name not in self.ended.places:
+                    remove(self.folder / name)
             settle(self.folder)
 
     def _check(self) -> None:
@@ -210,41 +147,36 @@ class Store:
         """The manifests that are there, the newest first."""
         if not self.folder.exists():
             return []
-        matches = ((path, SAVE.fullmatch(path.name)) for path in self.folder.iterdir())
-        return sorted(((path, int(m[1])) for path, m in matches if m), key=lambda pair: -pair[1])
+        found = ((name, SAVE.fullmatch(name)) for name in os.listdir(self.folder))
+        return sorted(((self.folder / name, int(m[1])) for name, m in found if m), key=lambda pair: -pair[1])
 
-    def _read(self, path: Path) -> Manifest:
+    def _ended(self, manifest: Manifest, before: Before | None) -> tuple[Ended, bytes]:
+        """The trials that a manifest knows to have ended, and the log that says it."""
+        log = b"" if before is not None else reaching(self.folder / ENDED, manifest["ended"])
         try:
-            manifest = unsigned(read(path))
-            version = manifest["format"]
-            rows = []
-            if version in READABLE:
-                checked(manifest, Manifest)
-                rows = [row_of(facts).trial for facts in manifest["rows"]]
-        except FileNotFoundError:
-            raise UserError(f"{str(path)!r} is not there") from None
+            ended = read_lines(log)
+            if before is None and not ended.unread and not as_written(log, manifest["ended"]):
+                raise ValueError("it is not as it was written, by its SHA-256")
+            if before is not None:
+                rows = {row.trial: row for row in map(row_of, before["rows"])}
+                for place, trials in before["trials"].items():
+                    ended.add(place, [rows[trial] for trial in trials], {}, {place: before["sums"][place]})
+                if len(rows) != len(before["rows"]) or len(rows) != len(ended.rows):
+                    raise ValueError("its trials do not agree")
+            running = [trial for trial in manifest["in_lanes"] if trial is not None]
+            if len({*ended.rows, *running}) != len(ended.rows) + len(running) or manifest["saves"] < 1:
+                raise ValueError("its trials do not agree")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{str(path)!r} is damaged: {str(error).splitlines()[0]}") from None
-        if version not in READABLE:
-            raise UserError(f"{str(path)!r} has format {version!r}, expected {FORMAT}; use the version of jaxgen that wrote it")
-        places = [*_places(manifest), *manifest["sums"]]
-        names = [name for names in manifest["sums"].values() for name in names]
-        strange = next((p for p in places if not PLACE.fullmatch(p) or p not in manifest["sums"]), None)
-        strange = next((n for n in names if n.startswith("/") or ".." in n.split("/")), strange)
-        if strange is not None:
-            raise UserError(f"{str(path)!r} names {strange!r}, which is not of a run")
-        ended = [trial for trials in manifest["trials"].values() for trial in trials]
-        running = [trial for trial in manifest["in_lanes"] if trial is not None]
-        if sorted(ended) != sorted(rows) or len({*rows, *running}) != len(rows) + len(running) or manifest["saves"] < 1:
-            raise UserError(f"{str(path)!r} is damaged: its trials do not agree")
-        return manifest
+            where = self.folder / (ENDED if before is None else f"save-{manifest['saves']:06d}.json")
+            raise UserError(f"{str(where)!r} is damaged: {str(error).splitlines()[0]}") from None
+        return ended, log
 
-    def load(self, sound: Callable[[Manifest], str | None] | None = None) -> list[str]:
+    def load(self, sound: Callable[[Manifest, Ended], str | None] | None = None) -> list[str]:
         """Takes up the newest save that is sound; without one, the run has saved nothing yet.
 
         Args:
-          sound: says what else of a run is not as a manifest says. With it, all that a manifest names is looked at; without,
-            a place is when it is read.
+          sound: says what else of a run is not as a manifest says. With it, the lanes that a manifest names are looked at too,
+            and the log of the trials that ended is gone on with; without, what lies in a place is looked at when it is read.
 
         Returns:
           what is damaged in newer saves, a line each.
@@ -256,13 +188,21 @@ class Store:
         lines: list[str] = []
         for path, _ in self._saves():
             try:
-                manifest = self._read(path)
+                manifest, before = read_manifest(path)
+                ended, log = self._ended(manifest, before)
             except UserError as error:
                 lines.append(str(error))
                 continue
-            found = None if sound is None else sound(manifest) or self._damage(manifest)
+            found = None
+            if sound is not None:
+                found = sound(manifest, ended)
+                if found is None and manifest["lanes"] is not None:
+                    found = damage(self.folder / manifest["lanes"], manifest["sums"])
             if found is None:
-                self.manifest = manifest
+                self.manifest, self.ended = manifest, ended
+                if sound is not None:
+                    self._log = Log(self.folder / ENDED)
+                    self._log.go_on(log)
                 return lines
             lines.append(found)
         if lines:
@@ -276,71 +216,69 @@ class Store:
             )
         return []
 
-    def _damage(self, manifest: Manifest) -> str | None:
-        found = (damage(self.folder / place, expected) for place, expected in manifest["sums"].items())
-        return next((line for line in found if line is not None), None)
+    def lost(self) -> dict[int, str]:
+        """The trials whose arrays are damaged, each with what is. All that lies in their places is read."""
+        looked = ((name, place) for name, place in self.ended.places.items() if place.sums)
+        found = ((name, damage(self.folder / name, place.sums)) for name, place in looked)
+        bad = {name: line for name, line in found if line is not None}
+        return {trial: line for name, line in bad.items() for trial in self.ended.lying_in([name])}
 
     def lanes(self, shape: Any) -> Any:
         """The lanes of the current save, as host arrays in a tree like `shape`, which has their shapes and types."""
         place = self.manifest["lanes"]
         assert place is not None
-        return unnamed(shape, self._get(place, shape))
+        return unnamed(shape, self._arrays.get(place, named_shapes(shape)))
 
     def trial(self, trial: int, shape: Any) -> Any:
         """The params and stats of a trial that ended, as host arrays in a tree like `shape`; None: as they were saved.
 
         Raises:
-          UserError: if that trial has not ended, or is not of the run, or is damaged.
+          Damaged: if its arrays are.
+          UserError: if that trial has not ended, or is not of the run.
         """
-        places = {trial: place for place, trials in self.manifest["trials"].items() for trial in trials}
-        if trial not in places:
+        if trial not in self.ended.where:
             raise UserError(
-                f"trial {trial} is not among the ended ones ({brief(sorted(places))}); "
+                f"trial {trial} is not among the ended ones ({brief(sorted(self.ended.where))}); "
                 "give one of those, or finish the run with --resume"
             )
-        place = places[trial]
-        rows = self.manifest["trials"][place]
-        if self._held[0] != place:
-            found = damage(self.folder / place, self.manifest["sums"][place])
-            if found is not None:
-                raise UserError(f"{found}; go on with the run by --resume, or start it again with --overwrite")
-            stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(rows), *x.shape), x.dtype), shape)
-            self._held = (place, self._get(place, None if shape is None else stacked))
-        arrays = {name: x[rows.index(trial)] for name, x in self._held[1].items()}
+        place = self.ended.where[trial]
+        trials, shared = self.ended.places[place].trials, self.ended.places[place].shared
+        shapes = None if shape is None else named_shapes(shape)
+        own = None if shapes is None else {n: ((len(trials), *x), kind) for n, (x, kind) in shapes.items() if n not in shared}
+        held = {place: self._held.get(place) or self._get(place, own)}
+        held |= {at: self._held.get(at) or self._get(at, None) for at in {*shared.values()}}
+        self._held = held
+        arrays: dict[str, Any] = {}
+        try:
+            arrays = {name: x[trials.index(trial)] for name, x in held[place].items()}
+            arrays |= {name: held[at][name] for name, at in shared.items()}
+            fits = shapes is None or {name: (x.shape, x.dtype) for name, x in arrays.items()} == shapes
+        except (KeyError, IndexError):
+            fits = False
+        if not fits:
+            raise Damaged(f"{str(self.folder / place)!r} is damaged: it holds arrays of other names, shapes or types; {AGAIN}")
         if shape is None:
             params, stats = (nested(arrays).get(part, {}) for part in ("0", "1"))
             return params, stats
         return unnamed(shape, arrays)
 
-    def _get(self, place: str, shape: Any) -> dict[str, np.ndarray]:
-        path = self.folder / place
-        try:
-            told = self._told(place)
-            meta: Any = self._orbax.metadata(told).item_metadata
-            found = {key: (tuple(x.shape), np.dtype(x.dtype)) for key, x in meta.tree.items()}
-            wanted = found if shape is None else named_shapes(shape)
-            if found == wanted:  # before anything is allocated
-                return self._orbax.restore(told, {key: np.zeros(*x) for key, x in wanted.items()})
-            why = "it holds arrays of other names, shapes or types"
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            why = str(error).splitlines()[0]
-        raise UserError(f"{str(path)!r} is damaged ({why}); start the run again with --overwrite")
+    def _get(self, place: str, shapes: Any) -> dict[str, np.ndarray]:
+        sums = self.ended.places[place].sums
+        if not sums:
+            return {}  # all that these trials have lies elsewhere
+        found = damage(self.folder / place, sums)
+        if found is None:
+            return self._arrays.get(place, shapes)
+        trials = self.ended.lying_in([place])
+        these = f"trial {trials[0]}" if len(trials) == 1 else f"trials {brief(trials)}"
+        raise Damaged(f"{found}, so {these} cannot be read; {AGAIN}")
 
 
-def _places(manifest: Manifest) -> list[str]:
-    return [*manifest["trials"], *([manifest["lanes"]] if manifest["lanes"] is not None else [])]
+AGAIN = "train what is lost again with the run's command and --resume, or give another trial"
 
 
-def reason(error: Exception) -> str:
-    """What the system said of a failed write, without the path through the libraries."""
-    number = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(number[1])) if number else (str(error) or type(error).__name__).splitlines()[0]
-
-
-def named_shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and type of the leaves of a tree by their paths."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): (x.shape, np.dtype(x.dtype)) for path, x in leaves}
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
 def brief(numbers: list[int]) -> str:

@@ -17,8 +17,9 @@ from jaxgen.engine.plan import Plan, Planned
 from jaxgen.fields import CHAIN, UserError, flatten
 from jaxgen.judge.results import Scalar, named_value
 from jaxgen.search.sweep import Question, Sweep
-from jaxgen.storage.checkpoint import FORMAT, READABLE
 from jaxgen.storage.files import checked, read
+from jaxgen.storage.manifest import FORMAT, READABLE
+from jaxgen.storage.rows import scalars
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
 
@@ -32,7 +33,7 @@ class SweepFacts(TypedDict):
     arms: list[str]
     verdict: str
     keys: list[str]
-    points: list[dict[str, Scalar]]
+    points: list[Any]  # each a dict[str, Scalar], which is looked at by hand: there may be many
 
 
 class TaskFacts(TypedDict):
@@ -89,6 +90,8 @@ def describe(
 def rows_of(task: Task, sweep: Sweep) -> dict[str, Any]:
     """What a task says of its rows; where the sweep varies what is read, with a SHA-256 over all of that."""
     facts = task.facts(sweep.base.data)
+    if not any(key.startswith("data.") for key in sweep.keys):
+        return facts
     sections = dict.fromkeys(config.data for config in sweep)
     if len(sections) < 2:
         return facts
@@ -188,6 +191,8 @@ def read_config(path: Path, formats: Collection[int] = READABLE) -> dict[str, An
     try:
         facts = of_names(facts) if "corpus" in facts else facts
         checked(facts, Facts)
+        if not all(map(scalars, facts["sweep"]["points"])):
+            raise ValueError("points")
         if not isinstance(facts["task"]["rows"]["sha256"], str):
             raise ValueError("sha256")
         measured(facts["task"])

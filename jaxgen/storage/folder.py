@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ import numpy as np
 from jaxgen.engine.lanes import Position
 from jaxgen.engine.plan import Planned, cores
 from jaxgen.fields import UserError
-from jaxgen.judge.results import Results
-from jaxgen.storage.checkpoint import FORMAT, Manifest, Store, brief
-from jaxgen.storage.facts import CONFIG, check_ours, config_text, measured, planned_of, read_config, stored_plan
-from jaxgen.storage.files import finished, read, remove, settle, write, writing
-from jaxgen.storage.lock import LOCK, Lock
-from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, lines, take_up
-from jaxgen.storage.rows import row_of
+from jaxgen.judge.results import Heads, Results, Row, table
+from jaxgen.storage.checkpoint import Store, brief
+from jaxgen.storage.claim import CHECKPOINTS, FILES, RESULTS, check_out, clear
+from jaxgen.storage.ended import ENDED, Ended
+from jaxgen.storage.facts import CONFIG, config_text, measured, planned_of, read_config, stored_plan
+from jaxgen.storage.files import append, finished, read, remove, settle, write, writing
+from jaxgen.storage.lock import Lock
+from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, counting, lines, take_up
+from jaxgen.storage.manifest import FORMAT, Manifest
 
-RESULTS, CHECKPOINTS = "results.csv", "checkpoints"
-FILES = {CONFIG, *KINDS, RESULTS, CHECKPOINTS, "report.html", "plots", "tensorboard"}  # all that a run's folder holds
 SHARE = 0.05  # of the time, at most, goes into saving
 
 
@@ -43,6 +42,10 @@ class Folder:
         self._due = 0.0  # when to save next
         self._logs: dict[str, Log] = {}  # those that have begun
         self._written = dict.fromkeys(KINDS, 0)  # lines that are in each
+        self._rows = 0  # of the results that are saved
+        self._heads: Heads | None = None  # of `results.csv` as it is on disk; None: it has none that is known
+        self._arranged = True  # whether its rows are in the order of the sweep
+        self.lost: dict[int, str] = {}  # trials that ended and are to be trained again, each with what became of it
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[float] | None = None
         self._facts: dict[str, Any] = {}
@@ -104,7 +107,7 @@ class Folder:
             self._refuse_lost()
             self._columns = {name: kind.columns(results) for name, kind in KINDS.items()}
             self._log(METRICS, b"")
-            write(self.path / RESULTS, results.results_csv())
+            self._table(results)
 
     def _check_task(self, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
         """Refuses a task that is on other rows, or measures something else; says so where its program has changed."""
@@ -139,8 +142,8 @@ class Folder:
     def _log(self, name: str, more: bytes) -> None:
         """Adds to a table that only grows, which begins if it has not."""
         if name not in self._logs:
-            self._logs[name] = Log(self.path / name, self._columns[name])
-            self._logs[name].begin()
+            self._logs[name] = Log(self.path / name)
+            self._logs[name].begin(table([self._columns[name]]).encode())
         if more:
             self._logs[name].append(more)
 
@@ -152,23 +155,37 @@ class Folder:
             self._facts["plan"] = stored
             write(self.path / CONFIG, config_text(self._facts))
 
-    def _damage(self, manifest: Manifest) -> str | None:
+    def _damage(self, manifest: Manifest, ended: Ended) -> str | None:
         try:
             all_counting(self.path, manifest["logs"])
-            check_trials(self.path, self._facts, manifest)
+            check_trials(self.path, self._facts, manifest, ended)
         except UserError as error:
             return str(error)
         return None
 
     def _resume(self, results: Results) -> None:
-        manifest = self.store.manifest
         self._columns = {name: kind.columns(results) for name, kind in KINDS.items()}
-        results.rows.extend(map(row_of, manifest["rows"]))
-        write(self.path / RESULTS, results.results_csv())  # a crash may have come between the manifest and the table
-        for name, counted in manifest["logs"].items():
-            self._logs[name] = Log(self.path / name, self._columns[name])
-            take_up(results, name, self._logs[name].resume(counted))  # what came after the last save is trained again
+        self.lost = self.store.lost()
+        results.rows.extend(row for trial, row in self.store.ended.rows.items() if trial not in self.lost)
+        self._rows = len(results.rows)
+        self._table(results)  # a crash may have come between the manifest and the table
+        for name, counted in self.store.manifest["logs"].items():
+            whole = counting(self.path / name, counted)
+            self._logs[name] = Log(self.path / name)
+            self._logs[name].go_on(whole)  # what came after the last save is trained again
+            take_up(results, name, whole)
             self._written[name] = len(getattr(results, KINDS[name].where))
+
+    def _table(self, results: Results) -> None:
+        """Makes `results.csv` anew, in the order of the sweep."""
+        write(self.path / RESULTS, results.results_csv())
+        self._heads, self._arranged = results.heads(results.rows), True
+
+    def arrange(self, results: Results) -> None:
+        """Puts the rows of `results.csv`, which come as trials end, into the order of the sweep."""
+        self.settle()
+        if not self._arranged:
+            self._table(results)
 
     def position(self, order: Sequence[tuple[int, ...]], state_shape: Callable[[int, int], Any]) -> Position | None:
         """Where the run stands; None at its start.
@@ -183,11 +200,18 @@ class Folder:
         manifest = self.store.manifest
         if not manifest["saves"]:
             return None
-        if not _reached(order, manifest):
+        ended = self.store.ended
+        unknown = _begun(order, manifest, ended.rows)
+        if unknown is None or (unknown and not ended.unread):
             raise UserError(
                 f"{str(self.path)!r} holds trials in another order than this version of jaxgen takes them; "
                 "go on with the version that began the run, or --overwrite"
             )
+        self.lost |= dict.fromkeys(unknown, f"{str(self.store.folder / ENDED)!r} is damaged")
+        for what in dict.fromkeys(self.lost.values()):
+            trials = [trial for trial, found in sorted(self.lost.items()) if found == what]
+            these = f"trial {trials[0]} is" if len(trials) == 1 else f"trials {brief(trials)} are"
+            self.notices.append(f"{what}; {these} trained again")
         group, lanes = manifest["group"], tuple(manifest["in_lanes"])
         state = self.store.lanes(state_shape(group, len(lanes))) if manifest["lanes"] else None
         return Position(group, manifest["taken"], lanes, state)
@@ -206,18 +230,25 @@ class Folder:
         lanes = None if position.state is None else jax.tree.map(lambda x: np.array(x, copy=True), position.state)
         more = {name: lines(results, name, self._written[name]) for name in KINDS}
         self._written = {name: len(getattr(results, kind.where)) for name, kind in KINDS.items()}
-        progress = {
-            "group": position.group,
-            "taken": position.taken,
-            "in_lanes": position.lanes,
-            "rows": [dataclasses.asdict(row) for row in results.rows],
-        }
-        self._writing = self._writer.submit(self._write, lanes, dict(ended), progress, more, results.results_csv())
+        rows, self._rows = results.rows[self._rows :], len(results.rows)
+        progress = {"group": position.group, "taken": position.taken, "in_lanes": position.lanes}
+        self._writing = self._writer.submit(self._write, lanes, dict(ended), rows, progress, more, *self._fresh(results, rows))
         if now:
             self.settle()
         beside = 0.0 if now else wrote / (cores() + 1)  # the writer and as many threads as cores train share the cores
         self._due = time.monotonic() + (time.monotonic() - began + beside) / SHARE
         return True
+
+    def _fresh(self, results: Results, rows: Sequence[Row]) -> tuple[str, bool]:
+        """New rows of `results.csv`, and whether they are all of it: where they have columns that it lacks, or it is gone."""
+        if not rows:
+            return "", False
+        heads = results.heads(rows)
+        if self._heads is None or not self._heads.hold(heads) or not (self.path / RESULTS).exists():
+            self._heads, self._arranged = results.heads(results.rows), True
+            return results.results_csv(), True
+        self._arranged = False
+        return results.lines_csv(rows, self._heads), False
 
     def trial(self, trial: int, shape: Any) -> Any:
         """The params and stats of a trial that ended (`Store.trial`)."""
@@ -247,111 +278,52 @@ class Folder:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()  # nothing has been written to it
 
-    def _write(self, lanes: Any, ended: dict[int, Any], progress: dict[str, Any], more: dict[str, bytes], rows: str) -> float:
+    def _write(
+        self,
+        lanes: Any,
+        ended: dict[int, Any],
+        rows: Sequence[Row],
+        progress: dict[str, Any],
+        more: dict[str, bytes],
+        fresh: str,
+        whole: bool,
+    ) -> float:
         began = time.monotonic()
         self.store.check_untouched()
         for name, content in more.items():
             if content:
                 self._log(name, content)
         logs = {name: log.counted for name, log in self._logs.items()}
-        self.store.save(lanes, ended, progress | {"logs": logs})
-        write(self.path / RESULTS, rows)
+        self.store.save(lanes, ended, rows, progress | {"logs": logs})
+        if whole:
+            write(self.path / RESULTS, fresh)
+        elif fresh:
+            append(self.path / RESULTS, fresh.encode("utf-8", "backslashreplace"))
         return time.monotonic() - began
 
 
-class Memory:
-    """What a run that stays in memory has in place of a folder."""
+def _begun(order: Sequence[tuple[int, ...]], manifest: Manifest, ended: Collection[int]) -> set[int] | None:
+    """The trials that have begun where a manifest says and that neither run nor have ended: none, but for what was lost.
 
-    def __init__(self) -> None:
-        self.notices: list[str] = []
-        self.plans: list[Planned] = []
-        self._states: dict[int, Any] = {}
-
-    def open(self, facts: dict[str, Any], results: Results) -> None:
-        """There is nothing to take up."""
-
-    def keep(self, group: int, planned: Planned) -> None:
-        """A plan is needed again on resume only."""
-
-    def position(self, order: Sequence[tuple[int, ...]], state_shape: Callable[[int, int], Any]) -> None:
-        """A run in memory stands at its start."""
-
-    def save(self, position: Position, results: Results, ended: dict[int, Any], now: bool) -> bool:
-        """Keeps the states of trials that ended."""
-        self._states |= ended
-        return True
-
-    def trial(self, trial: int, shape: Any) -> Any:
-        """The params and stats of a trial that ended.
-
-        Raises:
-          UserError: if it has not.
-        """
-        if trial not in self._states:
-            raise UserError(f"trial {trial} is not among the ended ones ({brief(sorted(self._states))}); give one of those")
-        return self._states[trial]
-
-    def forget(self) -> None:
-        """Nothing has been written."""
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def _reached(order: Sequence[tuple[int, ...]], manifest: Manifest) -> bool:
-    """Whether a run of groups in this order comes to stand where a manifest says."""
+    None: a run of groups in this order does not come to stand there.
+    """
     number, taken = manifest["group"], manifest["taken"]
     here = order[number] if 0 <= number < len(order) else ()
-    begun = [trial for group in order[:number] for trial in group] + list(here[: max(taken, 0)])
-    running = [trial for trial in manifest["in_lanes"] if trial is not None]
-    ended = [row["trial"] for row in manifest["rows"]]
+    begun = {trial for group in order[:number] for trial in group} | {*here[: max(taken, 0)]}
+    running = {trial for trial in manifest["in_lanes"] if trial is not None}
     beyond = bool(manifest["in_lanes"]) and number >= len(order)
-    return not beyond and 0 <= taken <= len(here) and sorted(begun) == sorted(running + ended) and {*running} <= {*here}
+    if beyond or not 0 <= taken <= len(here) or not running <= {*here} or not {*running, *ended} <= begun:
+        return None
+    return begun - running - {*ended}
 
 
-def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuses a folder that may not be written to.
-
-    Raises:
-      UserError: if it holds a run without `resume` or `overwrite`, or is none of ours.
-    """
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{str(path)!r} is not a folder; give another one with --out")
-    if path.is_symlink() and overwrite:
-        raise UserError(f"{str(path)!r} is a symbolic link, which --overwrite does not follow; give the folder itself")
-    names = {finished(item.name) for item in path.iterdir()} - {LOCK} if path.exists() else set()
-    holds_run = CONFIG in names
-    if names and not holds_run:
-        raise UserError(f"{str(path)!r} holds files but no run; give an empty folder with --out")
-    if holds_run and not resume and not overwrite:
-        raise UserError(
-            f"{str(path)!r} holds a run; give --resume to go on with it, --overwrite to replace it, or another --out"
-        )
-    if holds_run and overwrite:
-        if (path / CONFIG).exists():  # deletes a run, of any format, and nothing else that happens to have a config.json
-            check_ours(path)
-        strange = sorted(names - FILES)
-        if strange:
-            raise UserError(f"{str(path)!r} holds {strange[0]!r}, which is not of a run; move it away, or give another --out")
-    if resume and overwrite:
-        raise UserError("--resume and --overwrite exclude each other; give one of them")
-
-
-def clear(path: Path) -> None:
-    """Removes a run, its `config.json` last: until then the folder is known to hold one."""
-    with writing(path):
-        for item in sorted(path.iterdir(), key=lambda item: item.name == CONFIG):
-            if item.name != LOCK:
-                remove(item)
-
-
-def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest) -> None:
+def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest, ended: Ended) -> None:
     """Refuses a save that speaks of other trials than the run has.
 
     Raises:
       UserError: then.
     """
-    trials = [row["trial"] for row in manifest["rows"]] + [trial for trial in manifest["in_lanes"] if trial is not None]
+    trials = [*ended.rows, *(trial for trial in manifest["in_lanes"] if trial is not None)]
     count = len(facts["sweep"]["points"])
     if any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= count:
         raise UserError(f"{str(path / CHECKPOINTS)!r} is damaged: it holds trials that are not of this run")

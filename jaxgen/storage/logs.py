@@ -1,4 +1,5 @@
-"""A run's tables that only grow. A save knows what counts of each by its size and SHA-256; a crash may leave more behind."""
+"""A run's logs, files that only grow, and the tables among them. A save knows what counts of each by its size and SHA-256; a
+crash may leave more behind."""
 
 from __future__ import annotations
 
@@ -53,24 +54,21 @@ KINDS: Mapping[str, Kind] = {
 
 
 class Log:
-    """One such table: its file, and how much of it counts."""
+    """A file that only grows, and how much of it counts."""
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._path, self._columns, self._hash, self._size = path, columns, hashlib.sha256(), 0
+    def __init__(self, path: Path) -> None:
+        self._path, self._hash, self._size = path, hashlib.sha256(), 0
 
-    def begin(self) -> None:
+    def begin(self, first: bytes = b"") -> None:
         """Makes the file, with its head alone."""
-        first = table([self._columns]).encode()
         write(self._path, first)
         self._count(first)
 
-    def resume(self, counted: str) -> bytes:
-        """Cuts off what does not count, and returns what does. Raises as `counting` does."""
-        whole = counting(self._path, counted)
+    def go_on(self, whole: bytes) -> None:
+        """Goes on behind all that counts (`counting`), and cuts off what does not."""
         with writing(self._path):
             os.truncate(self._path, len(whole))
         self._count(whole)
-        return whole
 
     def append(self, more: bytes) -> None:
         """Adds lines; they are on disk on return.
@@ -94,19 +92,42 @@ class Log:
         return f"{self._size} {self._hash.hexdigest()}"
 
 
-def counting(path: Path, counted: str) -> bytes:
-    """What of a table a save knows of.
+def reaching(path: Path, counted: str) -> bytes:
+    """As much of a log as a save knows of, as it is now.
 
     Raises:
-      UserError: if it is not there or damaged.
+      UserError: if it is not there, or has less.
     """
-    size, _, digest = counted.partition(" ")
+    size = counted.partition(" ")[0]
     try:
         whole = head(path, int(size))
     except (FileNotFoundError, ValueError):
         whole = None
-    if whole is None or hashlib.sha256(whole).hexdigest() != digest:
-        raise UserError(f"{str(path)!r} is damaged: its first {size} bytes are not those that were written")
+    if whole is None:
+        raise damaged(path, counted)
+    return whole
+
+
+def as_written(content: bytes, counted: str) -> bool:
+    """Whether that is what a save knows of."""
+    return hashlib.sha256(content).hexdigest() == counted.partition(" ")[2]
+
+
+def damaged(path: Path, counted: str) -> UserError:
+    """What to say where it is not."""
+    size = counted.partition(" ")[0]
+    return UserError(f"{str(path)!r} is damaged: its first {size} bytes are not those that were written")
+
+
+def counting(path: Path, counted: str) -> bytes:
+    """What of a log a save knows of.
+
+    Raises:
+      UserError: if it is not there or damaged.
+    """
+    whole = reaching(path, counted)
+    if not as_written(whole, counted):
+        raise damaged(path, counted)
     return whole
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from jaxgen.config import validate
 from jaxgen.fields import CHAIN, UserError, flatten, override
 from jaxgen.judge.results import Trained, named_value
-from jaxgen.storage.checkpoint import named, named_shapes, nested, unnamed
+from jaxgen.storage.arrays import named, named_shapes, nested, unnamed
 from jaxgen.storage.facts import task_facts
 from jaxgen.storage.files import CannotWrite, checked, read, settle, unfinished, write, writing
 from jaxgen.tasks import BUILT_IN, matching, stored

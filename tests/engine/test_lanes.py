@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -195,13 +197,37 @@ def test_long_segments_are_told_before(small: Config, monkeypatch: pytest.Monkey
     assert line.startswith(f"a segment of 40 steps with batches of 200,000 rows takes about {minutes:.0f} minutes or more")
 
 
+def test_executables_go_with_their_group(small: Config, corpus: Corpus) -> None:
+    """A process that trains one structure after the other keeps those of a few, and of what trains now in any case."""
+    splits = split(corpus, "rows", 42, 3)
+    data = programs.prepare(Splits(*splits))
+    task = next_character(len(corpus.vocabulary))
+
+    def of(**values: Any) -> Any:
+        sweep = seeds(override(small, values), 2)
+        (group,) = groups(sweep, lambda config: len(splits.train.targets))
+        return programs.kind(group.traced(), data)
+
+    assert of() == of(**{"seed": 7, "optimizer.learning_rate": 0.5, "train.steps": 41})
+    others = [of(**{"model.hidden": 8 + i}) for i in range(programs.KEPT)]
+    assert len({of(), *others}) == 1 + programs.KEPT
+    first = weakref.ref(programs.programs(task, PLAN, of()).segment)
+    for other in others[1:]:
+        programs.programs(task, PLAN, other)
+    assert programs.programs(task, PLAN, of()).segment is first()
+    for other in others:
+        programs.programs(task, PLAN, other)
+    gc.collect()
+    assert first() is None
+
+
 def test_a_timed_plan_is_a_plan_that_trains(small: Config, corpus: Corpus) -> None:
     splits = split(corpus, "rows", 42, 3)
     (group,) = groups(seeds(small, 3), lambda config: len(splits.train.targets))
     task, data = next_character(len(corpus.vocabulary)), programs.prepare(Splits(*splits))
     taken = timing.seconds(task, data, group, PLAN)
     assert 0 <= taken < 1
-    segment = programs.programs(task, PLAN).segment
+    segment = programs.programs(task, PLAN, programs.kind(group.traced(), data)).segment
     compiled = segment._cache_size()  # pyright: ignore[reportFunctionMemberAccess]  (JAX's own count)
     list(engine.train(task, data, group, PLAN))
     assert segment._cache_size() == compiled  # pyright: ignore[reportFunctionMemberAccess]

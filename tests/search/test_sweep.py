@@ -22,6 +22,14 @@ def test_grid_is_every_combination_in_order() -> None:
     assert sweep.keys == ("optimizer.name", "optimizer.learning_rate", "seed")
 
 
+@pytest.mark.parametrize("bad", [{"seed": 9, "optimizer.learning_rate": -1.0}, {"model.hidden": 0}, {"optimizer.b1": 0.9}])
+def test_a_value_that_is_not_allowed_is_found_in_any_point(bad: dict[str, float]) -> None:
+    """Whether others vary the same keys or not; the last one by the config as a whole."""
+    good = [{"seed": i, "optimizer.learning_rate": 0.1} for i in range(3)]
+    with pytest.raises(UserError, match=r"learning_rate is -1|hidden is 0|no such coefficient"):
+        list(Sweep(override(Config(), {"optimizer.name": "sgd"}), (*good, bad, *good)))
+
+
 def test_zip_seeds_and_sum() -> None:
     base = override(Config(), {"seed": 5})
     pairs = zipped(base, {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": [0.1, 0.001]})

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import saved
 from conftest import bytes_of, same_bits
 
 import jaxgen
@@ -140,7 +141,7 @@ def test_the_state_of_the_lanes_comes_back_to_the_bit(begun: Path, sweep: Sweep,
     def lanes(out: Path) -> list[bytes]:
         store = folder.Store(out / folder.CHECKPOINTS)
         store.load()
-        arrays = store._orbax.restore(store.folder / str(store.manifest["lanes"]))
+        arrays = store._arrays.get(str(store.manifest["lanes"]), None)
         return [arrays[key].tobytes() for key in sorted(arrays)]
 
     assert lanes(tmp_path / "once") == lanes(tmp_path / "twice")
@@ -242,10 +243,7 @@ def test_any_name_is_a_folders(name: str, begun: Path, reference: Any, sweep: Sw
 @pytest.mark.parametrize("status", ["won", "<b>completed</b>", "", "running"])
 def test_a_row_that_ended_otherwise_is_refused(status: str, begun: Path, tmp_path: Path) -> None:
     out = copied(begun, tmp_path)
-    for path in (out / "checkpoints").glob("save-*.json"):
-        manifest = files.unsigned(path.read_bytes())
-        manifest["rows"] = [row | {"status": status} for row in manifest["rows"]]
-        path.write_text(files.signed(manifest))
+    saved.rewrite(out, [line | {"rows": [row | {"status": status} for row in line["rows"]]} for line in saved.lines(out)])
     for use in (jaxgen.load_results, report):
         with pytest.raises(UserError, match="is damaged"):
             use(out)
@@ -331,34 +329,6 @@ def test_a_run_of_another_format_is_named_and_can_be_replaced(small: Config, cor
     jaxgen.run(Sweep(small), corpus, out, overwrite=True)
 
 
-LATER = {  # keys of the config that a format before did not know
-    4: ("model.heads", "model.smoothing", "train.names", "model.counts", "train.draw"),
-    5: ("model.counts", "train.draw"),
-    6: ("train.draw",),
-    7: ("train.draw",),
-}
-
-
-OLD_ROW = "trial status seed values params steps best_step train_loss val_loss test_loss flaw dev_loss"
-
-
-def made_old(out: Path, version: int) -> None:
-    """Makes of a run's folder what jaxgen wrote in a format before there were tasks: a corpus, and losses as a row's fields."""
-    facts = json.loads((out / "config.json").read_bytes())
-    for key in LATER[version]:
-        del facts["base"][key]
-    rows = facts.pop("task")["rows"]
-    facts |= {"format": version, "source": rows.pop("source"), "corpus": rows}
-    (out / "config.json").write_bytes(config_text(facts))
-    for path in (out / "checkpoints").glob("save-*.json"):
-        manifest = files.unsigned(path.read_bytes())
-        for row in manifest["rows"]:
-            metrics, measured, _ = row.pop("metrics"), row.pop("measured"), row.pop("score")
-            row |= {"dev_loss": None, **metrics} | ({"quality": measured} if version > 4 else {})
-            assert row.keys() - {"quality"} == {*OLD_ROW.split()}
-        path.write_text(files.signed({**manifest, "format": version}))
-
-
 @pytest.fixture(scope="module")
 def known(request: pytest.FixtureRequest, small: Config, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run, as formats before 5 can tell it or with all that later ones can; its results and its page."""
@@ -369,14 +339,14 @@ def known(request: pytest.FixtureRequest, small: Config, corpus: Corpus, tmp_pat
     return request.param, out, kept, report(out).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("known", "version"), [(version > 4, version) for version in LATER], indirect=["known"])
+@pytest.mark.parametrize(("known", "version"), [(version > 4, version) for version in saved.LATER], indirect=["known"])
 def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(version: int, known: Any, corpus: Corpus) -> None:
     """It loads, samples, scores and reports as it did; what that format did not know has its default."""
     judged, there, kept, page = known
     out = there.with_name("old")  # of as many characters as the commands on the page name it by
     shutil.copytree(there, out)
     try:
-        made_old(out, version)
+        saved.make_old(out, version)
         found = jaxgen.load_results(out)
         assert found.rows == kept.rows
         assert all(row.measured and "dev_loss" in row.metrics for row in found.rows) == judged
@@ -387,7 +357,7 @@ def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(version: int, kno
         assert np.array_equal(jaxgen.score(jaxgen.load(out, 1), ["maria"]), jaxgen.score(kept.trained(1), ["maria"]))
         unknown = "<code>--train.names 0</code> " if version == 4 else ""  # it has its default, so the page does not name it
         assert report(out).read_text(encoding="utf-8") == page.replace(unknown, "").replace(str(there), str(out))
-        with pytest.raises(UserError, match=f"format {version}, expected 8"):
+        with pytest.raises(UserError, match=f"format {version}, expected 9"):
             jaxgen.run(kept.sweep, corpus, out, resume=True)
         folder.check_out(out, resume=False, overwrite=True)
     finally:
@@ -428,7 +398,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 BAD: list[Any] = [None, -1, 10**12, 1.5, "x", "../../etc/passwd", [], {}, True, [[]], {"a": 1}]
 
 
-@pytest.mark.parametrize("which", ["config", "manifest"])
+@pytest.mark.parametrize("which", ["config", "manifest", "log"])
 def test_a_hostile_folder_is_refused_or_read(
     which: str, begun: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -436,7 +406,7 @@ def test_a_hostile_folder_is_refused_or_read(
     out = copied(begun, tmp_path)
     newest = max((out / "checkpoints").glob("save-*.json"))
     facts, manifest = json.loads((out / "config.json").read_bytes()), files.unsigned(newest.read_bytes())
-    value = facts if which == "config" else manifest
+    value = {"config": facts, "manifest": manifest, "log": saved.lines(out)}[which]
     cases = [(place, bad) for place in places(value) for bad in [*BAD, KeyError]]
     for place, bad in cases if request.config.getoption("--long") else random.Random(0).sample(cases, 150):
         changed = inner = copy.deepcopy(value)
@@ -448,6 +418,8 @@ def test_a_hostile_folder_is_refused_or_read(
             inner[place[-1]] = bad
         if which == "config":
             (out / "config.json").write_bytes(config_text(changed))
+        elif which == "log":
+            saved.rewrite(out, changed)
         else:
             for path in (out / "checkpoints").glob("save-*.json"):
                 path.unlink()

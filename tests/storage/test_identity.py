@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import saved
 from conftest import same_bits
 from processes import Commands
 
@@ -293,6 +294,7 @@ def test_nothing_that_a_folder_names_is_imported(
         out / "config.json": (facts, config_text),
         exported / FACTS: (trial, lambda value: json.dumps(value).encode()),
         newest: (manifest, lambda value: files.signed(value).encode()),
+        saved.log_of(out): (saved.lines(out), None),
     }
     names = (planted.stem, f"{planted.stem}:task", f"{planted.stem}.task", f"{planted}:task")
     cases = [(path, ((place, name),)) for path, (value, _) in stored.items() for place in texts(value) for name in names]
@@ -304,12 +306,15 @@ def test_nothing_that_a_folder_names_is_imported(
     for path, changes in cases:
         value, text = stored[path]
         before = path.read_bytes()
-        path.write_bytes(text(functools.reduce(lambda value, change: replaced(value, *change), changes, value)))
+        changed = functools.reduce(lambda value, change: replaced(value, *change), changes, value)
+        saves = {save: save.read_bytes() for save in (out / "checkpoints").glob("save-*.json")}
+        path.write_bytes(text(changed)) if text is not None else saved.rewrite(out, changed)
         for given in (None, task)[: 1 if of == "names" else 2]:
             for use in (jaxgen.load,) if path.parent == exported else (jaxgen.load, run_task):
                 with contextlib.suppress(UserError):
                     use(exported if path.parent == exported else out, task=given)
-        path.write_bytes(before)
+        for one, content in {**saves, path: before}.items():
+            one.write_bytes(content)
         assert not trace.exists(), changes
     find(f"{planted.stem}:task")
     assert trace.exists()  # so the module would have been found

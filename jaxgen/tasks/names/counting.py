@@ -15,7 +15,7 @@ from jaxgen.engine.lanes import Ended, Evaluated, Event
 from jaxgen.engine.programs import Data
 from jaxgen.fields import UserError
 from jaxgen.search.sweep import Group
-from jaxgen.storage.checkpoint import named_shapes
+from jaxgen.storage.arrays import named_shapes
 from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import Config, ModelConfig
 from jaxgen.tasks.names.data import Vocabulary, Windows

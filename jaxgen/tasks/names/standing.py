@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
-from jaxgen.fields import UserError
+from jaxgen.fields import UserError, override
 from jaxgen.judge.results import DIVERGED, Results, Row, by_score
+from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config, DataConfig
 from jaxgen.tasks.names.data import Corpus, cut, hold_out, windows
 from jaxgen.tasks.names.models import FAMILIES
@@ -49,7 +51,7 @@ def standings(results: Results, corpus: Corpus) -> list[Standing]:
     Where names repeat, also by `rows` or by `names` if no trial was split so: how far that floor lies from the other says how
     much is gained by knowing a name.
     """
-    configs = list(results.sweep)
+    configs = _told(results.sweep)
     splits = {_split(config): None for config in configs}
     others = [key for key in ("split_seed", "dev") if len({getattr(split, key) for split in splits}) > 1]
     networks = {_split(config) for config in configs if FAMILIES[config.model.family].trained}
@@ -65,6 +67,18 @@ def standings(results: Results, corpus: Corpus) -> list[Standing]:
         except UserError:
             continue  # a split that no trial has, and that this corpus has too few names for
     return sorted(found, key=lambda one: one.best is None)
+
+
+def _told(sweep: Sweep) -> list[Config]:
+    """A config for each trial, as far as is asked here; those that say the same are one."""
+    keys = [key for key in sweep.keys if key.startswith("data.") or key == "model.family"]
+    found: dict[Any, Config] = {}
+    told = []
+    for point in sweep.points:
+        values = {key: point[key] for key in keys if key in point}
+        at = tuple(values.items())
+        told.append(found[at] if at in found else found.setdefault(at, override(sweep.base, values)))
+    return told
 
 
 def _split(config: Config) -> DataConfig:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+import saved
 from conftest import bytes_of, losses_of, same, same_bits
 from families import SOME
 
@@ -140,6 +141,9 @@ def test_a_trial_takes_its_counts_along(small: Config, corpus: Corpus, tmp_path:
     part = windows(cut(corpus, "rows", 42)[1], corpus.vocabulary, 4)
     loaded = [jaxgen.load(tmp_path / "run", row.trial) for row in results.rows]
     np.testing.assert_allclose(surprise(loaded, part).mean(1), [row.val_loss for row in results.rows], rtol=1e-5)
+    (line,) = saved.lines(tmp_path / "run")
+    assert len({*line["shared"].values()}) == 1  # what was counted is stored once for all trials
+    assert f"1.{COUNTS}.order_3.share" in line["shared"]
     one, kept = loaded[0], results.trained(results.rows[0].trial)
     assert results.rows[0].params == sum(x.size for x in jax.tree.leaves(one.params))
     exported = jaxgen.load(jaxgen.export(one, tmp_path / "trial"))

@@ -1,0 +1,114 @@
+"""The trials of a run that ended: their rows, and where their arrays lie. On disk a log with a line for each save of some.
+
+A line has its own SHA-256, so that a damaged one costs its own trials alone. Where several speak of a trial, the last counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple, TypedDict
+
+from jaxgen.judge.results import Row
+from jaxgen.storage.files import checked
+from jaxgen.storage.rows import row_of
+
+ENDED = "ended.jsonl"
+PLACE = re.compile(r"(lanes|trials|shared)-(\d{6,})")
+
+Sums = Mapping[str, str]  # file -> size and SHA-256
+
+
+class Place(NamedTuple):
+    """Where arrays lie: those of some trials, one behind the other, or one that all of several trials have."""
+
+    sums: Sums
+    trials: tuple[int, ...] = ()  # in the order of their arrays' rows
+    shared: Mapping[str, str] = {}  # array that lies elsewhere, the same of all these trials -> its place
+
+
+class Line(TypedDict):
+    """What a line holds."""
+
+    place: str
+    rows: list[Any]  # each as `rows.row_of` reads it
+    shared: dict[str, str]
+    sums: dict[str, dict[str, str]]  # of that place, and of those of shared arrays that are new
+
+
+class Ended:
+    """The trials that ended, as far as a save knows of them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Row] = {}
+        self.where: dict[int, str] = {}
+        self.places: dict[str, Place] = {}  # all that arrays of these trials lie in
+        self.unread = 0  # lines that are damaged
+
+    def add(self, place: str, rows: Sequence[Row], shared: Mapping[str, str], sums: Mapping[str, Sums]) -> None:
+        """Takes in trials whose arrays lie in a new place; where one of them had ended before, that does not count any more.
+
+        Raises:
+          ValueError: where the places are not of a run.
+        """
+        trials = tuple(row.trial for row in rows)
+        strange = next((name for name in (*sums, *shared.values()) if not PLACE.fullmatch(name)), None)
+        strange = next((n for files in sums.values() for n in files if n.startswith("/") or ".." in n.split("/")), strange)
+        if strange is not None:
+            raise ValueError(f"it names {strange!r}, which is not of a run")
+        known = {*sums, *self.places}
+        if place not in sums or {*sums} & {*self.places} or not {*shared.values()} <= known or len({*trials}) < len(trials):
+            raise ValueError("its trials do not agree")
+        before = {self.where[trial] for trial in trials if trial in self.where}
+        for row in rows:
+            self.rows.pop(row.trial, None)
+            self.rows[row.trial] = row
+            self.where[row.trial] = place
+        self.places |= {name: Place(files) for name, files in sums.items()}
+        self.places[place] = Place(sums[place], trials, shared)
+        if before:
+            self._forget(before)
+
+    def _forget(self, before: Iterable[str]) -> None:
+        """Drops those places in which no trial's arrays lie any more, and what only they shared."""
+        for place in before:
+            if all(self.where[trial] != place for trial in self.places[place].trials):
+                del self.places[place]
+        used = {name for place in self.places.values() for name in place.shared.values()}
+        for name in [name for name, place in self.places.items() if not place.trials and name not in used]:
+            del self.places[name]
+
+    def lying_in(self, places: Iterable[str]) -> list[int]:
+        """The trials that have arrays in some of these places, in order."""
+        some = {*places}
+        of = (trial for name, place in self.places.items() if {name, *place.shared.values()} & some for trial in place.trials)
+        return sorted(trial for trial in {*of} if {self.where[trial], *self.places[self.where[trial]].shared.values()} & some)
+
+
+def line(place: str, rows: Sequence[Row], shared: Mapping[str, str], sums: Mapping[str, Sums]) -> bytes:
+    """What `Ended.add` takes, as a line of the log."""
+    text = json.dumps({"place": place, "rows": [asdict(row) for row in rows], "shared": shared, "sums": sums}).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n"
+
+
+def read_lines(content: bytes) -> Ended:
+    """What a log holds. A damaged line is left out, and counted.
+
+    Raises:
+      ValueError: where a whole line says what jaxgen does not write.
+    """
+    ended = Ended()
+    for one in content.removesuffix(b"\n").split(b"\n") if content else ():
+        digest, _, text = one.partition(b" ")
+        if hashlib.sha256(text).hexdigest().encode() != digest:
+            ended.unread += 1
+            continue
+        said = checked(json.loads(text), Line)
+        if ended.unread and not {*said["shared"].values()} <= {*said["sums"], *ended.places}:
+            ended.unread += 1  # where that lies, a damaged line said
+            continue
+        ended.add(said["place"], [row_of(facts) for facts in said["rows"]], said["shared"], said["sums"])
+    return ended
