@@ -12,7 +12,7 @@ Reading order, room by room; each imports only from those before it:
 `search`: where trials come from: `sweep`
 `engine`: `plan` (how lanes lie), `programs` (what they compute), `lanes` (how they are refilled), `timing`, `probe` (a look at
   a task before it is trained)
-`judge`: `results`, `statistics`, `verdict`, `answers`, `floors`
+`judge`: `shown` (what a notebook shows), `results`, `statistics`, `verdict`, `answers`, `floors`
 `job`: a sweep read and dealt into groups
 `storage`: `files`, `lock`, `rows`, `logs`, `checkpoint`, `facts`, `folder`, `portable`, `cache`
 `runs`: a sweep from its first trial to its last, in memory or in a folder; `reopen`: what a folder holds
@@ -26,6 +26,7 @@ Reading order, room by room; each imports only from those before it:
 from __future__ import annotations
 
 import importlib
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("jaxgen")
     if name in _MODULES:
         return importlib.import_module(f"jaxgen.{_MODULES[name]}")
     if name not in _PUBLIC:

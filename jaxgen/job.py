@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxgen.config import Config
 from jaxgen.engine import plan
 from jaxgen.engine.programs import Data, lengths, padded, prepare
-from jaxgen.fields import CHAIN, UserError, flatten, override
+from jaxgen.fields import CHAIN, UserError, flatten, override, quoted
 from jaxgen.judge.answers import answer
 from jaxgen.judge.results import Results, Trained
 from jaxgen.search.sweep import Group, Sweep, groups
@@ -115,11 +115,22 @@ def _shared(task: Task, trained: Sequence[Group], functions: Functions) -> tuple
     return rows, programs
 
 
-def sweep_of(sweep: Sweep | Iterable[Config]) -> Sweep:
-    """Any configs as a sweep."""
+def sweep_of(sweep: Sweep | Config | Iterable[Config]) -> Sweep:
+    """Any configs as a sweep; one alone is a sweep of one trial.
+
+    Raises:
+      UserError: for what is none.
+    """
     if isinstance(sweep, Sweep):
         return sweep
-    configs = list(sweep)
+    if is_dataclass(sweep):
+        return Sweep(sweep)  # pyright: ignore[reportArgumentType]  (a config)
+    configs = list(sweep) if isinstance(sweep, Iterable) else [sweep]
+    if (strange := next((one for one in configs if not is_dataclass(one)), None)) is not None:
+        raise UserError(
+            f"{quoted(strange)} was given for a config; expected a sweep, from jaxgen.grid, random, zipped or seeds, or "
+            "configs, from jaxgen.Config or a task's config()"
+        )
     if not configs:
         return Sweep(None, ())
     base, flat = configs[0], [flatten(config) for config in configs]

@@ -49,7 +49,7 @@ class Interrupted(Exception):
 
 
 def run(
-    sweep: Sweep | Iterable[Config],
+    sweep: Sweep | Config | Iterable[Config],
     task: Any,
     out: str | Path | None = None,
     *,
@@ -68,7 +68,7 @@ def run(
     """Trains every trial of a sweep.
 
     Args:
-      sweep: from `grid`, `random`, `zipped`, `seeds`, or any configs.
+      sweep: from `grid`, `random`, `zipped`, `seeds`, or any configs; one config alone is a sweep of one trial.
       task: a `Task`, from `supervised` or a class of one's own; or a corpus, from `load_corpus`, for the names task on it: the
         configs' data.path and data.column play no part then.
       source: of names, a corpus that the first train.pretrain steps train on: those of its names that the corpus's vocabulary

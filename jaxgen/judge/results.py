@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgen.fields import CHAIN, UserError, flatten
+from jaxgen.config import resolve
+from jaxgen.fields import CHAIN, UserError, flatten, override
+from jaxgen.judge import shown
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.tasks.base import Task
 from jaxgen.tasks.metric import Metric
@@ -116,6 +118,11 @@ class Trained:
     params: Any
     stats: Any
 
+    def __repr__(self) -> str:
+        floats = sum(math.prod(np.shape(leaf)) for leaf in leaves(self.params))
+        differs = shown.of_config(flatten(self.config), flatten(type(self.config)()))
+        return f"Trained(trial {self.trial} of {self.task.name}, {floats:,} parameters{f'; {differs}' if differs else ''})"
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -164,6 +171,10 @@ class Results:
 
     def __repr__(self) -> str:
         return f"Results({len(self.rows)} of {len(self.sweep)} trials ended{f', in {self.out}' if self.out else ''})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the best settings, and the verdict."""
+        return shown.board(self)
 
     @property
     def measure(self) -> Metric:
@@ -273,30 +284,71 @@ class Results:
         """The trial with the best validation score, ready to generate or predict."""
         return self.trained(self.best_row().trial)
 
+    def best_config(self) -> Any:
+        """The config of the trial with the best validation score, with all values that were left out filled in."""
+        row = self.best_row()
+        return resolve(override(self.sweep.base, self.sweep.points[row.trial]))
+
     def results_csv(self) -> str:
         """`results.csv`: a row a trial, in the order of the sweep."""
         heads = self.heads(self.rows)
-        first = ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *heads.metrics, *heads.measured)
-        return table([first]) + self.lines_csv(sorted(self.rows, key=lambda row: row.trial), heads)
+        return table([self._columns(heads)]) + self.lines_csv(self._ordered, heads)
 
     def lines_csv(self, rows: Sequence[Row], heads: Heads) -> str:
         """Rows as lines of a `results.csv` with these columns."""
-        return table(
-            [
-                (
-                    r.trial,
-                    r.status,
-                    r.seed,
-                    *(r.values.get(key, "") for key in self.keys),
-                    r.params,
-                    r.steps,
-                    r.best_step,
-                    *(r.metrics.get(x, math.nan) for x in heads.metrics),
-                    *(r.measured.get(x, "") for x in heads.measured),
-                )
-                for r in rows
-            ]
+        return table(self._lines(rows, heads, ""))
+
+    def to_pandas(self) -> Any:
+        """`results.csv` as a pandas DataFrame: a row a trial, in the order of the sweep.
+
+        Raises:
+          UserError: without pandas.
+        """
+        heads = self.heads(self.rows)
+        return shown.frame(self._columns(heads), self._lines(self._ordered, heads, math.nan))
+
+    def curves_to_pandas(self) -> Any:
+        """`metrics.csv` as a pandas DataFrame: a row an evaluation, and the varied keys of its trial.
+
+        Raises:
+          UserError: without pandas.
+        """
+        names = self.curve_columns
+        rows = (
+            (c.trial, c.step, self.seed(c.trial), *self.values(c.trial).values(), *(c.metrics.get(name) for name in names))
+            for c in self.curves
         )
+        return shown.frame(("trial", "step", "seed", *self.keys, *names), rows)
+
+    @property
+    def _ordered(self) -> list[Row]:
+        return sorted(self.rows, key=lambda row: row.trial)
+
+    def _columns(self, heads: Heads) -> tuple[str, ...]:
+        return ("trial", "status", "seed", *self.keys, "params", "steps", "best_step", *heads.metrics, *heads.measured)
+
+    def _lines(self, rows: Sequence[Row], heads: Heads, lacking: Any) -> list[tuple[Any, ...]]:
+        return [
+            (
+                r.trial,
+                r.status,
+                r.seed,
+                *(r.values.get(key, "") for key in self.keys),
+                r.params,
+                r.steps,
+                r.best_step,
+                *(r.metrics.get(x, math.nan) for x in heads.metrics),
+                *(r.measured.get(x, lacking) for x in heads.measured),
+            )
+            for r in rows
+        ]
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The arrays of a tree of dictionaries, tuples and the like."""
+    import jax  # here, so that reading a run's tables needs no JAX
+
+    return jax.tree.leaves(tree)
 
 
 def named_value(value: Any) -> Scalar:

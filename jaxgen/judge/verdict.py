@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jaxgen.judge import shown
 from jaxgen.judge.results import Arm, Results, Scalar, label
 from jaxgen.judge.statistics import CHANCE, ENOUGH, Tried, best_of, interval, t_test
 from jaxgen.tasks.metric import Metric
@@ -78,6 +79,12 @@ class Verdict:
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.sentences[0]!r}, {len(self.comparisons)} comparisons)"
+
+    def _repr_html_(self) -> str:
+        return shown.sentences(self.sentences)
 
 
 def arms(results: Results) -> Verdict:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxgen.config import Config, validate
-from jaxgen.fields import UserError, keys, override, parse, quoted, register, settled, strengths
+from jaxgen.fields import UserError, keys, override, parse, quoted, register, settled, shortened, strengths
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Sweep:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def __repr__(self) -> str:
+        keys = ", ".join(self.keys)
+        return f"Sweep({len(self)} trial{'s' * (len(self) != 1)}{f' over {shortened(keys)}' if keys else ''})"
 
     def __iter__(self) -> Iterator[Config]:
         """The trials' configs, in order.

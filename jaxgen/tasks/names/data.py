@@ -96,6 +96,10 @@ class Corpus:
     column: str | None
     sha256: str  # of the file's bytes
 
+    def __repr__(self) -> str:
+        few = ", ".join(map(quoted, self.names[:3]))
+        return f"Corpus({len(self.names):,} names of {quoted(self.path)}: {few}{', ...' if len(self.names) > 3 else ''})"
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
         return Vocabulary("".join(sorted(set().union(*self.names))))

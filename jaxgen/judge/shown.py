@@ -1,0 +1,79 @@
+"""Results as a notebook shows them, and as tables to go on with: a line, a page's table, pandas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from jaxgen.fields import UserError, quoted
+
+if TYPE_CHECKING:
+    from jaxgen.judge.results import Results
+
+ROWS = 10  # settings that a notebook shows
+
+
+def board(results: Results) -> str:
+    """The best settings of a run as HTML, and its verdict once there is one."""
+    arms = results.leaderboard(running=True)
+    parts = [part for part in ("val", "test") if any(math.isfinite(arm.mean(_name(results, part))) for arm in arms)]
+    heads = ["", *(key.rpartition(".")[2].replace("_", " ") for key in results.keys), *parts, "trials"]
+    rows = [
+        [
+            str(place),
+            *(_cell(arm.values.get(key)) for key in results.keys),
+            *(_estimate(arm.mean(_name(results, part)), arm.spread(_name(results, part))) for part in parts),
+            str(len(arm.rows)),
+        ]
+        for place, arm in enumerate(arms[:ROWS], 1)
+    ]
+    more = f", of {len(arms)} settings the best {ROWS}" if len(arms) > ROWS else ""
+    head = f"{len(results.rows)} of {len(results.sweep)} trials ended; mean {results.measure.name} ± standard deviation{more}"
+    said = results.verdict() if results.rows else None
+    return f"<p>{escape(head)}</p>{_table(heads, rows)}{'' if said is None else sentences(said.sentences)}"
+
+
+def sentences(said: Iterable[str]) -> str:
+    """Sentences as HTML, the first of them as what to quote."""
+    first, *others = said
+    return f"<p><b>{escape(first)}</b></p>" + "".join(f"<p>{escape(one)}</p>" for one in others)
+
+
+def frame(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    """A pandas DataFrame.
+
+    Raises:
+      UserError: without pandas.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise UserError("a table for pandas needs pandas, which is not installed; `pip install pandas`") from None
+    return pandas.DataFrame([list(row) for row in rows], columns=list(columns))
+
+
+def of_config(given: dict[str, Any], defaults: dict[str, Any]) -> str:
+    """In what a config differs from the one that it would be by itself: model.hidden=32, optimizer.name='adam'."""
+    return ", ".join(f"{key}={quoted(value)}" for key, value in given.items() if defaults.get(key) != value)
+
+
+def _name(results: Results, part: str) -> str:
+    return f"{part}_{results.measure.name}"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _estimate(mean: float, spread: float) -> str:
+    if not math.isfinite(mean):
+        return ""
+    return f"{mean:.4f} ± {spread:.4f}" if math.isfinite(spread) else f"{mean:.4f}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(one)}</td>' for one in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
