@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def _end(job: Job, results: Any, trials: Sequence[int]) -> dict[int, Any]:
 
 def resume(out: Path, trials: int) -> dict[str, Any]:
     """Goes on with a run that has ended."""
-    jaxgen.run(sweep_of(trials), jaxgen.load_corpus(jaxgen.Config().data.path), out, resume=True)
+    jaxgen.run(sweep_of(trials), Names(), out, resume=True)
     return {}
 
 
@@ -152,11 +152,6 @@ def grown(out: Path, trials: int) -> Grown:
             raise UserError(f"{what} of {trials} trials failed: {(child.stderr.strip().splitlines() or ['?'])[-1]}")
         found |= json.loads(child.stdout.splitlines()[-1])
     return Grown(**{key: value for key, value in found.items() if key in Grown.__annotations__})
-
-
-def as_json(all_grown: Sequence[Grown]) -> str:
-    """Them as JSON."""
-    return json.dumps([asdict(one) for one in all_grown], indent=1)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tempfile
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +40,8 @@ class Flags:
     """Families of sequences to measure too, of gru and transformer, such as gru,transformer."""
     widths: str | None = None
     """Lanes to measure, such as 1,8,32,128,512."""
+    growth: str | None = None
+    """What a save, going on, a report and loading take in made-up runs of so many trials, and nothing else: 100,1000."""
 
 
 def widths_of(text: str) -> tuple[int, ...]:
@@ -52,6 +57,50 @@ def widths_of(text: str) -> tuple[int, ...]:
     if not found or min(found) < 1:
         raise UserError(f"--widths is {text!r}, expected whole numbers above 0, for instance 1,8,32,128")
     return tuple(sorted(set(found)))
+
+
+def trials_of(text: str) -> tuple[int, ...]:
+    """The numbers of trials that a flag lists.
+
+    Raises:
+      UserError: if it is no list of even numbers of 4 to a million, or the machine does not tell what is written.
+    """
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 4 or max(found) > 1_000_000 or any(trials % 2 for trials in found):
+        raise UserError(f"--growth is {text!r}, expected even numbers of 4 to 1000000, for instance 100,1000,10000")
+    if not Path("/proc/self/io").exists():
+        raise UserError("--growth is given, and only Linux tells how much a process has written; leave it out")
+    return found
+
+
+def grow(trials: Sequence[int], out: Path) -> Table:
+    """Measures runs of so many trials, which are made up below `out` and removed again; writes growth.json as it goes."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from jaxgen.benchmark.growth import grown
+    from jaxgen.storage import files
+
+    with files.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    table, found = Table(box=SIMPLE_HEAD, padding=(0, 1)), []
+    heads = ("trials", "KB a save", "s a save", "s going on", "s a report", "s loading", "MB of the page")
+    for head in (*heads, *(f"peak MB {what}" for what in ("going on", "report", "loading"))):
+        table.add_column(head, justify="right")
+    for count in trials:
+        with tempfile.TemporaryDirectory(dir=out) as made:
+            one = grown(Path(made) / "run", count)
+        found.append(asdict(one))
+        files.write(out / "growth.json", json.dumps(found, indent=1) + "\n")
+        seconds = (one.save_seconds, one.resume_seconds, one.report_seconds, one.load_seconds)
+        peaks = (one.resume_peak, one.report_peak, one.load_peak)
+        sizes = [f"{size / 2**20:,.0f}" for size in peaks]
+        page = f"{one.page_bytes / 2**20:.1f}"
+        table.add_row(f"{count:,}", f"{one.save_bytes / 2**10:,.0f}", *(f"{s:.2g}" for s in seconds), page, *sizes)
+    return table
 
 
 def families_of(text: str) -> tuple[str, ...]:
@@ -146,8 +195,13 @@ def command(signals: Signals) -> None:
     out = Path(flags.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out is {flags.out!r}, which is not a folder; give another one")
-    import jax
+    trials = None if flags.growth is None else trials_of(flags.growth)
     from rich.console import Console
+
+    if trials is not None:
+        Console().print(grow(trials, out))
+        return
+    import jax
 
     from jaxgen.engine.plan import use_every_core
 

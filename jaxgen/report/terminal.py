@@ -127,7 +127,7 @@ class Watch:
         self._lanes = (0, 0)  # in use in the last segment, and in all
         self._best: Curve | None = None
         self._table: Table | None = None
-        self._drawn = self._said = -math.inf  # when
+        self._draw = self._said = -math.inf  # when to draw next, and when something was said
         self._live = None
         if console.is_terminal:
             self._live = Live(console=console, get_renderable=self.picture, refresh_per_second=4, transient=True)
@@ -187,8 +187,10 @@ class Watch:
         # Those that trained, and not those that still have a lane: one that is free now takes the next trial at once.
         self._lanes = (len(self._trained), self._lanes[1])
         self._trained.clear()
-        if self._live is not None and now - self._drawn >= DRAW_EVERY:
-            self._drawn, self._table = now, self._fitting(results)
+        if self._live is not None and now >= self._draw:
+            self._table = self._fitting(results)
+            drawn = self._clock()
+            self._draw = drawn + max(DRAW_EVERY, 9 * (drawn - now))  # of very many trials it takes a while: a tenth of the time
         elif self._live is None and now - self._said >= LINE_EVERY:
             self._say()
 

@@ -15,7 +15,8 @@ from conftest import loss_of, only, same_bits
 from rich.console import Console
 from test_commands import call
 
-from jaxgen.benchmark import figures, measure, peers, sequences
+import jaxgen
+from jaxgen.benchmark import figures, growth, measure, peers, sequences
 from jaxgen.benchmark.figures import Figure, Report
 from jaxgen.benchmark.measure import Clock, Rate
 from jaxgen.commands import benchmark
@@ -180,6 +181,25 @@ def test_help_and_wrong_input(tmp_path: Path) -> None:
     for text in ("0", "", "1,,2"):
         with pytest.raises(UserError):
             benchmark.widths_of(text)
+
+
+def test_growth_is_of_runs_that_are_runs(tmp_path: Path) -> None:
+    """What is made up is read, and gone on with to nothing more; the last save says what it wrote."""
+    made = growth.measured("invent", tmp_path / "run", 12)
+    results = jaxgen.load_results(tmp_path / "run")
+    assert [row.trial for row in results.rows] == [*range(12)]
+    assert len(results.curves) == 12 * growth.EVALUATIONS
+    size = sum(path.stat().st_size for path in (tmp_path / "run" / "checkpoints").rglob("*") if path.is_file())
+    assert 1000 < made["save_bytes"] < size
+    before = (tmp_path / "run" / "results.csv").read_bytes()
+    for what in ("resume", "load"):
+        found = growth.measured(what, tmp_path / "run", 12)
+        assert found[f"{what}_seconds"] > 0
+        assert found[f"{what}_peak"] > 2**20
+    assert (tmp_path / "run" / "results.csv").read_bytes() == before
+    for text in ("", "x", "100,7", "2", "2000000"):
+        with pytest.raises(UserError, match="expected even numbers"):
+            benchmark.trials_of(text)
 
 
 @pytest.mark.parametrize("family", benchmark.PEERS)

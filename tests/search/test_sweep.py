@@ -30,6 +30,13 @@ def test_a_value_that_is_not_allowed_is_found_in_any_point(bad: dict[str, float]
         list(Sweep(override(Config(), {"optimizer.name": "sgd"}), (*good, bad, *good)))
 
 
+def test_a_base_that_is_not_allowed_is_found_where_a_point_has_it() -> None:
+    base = override(Config(), {"optimizer.learning_rate": -1.0})
+    assert len([*Sweep(base, ({"optimizer.learning_rate": 0.1},))]) == 1
+    with pytest.raises(UserError, match="learning_rate is -1"):
+        list(Sweep(base, ({"optimizer.learning_rate": 0.1}, {"seed": 1})))
+
+
 def test_zip_seeds_and_sum() -> None:
     base = override(Config(), {"seed": 5})
     pairs = zipped(base, {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": [0.1, 0.001]})
