@@ -21,6 +21,7 @@ CELLS = 5_000_000  # losses dealt out in one step; of very large sweeps there ar
 LEAST = 99  # at least these, which can say 1%
 PART = 500_000  # losses held at a time
 FEWEST = 3  # seeds that can tell two arms apart
+PAIRS = 0.05  # the share of CHANCE that goes to t-tests of pairs
 FAR = 3.0  # typical differences from its seed's median beyond which a loss counts no further
 SPOTS = 64  # losses of a seed that say what a typical difference is
 
@@ -34,6 +35,10 @@ def corrected(losses: np.ndarray, choices: np.ndarray) -> np.ndarray:
     correct for. No p is below that of the two arms alone by `t_test`, which is all there is where only two are left: it looks
     at no noise but theirs.
 
+    However far apart arms lie, few seeds can be dealt out in few ways, and a noisy arm hides how far the others lie apart. So
+    an arm's p may also be that of `t_test` times the number of pairs that are left (Bonferroni): the share PAIRS of CHANCE is
+    spent on that, and the rest on dealing out.
+
     An arm chosen from r times as many settings as another has r times the chances of a lucky one: were it cut down at random
     to as many as the other has, the lucky one would be left in 1 / r of cases. So p is multiplied by r. Where all have as many,
     the best of several varies less than a single one does, which makes a false difference rarer.
@@ -43,7 +48,7 @@ def corrected(losses: np.ndarray, choices: np.ndarray) -> np.ndarray:
       choices: (1 + k,) how many settings each arm's losses are the best of.
 
     Returns:
-      p; nan for an arm that shares fewer than FEWEST seeds with the first, 1 for one that is not behind it.
+      p; 1 for an arm that shares fewer than FEWEST seeds with the first, with which it is not compared, or is not behind it.
     """
     differences = losses[:, 1:] - losses[:, :1]
     shared = [column[np.isfinite(column)] for column in differences.T]
@@ -53,38 +58,50 @@ def corrected(losses: np.ndarray, choices: np.ndarray) -> np.ndarray:
     left = np.flatnonzero(np.isfinite(alone))
     together, floor = np.zeros(len(alone)), 0.0
     while len(left) > 1:
-        p = np.maximum(dealt(losses[:, [0, *(1 + left)]]) * more[left].max(), floor)
+        p = alone[left] * math.comb(1 + len(left), 2)
+        if len(left) > 2 or len(losses) > FEWEST:  # three arms come out in the same order at three seeds in 1 of 36 ways
+            of_deals = dealt(losses[:, [0, *(1 + left)]]) * more[left].max()
+            p = np.minimum(p / PAIRS, of_deals / (1 - PAIRS))
+        p = np.maximum(p, floor)
         together[left], unlikely = p, p < CHANCE
         if not np.any(unlikely):
             break
         left, floor = left[~unlikely], float(p[unlikely].max())
     else:
         together[left] = floor
-    return np.minimum(np.maximum(alone, together), 1.0)
+    return np.nan_to_num(np.minimum(np.maximum(alone, together), 1.0), nan=1.0)
 
 
 def dealt(losses: np.ndarray) -> np.ndarray:
     """How often an arm comes to lie as far behind the best one as each does, if all are equal: p (k,) of all but the first.
 
     How far behind an arm lies is its distance from the first one, plus the distance of the mean of all that are no farther
-    off than it. With its own distance alone (Tukey's range) the worst arm would be told from the others more often than the
-    best one. Each p is from all the ways in which each seed's losses can be dealt out among its arms, or from DEALS random
-    ones and how they stand; of each way counts how far the worst arm lies behind the best one.
+    off than it, both in what the arms' means leave of the spread of the losses. With its own distance alone (Tukey's range) the
+    worst arm would be told from the others more often than the best one. Each p is from all the ways in which each seed's
+    losses can be dealt out among its arms, or from DEALS random ones and how they stand; of each way counts how far the worst
+    arm lies behind the best one.
 
     Args:
       losses: (n, 1 + k) by seed and arm, nan where a trial is missing.
     """
     values = bounded(losses[np.isfinite(losses).sum(1) > 1])
-    held = np.isfinite(values)
-    weights = 1 / np.sqrt(np.maximum(held.sum(0), 1) * len(values))  # so that few seeds put no arm far off
+    values -= np.nanmean(values, 1, keepdims=True)
+    n, weights = len(values), 1 / np.sqrt(np.maximum(np.isfinite(values).sum(0), 1))  # so that few seeds put no arm far off
+    order = np.argsort(np.nansum(values, 0) * weights, kind="stable")  # from the best arm to the worst
+    values, weights, squares = values[:, order], weights[order] / math.sqrt(n), float(np.nansum(values**2)) or 1.0
+
+    def in_noise(far: np.ndarray, means: np.ndarray) -> np.ndarray:
+        """By what the means leave of the spread of the losses."""
+        return far / np.sqrt(np.maximum(squares - n * np.sum(means**2, -1), 1e-9 * squares))
+
     means = np.nansum(values, 0) * weights
-    order = 1 + np.argsort(means[1:], kind="stable")
-    nearer = np.cumsum([means[0], *means[order]])[1:] / np.arange(2, len(means) + 1)
-    behind = np.empty(len(order))
-    behind[order - 1] = means[order] + nearer - 2 * means[0]
-    worst = [sums.max(1) + sums.mean(1) - 2 * sums.min(1) for sums in (part * weights for part in _deals(values))]
-    drawn = np.sort(np.concatenate(worst))
-    return 1 - np.searchsorted(drawn, behind - 1e-9) / len(drawn)  # rounding makes no difference
+    nearer = np.cumsum(means) / np.arange(1, len(means) + 1)
+    behind = np.empty(len(means))
+    behind[order] = in_noise(means + nearer - 2 * means[np.argmin(order)], means)
+    drawn = (part * weights for part in deals(values))
+    worst = np.sort(np.concatenate([in_noise(of.max(1) + of.mean(1) - 2 * of.min(1), of) for of in drawn]))
+    reached = len(worst) - np.searchsorted(worst, behind[1:] - 1e-9 * (1 + np.abs(behind[1:])))  # rounding tells nothing apart
+    return reached / len(worst)
 
 
 def bounded(losses: np.ndarray) -> np.ndarray:
@@ -103,7 +120,7 @@ def bounded(losses: np.ndarray) -> np.ndarray:
     return np.round(np.clip((losses - np.nanmedian(losses, 1, keepdims=True)) / scale, -FAR, FAR), 9)
 
 
-def _deals(values: np.ndarray) -> Iterator[np.ndarray]:
+def deals(values: np.ndarray) -> Iterator[np.ndarray]:
     """Each arm's sum over seeds as losses (n, k) are dealt out anew, in parts (ways, k): all ways if they are few.
 
     The ways are the same in whatever order the seeds and the arms stand.

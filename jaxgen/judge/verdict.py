@@ -34,7 +34,7 @@ class Comparison:
     effect: float
     """The difference in standard deviations of the seeds' differences (Cohen's d_z)."""
     p: float
-    """Chance of a difference this large between equal arms, corrected for the number of arms; nan for one or two seeds."""
+    """Chance of a difference this large between equal arms, corrected for the number of arms; 1 for fewer than three seeds."""
     seeds: int
     resolved: bool
     unit: str = ""
