@@ -43,9 +43,8 @@ class Comparison:
     """Of which it is one."""
 
     def __str__(self) -> str:
-        rests_on = (
-            (self.low or self.difference) if self.resolved else (self.high - self.low) / 2
-        )  # which shows at least one digit
+        # What the sentence rests on shows at least one digit.
+        rests_on = (self.low or self.difference) if self.resolved else (self.high - self.low) / 2
         digits = max(3, math.ceil(-math.log10(rests_on))) if 0 < rests_on < math.inf else 3
         difference, low, high = (f"{x:.{digits}f}" for x in (self.difference, self.low, self.high))
         evidence = f"95% CI {low} to {high}, {self.seeds} seeds"
@@ -173,9 +172,8 @@ def _table(entries: Sequence[Entry]) -> np.ndarray:
 def compare(winner: Entry, other: Entry, p: float) -> Comparison:
     """Two arms at their best settings, over the seeds that both have; turned round if the other has the lower loss there.
 
-    The interval is of this comparison alone. Two arms whose equality p rules out are not given an interval that goes below
-    zero: Student's does not where p does so, and how far the difference is skewed, for which `interval` goes further, is
-    nothing where arms are equal.
+    The interval is of this comparison alone. Where p rules out that the two are equal, it stops at zero: Student's does so by
+    itself, and `interval` may reach further for a skewness that the differences of equal arms do not have.
 
     Args:
       p: of the winner being ahead by chance.
