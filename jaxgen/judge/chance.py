@@ -123,15 +123,15 @@ def bounded(losses: np.ndarray) -> np.ndarray:
 def deals(values: np.ndarray) -> Iterator[np.ndarray]:
     """Each arm's sum over seeds as losses (n, k) are dealt out anew, in parts (ways, k): all ways if they are few.
 
-    The ways are the same in whatever order the seeds and the arms stand.
+    The ways are the same in whatever order the seeds stand. They start from how the losses do, so that of many sweeps each has
+    ways of its own.
     """
     n, k = values.shape
-    held = np.isfinite(values)
-    seeds = sorted((*np.sort(row[there]), *np.flatnonzero(there)) for row, there in zip(values, held, strict=True))
-    rows = [(np.array(seed[: len(seed) // 2]), np.array(seed[len(seed) // 2 :], int)) for seed in seeds]
+    rows = values[np.lexsort(values.T[::-1])]
+    held = np.isfinite(rows)
     if held.all() and math.factorial(min(k, 8)) ** (n - 1) <= DEALS:
-        sums = rows[0][0][None]  # how one seed's losses stand makes no difference
-        for row, _ in rows[1:]:
+        sums = rows[:1]  # how one seed's losses stand makes no difference
+        for row in rows[1:]:
             sums = (sums[:, None] + np.array(list(itertools.permutations(row)))).reshape(-1, k)
         yield sums
         return
@@ -139,6 +139,6 @@ def deals(values: np.ndarray) -> Iterator[np.ndarray]:
     rng, ways = np.random.default_rng(0), max(min(DEALS, CELLS // (n * k)), LEAST)
     for start in range(0, ways, max(PART // k, 1)):
         sums = np.zeros((min(max(PART // k, 1), ways - start), k))
-        for row, arms in rows:
-            sums[:, arms] += rng.permuted(np.tile(row, (len(sums), 1)), axis=1)
+        for row, there in zip(rows, held, strict=True):
+            sums[:, there] += rng.permuted(np.tile(row[there], (len(sums), 1)), axis=1)
         yield sums

@@ -54,9 +54,8 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
     if np.ptp(differences) == 0:
         return mean, mean
     error, off = float(np.std(differences, ddof=1)) / math.sqrt(n), (differences - mean) / np.ptp(differences)
-    skewness = (
-        math.sqrt(n * (n - 1)) / max(n - 2, 1) * float(np.mean(off**3) / np.mean(off**2) ** 1.5)
-    )  # G1, Joanes and Gill 1998
+    # G1 of Joanes and Gill (1998), Comparing measures of sample skewness and kurtosis; two differences have none.
+    skewness = float(np.mean(off**3) / np.mean(off**2) ** 1.5) * math.sqrt(n * (n - 1)) / max(n - 2, 1)
     upper, lower = (_without_skewness(end, skewness / math.sqrt(n)) for end in (-t, t))
     return mean - max(t, lower) * error, mean - min(-t, upper) * error
 

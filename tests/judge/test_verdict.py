@@ -169,7 +169,8 @@ def hall(differences: np.ndarray) -> tuple[float, float]:
     def g(t: float) -> float:
         return t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6
 
-    upper, lower = (optimize.brentq(lambda x, end=end: g(x) - end, -1e4, 1e4) for end in (-t, t))  # pyright: ignore
+    ends: Any = (optimize.brentq(lambda x, end=end: g(x) - end, -1e4, 1e4) for end in (-t, t))
+    upper, lower = ends
     return np.mean(differences) - lower * error, np.mean(differences) - upper * error
 
 
