@@ -33,11 +33,12 @@ arms and settings. This is how it is kept (`jaxgen/judge/chance.py`):
 
 - A sweep is a table of losses by seed and arm, each arm at the setting that validation chose. If arms are equal, which of a
   seed's losses stands with which arm is chance. So each seed's losses are dealt out anew among the arms, 1,999 times or in all
-  ways, and what is counted is how often an arm then lies as far behind the best one as it does.
+  ways, and what counts is how often an arm then lies as far behind the best one as it does now.
 - Only the winner is called better than others. It is compared with the arms that lie farthest behind first; arms that it beats
   are left out, and the others are compared again, with fewer of them to correct for.
-- With no arm is it called better where a paired t-test of the two alone does not say so too, at 5%. Two arms are compared by
-  that test alone.
+- A paired t-test of the two arms alone has to say so too, at 5%. Where there are no other arms, it is the whole test.
+- With three arms or more a twentieth of the 5% goes to t-tests of all pairs (Bonferroni), since few seeds can be dealt out in few
+  ways, however far apart arms lie. Three arms at three seeds are told apart by these alone.
 - A winner chosen from more settings than another arm has its p multiplied by how many times as many.
 - One or two seeds never tell two arms apart.
 """
@@ -47,14 +48,15 @@ EQUAL = """## Equal arms
 How often any of them is called better than another: with one setting, and with the best of three that are all as good. With
 one setting, and three arms or more, the rate is at most 5% whatever the noise, since all ways to deal out are as likely. Two
 arms are told apart by Student's t, whose rate is 5% for normal noise and lower for heavier tails. The best of several
-settings varies less than a single one does, which the dealing out does not make use of.
+settings varies less than a single one does, which the dealing out does not make use of. Figures above 5 lie within two
+standard errors of it.
 """
 
 NOT_EQUAL = """## Arms that are not all equal
 
 How often an arm is called better than one that is as good or better. Differences are in standard deviations of a trial. Arms
 that are as good on average, of which some are much noisier, are not equal in the sense of the promise, and with them the rate
-may be above 5%.
+comes to 8 or 9%.
 """
 
 FOUND = """## What is found
