@@ -37,8 +37,8 @@ arms and settings. This is how it is kept (`jaxgen/judge/chance.py`):
 - Only the winner is called better than others. It is compared with the arms that lie farthest behind first; arms that it beats
   are left out, and the others are compared again, with fewer of them to correct for.
 - A paired t-test of the two arms alone has to say so too, at 5%. Where there are no other arms, it is the whole test.
-- With three arms or more a twentieth of the 5% goes to t-tests of all pairs (Bonferroni), since few seeds can be dealt out in few
-  ways, however far apart arms lie. Three arms at three seeds are told apart by these alone.
+- With three arms or more a twentieth of the 5% goes to t-tests of all pairs (Bonferroni), since few seeds can be dealt out in
+  few ways, however far apart arms lie. Three arms at three seeds are told apart by these alone.
 - A winner chosen from more settings than another arm has its p multiplied by how many times as many.
 - One or two seeds never tell two arms apart.
 """
