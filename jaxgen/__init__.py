@@ -12,9 +12,10 @@ Reading order, room by room; each imports only from those before it:
 `search`: where trials come from: `sweep`
 `engine`: `plan` (how lanes lie), `programs` (what they compute), `lanes` (how they are refilled), `timing`, `probe` (a look at
   a task before it is trained)
-`judge`: `shown` (what a notebook shows), `results`, `statistics`, `verdict`, `answers`, `floors`
+`judge`: `shown` (what a notebook shows), `results`, `statistics`, `chance`, `verdict`, `answers`, `floors`
 `job`: a sweep read and dealt into groups
-`storage`: `files`, `lock`, `rows`, `logs`, `checkpoint`, `facts`, `folder`, `portable`, `cache`
+`storage`: `files`, `lock`, `logs`, `rows`, `ended`, `manifest`, `arrays`, `checkpoint`, `facts`, `claim`, `folder`, `memory`,
+  `portable`, `cache`
 `runs`: a sweep from its first trial to its last, in memory or in a folder; `reopen`: what a folder holds
 `report`: what people see of any run
 `tasks.front`, with `modules`, `measures` and `inputs`: any network in a call; `testing`: whether a task keeps its promises

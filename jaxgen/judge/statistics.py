@@ -10,8 +10,7 @@ import numpy as np
 from scipy import stats
 
 CHANCE = 0.05  # of an interval that misses the truth, and of a sweep of equal arms in which any arm is called better
-RESAMPLES = 9999
-ENOUGH = 6  # seeds from which on a bootstrap can reach 95%, see `interval`
+ENOUGH = 6  # seeds from which on two arms that are two standard deviations apart are told apart in most sweeps
 
 
 def t_test(differences: np.ndarray) -> tuple[float, float]:
@@ -19,6 +18,10 @@ def t_test(differences: np.ndarray) -> tuple[float, float]:
 
     The effect is Cohen's d_z, the mean in standard deviations of the differences, so t is sqrt(n) times that. It is nan where
     they are all the same, and p is then 0, or 1 if they are zero; for fewer than two differences both are nan.
+
+    The differences of two equal arms lie evenly about zero, however skewed their losses are. Where they are normal with
+    spreads that vary from seed to seed, as heavy tails may be seen, p is below 5% in at most 5% of cases, at any number of
+    seeds (Bakirov and Szekely 2005, Student's t-test for Gaussian scale mixtures; Ibragimov and Mueller 2010).
     """
     n = len(differences)
     if n < 2:
@@ -34,29 +37,32 @@ def t_test(differences: np.ndarray) -> tuple[float, float]:
 def interval(differences: np.ndarray) -> tuple[float, float]:
     """95% confidence interval of the mean of paired differences (n,); nan for fewer than two.
 
-    From six seeds on, a percentile bootstrap of the mean at the t-expanded level of Hesterberg (2015, What teachers should
-    know about the bootstrap): the plain one is too narrow by sqrt((n - 1) / n) and by what separates z from t. With normal
-    noise it holds the truth in 93% of cases at 6 and 8 seeds, and in 95% at 20. No resampled mean lies outside of the data,
-    which hold the truth between them in 1 - 2^(1 - n) of cases only: 50% at two seeds, 94% at five. So for fewer than six it
-    is Student's interval, which takes the noise to be normal. The same differences give the same interval.
+    From the lower to the upper of the ends of two intervals. Student's holds the truth in 95% of cases where differences are
+    normal, and in 83% of six lognormal ones: where the tail on one side is long, a small sample has mostly not seen it, and
+    its mean and its spread are both too small. Hall (1992, On the removal of skewness by transformation) takes the skewness
+    of the sample out of t, so that the interval reaches further to the side of the longer tail:
+
+        g(t) = t + a t^2 / 3 + a^2 t^3 / 27 + a / 6, a = skewness / sqrt(n), is nearer to Student's t than t is.
+
+    The two together hold the truth in 97% of cases with six normal differences, in 94% with exponential and in 91% with
+    lognormal ones; `docs/verdicts.md` has more.
     """
     n = len(differences)
     if n < 2:
         return math.nan, math.nan
     mean, t = float(np.mean(differences)), float(stats.t.isf(CHANCE / 2, n - 1))
-    if n < ENOUGH:
-        half = t * float(np.std(differences, ddof=1)) / math.sqrt(n)
-        return mean - half, mean + half
-    tail = float(stats.norm.sf(math.sqrt(n / (n - 1)) * t))
-    found = stats.bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=1 - 2 * tail,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    if np.ptp(differences) == 0:
+        return mean, mean
+    error, off = float(np.std(differences, ddof=1)) / math.sqrt(n), (differences - mean) / np.ptp(differences)
+    # G1 of Joanes and Gill (1998), Comparing measures of sample skewness and kurtosis; two differences have none.
+    skewness = float(np.mean(off**3) / np.mean(off**2) ** 1.5) * math.sqrt(n * (n - 1)) / max(n - 2, 1)
+    upper, lower = (_without_skewness(end, skewness / math.sqrt(n)) for end in (-t, t))
+    return mean - max(t, lower) * error, mean - min(-t, upper) * error
+
+
+def _without_skewness(g: float, a: float) -> float:
+    """The t of which Hall's transformation gives g: (1 + a t / 3)^3 = 1 + a (g - a / 6)."""
+    return g if abs(a) < 1e-6 else 3 / a * (float(np.cbrt(1 + a * (g - a / 6))) - 1)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from jaxgen.judge import shown
+from jaxgen.judge.chance import FEWEST, corrected
 from jaxgen.judge.results import Arm, Results, Scalar, label
 from jaxgen.judge.statistics import CHANCE, ENOUGH, Tried, best_of, interval, t_test
 from jaxgen.tasks.metric import Metric
@@ -29,12 +30,12 @@ class Comparison:
     difference: float
     """By how much `better` is ahead of `worse` in the selecting metric on validation, mean over seeds."""
     low: float
-    """Lower end of its 95% confidence interval."""
+    """Lower end of its 95% confidence interval; where it is resolved that `better` is better, no lower than zero."""
     high: float
     effect: float
     """The difference in standard deviations of the seeds' differences (Cohen's d_z)."""
     p: float
-    """Chance of a difference this large between equal arms, corrected for the number of comparisons."""
+    """Chance of a difference this large between equal arms, corrected for the number of arms; 1 for fewer than three seeds."""
     seeds: int
     resolved: bool
     unit: str = ""
@@ -43,7 +44,8 @@ class Comparison:
     """Of which it is one."""
 
     def __str__(self) -> str:
-        rests_on = self.low if self.resolved else (self.high - self.low) / 2  # which shows at least one digit
+        # What the sentence rests on shows at least one digit.
+        rests_on = (self.low or self.difference) if self.resolved else (self.high - self.low) / 2
         digits = max(3, math.ceil(-math.log10(rests_on))) if 0 < rests_on < math.inf else 3
         difference, low, high = (f"{x:.{digits}f}" for x in (self.difference, self.low, self.high))
         evidence = f"95% CI {low} to {high}, {self.seeds} seeds"
@@ -56,9 +58,9 @@ class Comparison:
             lead = f"{self.better} and {self.worse} come to the same {self.metric}"
         if self.seeds > 1 and self.low == self.high == 0:
             return f"not resolved: {lead} at each of {self.seeds} seeds"
-        if self.seeds == 1:
-            return f"not resolved: {lead}, but one seed cannot tell"
-        # The interval is of this comparison alone; where it excludes zero, the number of comparisons is what speaks against.
+        if self.seeds < FEWEST:
+            return f"not resolved: {lead}, but {'one seed' if self.seeds == 1 else 'two seeds'} cannot tell"
+        # The interval is of this comparison alone; where it excludes zero, the number of arms is what speaks against.
         correction = f"; corrected p {self.p:.2g}" if self.low > 0 else ""
         return f"not resolved: {lead}, which could be chance ({evidence}{correction})"
 
@@ -96,7 +98,8 @@ def arms(results: Results) -> Verdict:
     over the seeds that the two share. The test loss takes no part in any choice.
 
     The stated rate: in a sweep of equal arms, any arm is called better than another in at most 5% of sweeps, whatever the
-    number of arms and settings (`compare` says why). It speaks of the settings that were tried, not of others in between.
+    number of arms and settings (`chance.corrected` says why). It speaks of the settings that were tried, not of others in
+    between. Only the winner is called better than others.
     """
     entries = _entries(results)
     alive = sorted((entry for entry in entries if entry.losses), key=lambda entry: entry.best.mean("score"))
@@ -109,9 +112,10 @@ def arms(results: Results) -> Verdict:
     for entry in alive:  # one pass finds the arm that leads each of the others, if there is one
         if np.sum(_differences(winner, entry)) < 0:
             winner = entry
-    pairs = math.comb(len(alive), 2)
+    others = [entry for entry in alive if entry is not winner]
+    p = corrected(_table([winner, *others]), np.array([entry.choices for entry in (winner, *others)]))
     said = {"unit": results.measure.unit or results.measure.name, "metric": results.measure.name}
-    compared = [replace(compare(winner, entry, pairs), **said) for entry in alive if entry is not winner]
+    compared = [replace(compare(winner, entry, float(p)), **said) for entry, p in zip(others, p, strict=True)]
     compared.sort(key=lambda found: (math.isnan(found.difference), found.difference))
     hint = f"; give --seeds {ENOUGH} or more" if not missing else ""
     standing = _standing(winner.name, compared, hint) if compared else [f"nothing to compare: one arm, {winner.name}"]
@@ -165,28 +169,30 @@ def _differences(better: Entry, worse: Entry) -> np.ndarray:
     return np.array([b[seed] - a[seed] for seed in sorted(a.keys() & b.keys())])
 
 
-def compare(better: Entry, worse: Entry, pairs: int) -> Comparison:
-    """Two arms at their best settings, by a paired t-test; turned round if `worse` has the lower loss where they meet.
+def _table(entries: Sequence[Entry]) -> np.ndarray:
+    """Scores (n, k) by seed and arm, each arm at its best setting; nan where it has no sound trial."""
+    losses = [entry.losses for entry in entries]
+    seeds = sorted(set().union(*losses))
+    return np.array([[of.get(seed, math.nan) for of in losses] for seed in seeds])
 
-    The data choose the winner, so p is multiplied by the number of pairs of arms (Bonferroni). They choose the settings too.
-    Between equal arms of as many settings that makes a false difference rarer, since the best of several varies less than one
-    does. An arm with r times as many settings as the other has r times the chances of a lucky one: were it cut down at random
-    to as many as the other has, the lucky one would be left in 1 / r of cases. So p is multiplied by r as well.
-    Arms of which one has many settings as good as its best, the other none, are not equal in this sense, though their best
-    ones are: with ten against one, of ten each, two such arms were told apart in 8% of 1,000 simulated sweeps.
+
+def compare(winner: Entry, other: Entry, p: float) -> Comparison:
+    """Two arms at their best settings, over the seeds that both have; turned round if the other has the lower loss there.
+
+    The interval is of this comparison alone. Where p rules out that the two are equal, it stops at zero: Student's does so by
+    itself, and `interval` may reach further for a skewness that the differences of equal arms do not have.
 
     Args:
-      pairs: of arms, in the whole sweep.
+      p: of the winner being ahead by chance.
     """
-    differences = _differences(better, worse)
+    differences = _differences(winner, other)
     n, mean = len(differences), float(np.mean(differences)) if len(differences) else math.nan
     if mean < 0:
-        return compare(worse, better, pairs)
-    effect, p = t_test(differences)
-    few, many = sorted((better.choices, worse.choices))
-    p = min(p * pairs * many / few, 1.0)  # nan stays nan
+        winner, other, differences, mean = other, winner, -differences, -mean
     low, high = interval(differences)
-    return Comparison(better.name, worse.name, mean, low, high, effect, p, n, resolved=p < CHANCE and low > 0)
+    resolved = p < CHANCE
+    low = max(low, 0.0) if resolved else low
+    return Comparison(winner.name, other.name, mean, low, high, t_test(differences)[0], p, n, resolved)
 
 
 def _standing(winner: str, compared: Sequence[Comparison], hint: str) -> list[str]:

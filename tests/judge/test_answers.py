@@ -73,9 +73,12 @@ def test_overfitting_names_bias_variance_and_other_data() -> None:
 
 def test_overfitting_compares_networks_within_a_split() -> None:
     """Validation on other names is easier or harder, and says nothing of the networks."""
-    losses = {("rows", 5): [2.5, 2.6], ("rows", 80): [2.1, 2.2], ("order", 5): [3.0, 3.1], ("order", 80): [3.2, 3.4]}
+    rows = {("rows", 5): [2.5, 2.6, 2.55], ("rows", 80): [2.1, 2.2, 2.15]}
+    losses = rows | {("order", 5): [3.0, 3.1, 3.05], ("order", 80): [3.1, 3.7, 3.1]}
     found = results(losses, keys=("data.split", "model.hidden"), arms=())
-    said = answer(asked(found, "overfitting", params=[50, 50, 900, 900] * 2, dev_loss=[2.0] * 8)).sentences
+    said = answer(
+        asked(found, "overfitting", params=[50] * 3 + [900] * 3 + [50] * 3 + [900] * 3, dev_loss=[2.0] * 12)
+    ).sentences
     rows, order = (
         [line.partition(": ")[2] for line in said if line.startswith(f"split by {kind}")] for kind in ("rows", "order")
     )
