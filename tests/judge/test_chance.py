@@ -225,7 +225,7 @@ CASES: dict[str, tuple[int, Sequence[float], Sequence[int]]] = {
 }
 
 
-@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("noise", ["normal", "skewed"])
 @pytest.mark.parametrize("case", CASES)
 def test_an_arm_is_falsely_called_better_at_most_at_the_stated_rate(case: str, noise: str) -> None:
     """Within 2.6 standard errors of 150 sweeps. `docs/verdicts.md` has more cases."""
