@@ -8,6 +8,7 @@ before it counts. Where the arrays of a trial that ended are damaged, that trial
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -94,6 +95,8 @@ class Store:
     def _dealt(self, trials: Sequence[Mapping[str, np.ndarray]], number: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """The arrays of trials one behind the other, few of which are fast; and the places of those that they share."""
         alone, shared = {}, {}
+        if not self._last:
+            self._remember()
         for name, first in trials[0].items():
             each, last, known = [arrays[name] for arrays in trials], self._last.get(name), self._shared.get(name)
             others = each[1:] if len(each) > 1 else [] if last is None else [last]
@@ -105,6 +108,16 @@ class Store:
             shared[name] = known[1]
         self._last = dict(trials[-1])
         return alone, shared
+
+    def _remember(self) -> None:
+        """Takes up what a process before stored once, with which this one goes on."""
+        shared = next((place.shared for place in reversed(self.ended.places.values()) if place.trials), {})
+        for at in {*shared.values()}:
+            with contextlib.suppress(UserError):  # what is damaged is stored again
+                arrays = self._get(at, None)
+                found = {name: arrays[name] for name, there in shared.items() if there == at and name in arrays}
+                self._shared |= {name: (array, at) for name, array in found.items()}
+                self._last |= found
 
     def watch(self) -> None:
         """Remembers which save is the newest: who writes from here on, writes after that one (`check_untouched`)."""

@@ -47,6 +47,7 @@ def go(sweep: Sweep, corpus: Corpus, out: Path, segments: int = 99) -> tuple[lis
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder, "SHARE", float("inf"))
+        patch.setattr(folder, "ThreadPoolExecutor", lambda threads: saved.AtOnce())
         try:
             jaxgen.run(sweep, corpus, out, width=4, chunk=2, resume=True, listener=listener, stop=lambda: left <= 0)
         except Interrupted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +51,8 @@ def test_a_save_writes_as_much_as_the_one_before(tmp_path: Path) -> None:
 def test_the_table_grows_by_new_rows(small: Config, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As trials end, in the order in which they do; once the run has ended, in that of the sweep."""
 
-    class AtOnce:
-        def submit(self, work: Any, *args: Any) -> Future[float]:
-            done: Future[float] = Future()
-            done.set_result(work(*args))
-            return done
-
-        def shutdown(self) -> None:
-            pass
-
     monkeypatch.setattr(folder, "SHARE", float("inf"))  # a save after each segment
-    monkeypatch.setattr(folder, "ThreadPoolExecutor", lambda threads: AtOnce())
+    monkeypatch.setattr(folder, "ThreadPoolExecutor", lambda threads: saved.AtOnce())
     table, seen = tmp_path / "run" / "results.csv", list[bytes]()
 
     def listener(event: object, results: object) -> None:
@@ -113,6 +103,10 @@ def test_what_trials_share_is_stored_once(tmp_path: Path) -> None:
     for one in (store, again):
         assert all(same_bits(one.trial(t, None)[1], of(t)[1]) for t in range(trial))
         assert all(same_bits(one.trial(t, of(t)), of(t)) for t in range(trial))
-    again.save(None, {9: of(9), 10: of(10)}, [row(9), row(10)], PROGRESS)
-    assert same_bits(again.trial(10, None)[1], of(10)[1])
+    before = size(tmp_path)
+    again.save(None, {9: of(9)}, [row(9)], PROGRESS)
+    again.save(None, {10: of(10), 11: of(11)}, [row(10), row(11)], PROGRESS)
+    assert size(tmp_path) - before < table.nbytes / 2
+    assert same_bits(again.trial(9, None)[1], of(9)[1])
+    assert same_bits(again.trial(11, None)[1], of(11)[1])
     assert again.lost() == {}

@@ -138,7 +138,8 @@ class Names(Task):
         if fixed:
             raise UserError(f"{fixed[0]} is varied, but a run has one corpus; start a run for each file")
         _ = self.source  # refuses a file that cannot be read
-        if any(point.get("train.pretrain", sweep.base.train.pretrain) for point in sweep.points):
+        asked = any(point.get("train.pretrain", sweep.base.train.pretrain) for point in sweep.points)
+        if asked and any(config.train.pretrain for config in sweep):
             _ = self.material.other  # refuses that there are none
         where = {"data.path": self.corpus.path, "data.column": self.corpus.column}
         return dataclasses.replace(sweep, base=override(sweep.base, where))
