@@ -189,7 +189,7 @@ def test_a_disk_that_fails_at_a_write(library: Path | None, corpus: Corpus, long
     if library is None:
         pytest.skip("needs Linux and a C compiler")
     codes = [str(code) for code in (errno.ENOSPC, errno.EIO)]
-    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, "0" if long else "4", *codes]
+    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, "0" if long else "3", *codes]
     child = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": str(library)}, cwd=ROOT)
     assert child.returncode == 0, child.stderr
     print(f"\n{child.stdout.strip()}")
