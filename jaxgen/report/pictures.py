@@ -64,7 +64,7 @@ PICTURES: Mapping[str, Picture] = {
         "Sensitivity to the learning rate",
         "At each rate the best setting of all other keys: mean over seeds, and bands from the lowest seed to the highest; "
         "a cross is a rate at which trials diverged, and what lies far {above} all others is left out. "
-        f"Of more than {plots.MOST} rates, the best and others evenly between.",
+        f"Where there are more than {plots.MOST} rates, the best one and others evenly between are shown.",
         lambda found: plots.rates(found.results),
     ),
     "heat": Picture(
