@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -120,8 +120,8 @@ def run(
             listener(Notice(line), results)
         ended: dict[int, Any] = {}
         fresh: list[int] = []  # trials that ended in this segment
-        how = (lanes, cache, found.program)
-        for event in itertools.chain(_again(job, keeper, at, *how), _events(job, keeper, at, *how)):
+        how = How(lanes, cache, found.program)
+        for event in itertools.chain(_again(job, keeper, at, how), _events(job, keeper, at, how)):
             _take(event, results)
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
@@ -148,19 +148,23 @@ def run(
     return results
 
 
-def _events(
-    job: Job, keeper: Folder | Memory, at: Position | None, lanes: Lanes, cache: Path | None, program: str
-) -> Iterator[Event | Planned]:
+class How(NamedTuple):
+    """What every group is trained by."""
+
+    lanes: Lanes
+    cache: Path | None
+    program: str  # tells what the task computes
+
+
+def _events(job: Job, keeper: Folder | Memory, at: Position | None, how: How) -> Iterator[Event | Planned]:
     """What happens in all groups. After each, one more `SegmentDone`: at the beginning of the next."""
     for number in range(0 if at is None else at.group, len(job.groups)):
         start = at if at is not None and at.group == number else None
-        yield from _of_group(job, job.groups[number], number, start, keeper, lanes, cache, program)
+        yield from _of_group(job, job.groups[number], number, start, keeper, how)
         yield SegmentDone(Position(number + 1, 0, (), None))
 
 
-def _again(
-    job: Job, keeper: Folder | Memory, at: Position | None, lanes: Lanes, cache: Path | None, program: str
-) -> Iterator[Event | Planned]:
+def _again(job: Job, keeper: Folder | Memory, at: Position | None, how: How) -> Iterator[Event | Planned]:
     """What happens as trials that a folder has lost are trained once more, and end as they did: the run itself stands still.
 
     Of their evaluations the folder still knows.
@@ -170,7 +174,7 @@ def _again(
     for number, group in enumerate(job.groups):
         if {*group.trials}.isdisjoint(keeper.lost):
             continue
-        for event in _of_group(job, group, number, None, keeper, lanes, cache, program, keeper.lost):
+        for event in _of_group(job, group, number, None, keeper, how, keeper.lost):
             if not isinstance(event, Evaluated | Looked):
                 yield SegmentDone(at) if isinstance(event, SegmentDone) else event
         yield SegmentDone(at)
@@ -182,15 +186,13 @@ def _of_group(
     number: int,
     start: Position | None,
     keeper: Folder | Memory,
-    lanes: Lanes,
-    cache: Path | None,
-    program: str,
+    how: How,
     only: Collection[int] | None = None,
 ) -> Iterator[Event | Planned]:
     """What happens in a group, or in those of its trials that are asked for."""
     reads, data = job.reads(group)
     if job.task.trains(group.static):
-        for event in _train(job, data, group, number, start, keeper, lanes, cache, program, only):
+        for event in _train(job, data, group, number, start, keeper, how, only):
             yield reads.take(event) if isinstance(event, Ended) else event
     else:
         keeper.keep(number, Planned(Plan(1, 1, 1), {}))
@@ -204,18 +206,16 @@ def _train(
     number: int,
     start: Position | None,
     keeper: Folder | Memory,
-    lanes: Lanes,
-    cache: Path | None,
-    program: str,
+    how: How,
     only: Collection[int] | None,
 ) -> Iterator[Event | Planned]:
     """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
     stored = keeper.plans[number] if number < len(keeper.plans) else None
-    found = plan.candidates(len(group.trials), _lane_bytes(job.functions, group), lanes)
-    if stored is not None and (lanes == Lanes() or stored.plan in found):
+    found = plan.candidates(len(group.trials), _lane_bytes(job.functions, group), how.lanes)
+    if stored is not None and (how.lanes == Lanes() or stored.plan in found):
         planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))
     else:
-        planned = fastest(job.task, data, group, found, cache, program)
+        planned = fastest(job.task, data, group, found, how.cache, how.program)
     if stored is not None and planned.plan != stored.plan:
         planned = dataclasses.replace(planned, instead=stored.plan)
     while True:

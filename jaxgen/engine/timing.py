@@ -68,7 +68,7 @@ def said_of_long_segments(task: Functions, group: Group) -> list[str]:
     train = group.static.train
     shapes = jax.tree.leaves(state_shape(task, group.traced(), 1).params)
     weights = sum(math.prod(x.shape) for x in shapes if len(x.shape) > 2)  # matrices; the first axis is the lane
-    products = 6 * weights * train.batch_size * min(train.eval_every, group.longest)
+    products = 6 * weights * train.batch_size * train.eval_every
     seconds = products / products_a_second() if products > WORTH else 0.0
     if seconds < LONG:
         return []

@@ -210,13 +210,9 @@ class Group:
     lower: Callable[[Config, int], Config]
     """All of the group to one tree structure, with leaves of the same shapes; the learning rates are those from a step on."""
 
-    def config(self, trial: int) -> Config:
-        """The config of a trial of the group, by its number in the sweep."""
-        return self.configs[bisect.bisect_left(self.trials, trial)]
-
     def lowered(self, trial: int, since: int = 0) -> Config:
         """The lowered config of a trial of the group, by its number in the sweep, with the learning rates from a step on."""
-        return self.lower(self.config(trial), since)
+        return self.lower(self.configs[bisect.bisect_left(self.trials, trial)], since)
 
     def part(self, only: Collection[int] | None) -> Group:
         """The group with some of its trials alone, of the same structure; None: with all."""
