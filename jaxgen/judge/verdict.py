@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from jaxgen.judge import shown
+from jaxgen.judge.cautions import at_the_edge, still_improving
 from jaxgen.judge.chance import FEWEST, corrected
 from jaxgen.judge.results import Arm, Results, Scalar, label
 from jaxgen.judge.statistics import CHANCE, ENOUGH, Tried, best_of, interval, t_test
@@ -114,12 +115,21 @@ def arms(results: Results) -> Verdict:
             winner = entry
     others = [entry for entry in alive if entry is not winner]
     p = corrected(_table([winner, *others]), np.array([entry.choices for entry in (winner, *others)]))
-    said = {"unit": results.measure.unit or results.measure.name, "metric": results.measure.name}
-    compared = [replace(compare(winner, entry, float(p)), **said) for entry, p in zip(others, p, strict=True)]
+    unit = {"unit": results.measure.unit or results.measure.name, "metric": results.measure.name}
+    compared = [replace(compare(winner, entry, float(p)), **unit) for entry, p in zip(others, p, strict=True)]
     compared.sort(key=lambda found: (math.isnan(found.difference), found.difference))
     hint = f"; give --seeds {ENOUGH} or more" if not missing else ""
     standing = _standing(winner.name, compared, hint) if compared else [f"nothing to compare: one arm, {winner.name}"]
-    return Verdict((*standing, *_selected(winner, alive, results.measure), *gaps), tuple(compared), budgets)
+    edges = [] if missing else _edges(results, winner, alive)
+    said = (*standing, *_selected(winner, alive, results.measure), *gaps, *still_improving(results), *edges)
+    return Verdict(said, tuple(compared), budgets)
+
+
+def _edges(results: Results, winner: Entry, alive: Sequence[Entry]) -> list[str]:
+    """Which arms are best at the edge of what they were tuned over; where all was compared, whether the winner is."""
+    if any(entry.tuned for entry in alive):
+        return at_the_edge(results, ((entry.name, entry.best, entry.settings, entry.tuned) for entry in alive))
+    return at_the_edge(results, [("", winner.best, results.leaderboard(), results.keys)])
 
 
 @dataclass(frozen=True)

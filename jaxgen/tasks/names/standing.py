@@ -26,6 +26,7 @@ class Standing:
     floor: Floor
     best: Row | None  # the network with the lowest validation loss; None: no network ended on this split
     trained: bool = True  # whether there is a network on this split at all
+    ended: bool = True  # whether one of them has ended, diverged or not
 
     @property
     def lead(self) -> float:
@@ -36,7 +37,8 @@ class Standing:
         losses = f"{self.floor.val_loss:.4f} nats on validation, {self.floor.test_loss:.4f} on test"
         floor = f"the floor without a network is {losses} ({self.floor})"
         if self.best is None:
-            stands = "every network diverged" if self.trained else "no network was trained on this split"
+            none = "every network diverged" if self.ended else "no network has ended yet"
+            stands = none if self.trained else "no network was trained on this split"
         elif self.lead > 0:
             stands = f"the best network, trial {self.best.trial}, is {self.lead:.4f} below it"
         else:
@@ -54,16 +56,17 @@ def standings(results: Results, corpus: Corpus) -> list[Standing]:
     configs = _told(results.sweep)
     splits = {_split(config): None for config in configs}
     others = [key for key in ("split_seed", "dev") if len({getattr(split, key) for split in splits}) > 1]
-    networks = {_split(config) for config in configs if FAMILIES[config.model.family].trained}
+    networks = {_split(config) for config in configs if _network(config)}
     if len(set(corpus.names)) < len(corpus.names):
         splits |= {replace(split, split=how): None for split in list(splits) for how in ("rows", "names")}
+    ended = {_split(configs[row.trial]) for row in results.rows if _network(configs[row.trial])}
     rows = sorted((row for row in results.rows if _counts(row, configs[row.trial])), key=by_score)
     found = []
     for split in splits:
         best = next((row for row in rows if _split(configs[row.trial]) == split), None)
         try:
             name = ", ".join([split.split, *(f"{key} {getattr(split, key)}" for key in others)])
-            found.append(Standing(name, *_facts(corpus, split), best, split in networks))
+            found.append(Standing(name, *_facts(corpus, split), best, split in networks, split in ended))
         except UserError:
             continue  # a split that no trial has, and that this corpus has too few names for
     return sorted(found, key=lambda one: one.best is None)
@@ -88,7 +91,11 @@ def _split(config: Config) -> DataConfig:
 
 
 def _counts(row: Row, config: Config) -> bool:
-    return row.status != DIVERGED and math.isfinite(row.val_loss) and FAMILIES[config.model.family].trained
+    return row.status != DIVERGED and math.isfinite(row.val_loss) and _network(config)
+
+
+def _network(config: Config) -> bool:
+    return FAMILIES[config.model.family].trained
 
 
 @functools.lru_cache(maxsize=8)  # the terminal and the report ask for the same

@@ -75,6 +75,8 @@ def test_both_splits_are_told_where_names_repeat() -> None:
     assert "no network was trained on this split" in str(second)
     gone, _ = standings(results(({}, 1.0, "diverged")), corpus)
     assert "every network diverged" in str(gone)
+    running = dataclasses.replace(results(({}, 1.0, "completed")), rows=[])
+    assert "no network has ended yet" in str(standings(running, corpus)[0])
     (alone,) = standings(results(({}, 1.0, "completed")), TWICE)  # four different names are too few to cut
     assert alone.repeated == alone.names
 
