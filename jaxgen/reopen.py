@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxgen.config import validate
+from jaxgen.engine.lanes import Ended
+from jaxgen.engine.programs import state_shape
 from jaxgen.fields import UserError, override
-from jaxgen.job import results_of, trained_of
+from jaxgen.job import prepared, results_of, trained_of
 from jaxgen.judge.results import DIVERGED, Results, Trained, by_score
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.checkpoint import Store
@@ -19,6 +23,7 @@ from jaxgen.storage.logs import all_counting, take_up
 from jaxgen.storage.portable import is_exported, load_exported
 from jaxgen.tasks import matching, stored, task_of
 from jaxgen.tasks.base import Task
+from jaxgen.train.trial import Status
 
 
 def load_results(path: str | Path, task: Any = None) -> Results:
@@ -54,6 +59,8 @@ def load_results(path: str | Path, task: Any = None) -> Results:
         if trial >= len(sweep) or trial < 0:
             raise UserError(f"trial {trial} is not of this run; it has trials 0 to {len(sweep) - 1}")
         validate(override(sweep.base, sweep.points[trial]))  # a file may say anything
+        if trial in store.manifest["in_lanes"]:
+            return _unfinished(run_task(path, task), sweep, store, trial)
         return trained_of(task, sweep, store.trial, trial)
 
     results = results_of(task, sweep, rows=rows, trained=trained, programs=facts["programs"], out=str(path), question=question)
@@ -62,12 +69,31 @@ def load_results(path: str | Path, task: Any = None) -> Results:
     return results
 
 
+def _unfinished(task: Task, sweep: Sweep, store: Store, trial: int) -> Trained:
+    """A trial that has not ended, as it was at its best evaluation so far, from the lanes of the newest save.
+
+    Args:
+      task: on its rows, of which a trial may take something along as it ends.
+
+    Raises:
+      UserError: if the lanes are damaged.
+    """
+    job, at = prepared(sweep, task), store.manifest["in_lanes"].index(trial)
+    group = job.groups[store.manifest["group"]]
+    lanes = store.lanes(state_shape(job.functions, group.traced(), len(store.manifest["in_lanes"])))
+    step, best = int(lanes.step[at]), jax.tree.map(lambda x: x[at], lanes.best)
+    reads, _ = job.reads(group)
+    now = reads.take(Ended(trial, Status.RUNNING, step, int(best.step), {}, best.params, best.stats))
+    return Trained(trial, override(sweep.base, sweep.points[trial]), job.task, now.params, now.stats, int(best.step))
+
+
 def load(path: str | Path, trial: int | str = "best", task: Any = None) -> Trained:
     """A trained trial of a run's folder, or of one that `export` wrote, ready for `sample` or `predict`.
 
     Args:
       path: the folder.
-      trial: its number, or "best" for the best validation score.
+      trial: its number, or "best" for the best validation score. A trial that has not ended is as it was at its best evaluation
+        so far; it is the best one where none has ended.
       task: of a run of a task of your own: that.
 
     Raises:
@@ -80,7 +106,8 @@ def load(path: str | Path, trial: int | str = "best", task: Any = None) -> Train
         return exported
     results = load_results(path, task)
     if trial == "best":
-        return results.best()
+        ended, running = [row for row in results.rows if math.isfinite(row.score)], results.running()
+        return results.best() if ended or not running else results.trained(min(running, key=by_score).trial)
     try:
         return results.trained(int(trial))
     except ValueError as error:

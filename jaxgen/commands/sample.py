@@ -54,6 +54,9 @@ def command(signals: Signals) -> None:
     from jaxgen.tasks.names.task import Names
 
     trained = load_all(flags.run, flags.trial, given_task(flags.task))
+    for one in trained:
+        if one.unfinished is not None:
+            print(f"trial {one.trial} has not ended: this is its best so far, of step {one.unfinished}", file=sys.stderr)
     if not isinstance(trained[0].task, Names):
         for made in trained[0].task.sample(trained, flags.count, flags.seed):
             print(made, file=out)

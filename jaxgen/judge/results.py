@@ -117,6 +117,7 @@ class Trained:
     task: Any  # a `tasks.base.Task`
     params: Any
     stats: Any
+    unfinished: int | None = None  # of a trial that has not ended: the step of its best evaluation so far
 
     def __repr__(self) -> str:
         floats = sum(math.prod(np.shape(leaf)) for leaf in leaves(self.params))

@@ -237,9 +237,15 @@ class Store:
         return {trial: line for name, line in bad.items() for trial in self.ended.lying_in([name])}
 
     def lanes(self, shape: Any) -> Any:
-        """The lanes of the current save, as host arrays in a tree like `shape`, which has their shapes and types."""
+        """The lanes of the current save, as host arrays in a tree like `shape`, which has their shapes and types.
+
+        Raises:
+          UserError: if they are damaged.
+        """
         place = self.manifest["lanes"]
         assert place is not None
+        if (found := damage(self.folder / place, self.manifest["sums"])) is not None:
+            raise UserError(f"{found}; go on with the run by --resume, which takes the save before it")
         return unnamed(shape, self._arrays.get(place, named_shapes(shape)))
 
     def trial(self, trial: int, shape: Any) -> Any:
