@@ -157,6 +157,25 @@ def validate(config: T, changed: Collection[str] | None = None) -> T:
     return config
 
 
+COEFFICIENTS = ("learning_rate", "momentum", "b1", "b2", "eps", "debias", "accumulator", "weight_decay")
+
+
+def coefficients(optimizer: str) -> Mapping[str, float]:
+    """The coefficients that an optimizer has, and the value that each has where a config leaves it out.
+
+    Raises:
+      UserError: for an unknown optimizer.
+    """
+    if optimizer.startswith(OPTAX):
+        return {"learning_rate": 1e-3}
+    if optimizer not in OPTIMIZERS:
+        known = ", ".join(OPTIMIZERS)
+        raise UserError(
+            f"optimizer.name is {quoted(optimizer)}, expected one of {known}, or {OPTAX}NAME for another of optax's"
+        )
+    return {"weight_decay": 0.0, **OPTIMIZERS[optimizer]}
+
+
 def resolve(config: Any) -> Any:
     """`config` with every coefficient that was left out at the value that suits its optimizer, and what it says itself follows
     from the rest (`resolved`).
@@ -164,15 +183,10 @@ def resolve(config: Any) -> Any:
     Raises:
       UserError: for an unknown optimizer, or a coefficient that the named one does not have.
     """
-    optimizer = config.optimizer
-    name = optimizer.name
-    other = optimizer.chain is not None or name.startswith(OPTAX)
-    if not other and name not in OPTIMIZERS:
-        known = ", ".join(OPTIMIZERS)
-        raise UserError(f"optimizer.name is {quoted(name)}, expected one of {known}, or {OPTAX}NAME for another of optax's")
-    known = {"learning_rate": 1e-3} if other else {"weight_decay": 0.0, **OPTIMIZERS[name]}
+    optimizer, name = config.optimizer, config.optimizer.name
+    known = coefficients("optax." if optimizer.chain is not None else name)
     values = {}
-    for key in ("learning_rate", "momentum", "b1", "b2", "eps", "debias", "accumulator", "weight_decay"):
+    for key in COEFFICIENTS:
         value = getattr(optimizer, key)
         if value is not None and key not in known:
             has = ", ".join(known)

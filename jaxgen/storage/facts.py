@@ -9,10 +9,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import jax
 
+from jaxgen.config import coefficients
 from jaxgen.engine.plan import Plan, Planned
 from jaxgen.fields import CHAIN, UserError, flatten
 from jaxgen.judge.results import Scalar, named_value
@@ -20,6 +21,7 @@ from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.files import checked, read
 from jaxgen.storage.manifest import FORMAT, READABLE
 from jaxgen.storage.rows import scalars
+from jaxgen.storage.session import Session
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
 
@@ -61,6 +63,8 @@ class Facts(TypedDict):
     devices: list[str]
     plan: list[PlanFacts]
     programs: int
+    filled_in: NotRequired[dict[str, dict[str, float]]]
+    sessions: NotRequired[list[Session]]
     sha256: str
 
 
@@ -84,6 +88,27 @@ def describe(
         "devices": [str(device) for device in jax.local_devices()],
         "plan": [],  # of each group, from when it begins
         "programs": programs,
+        "filled_in": filled_in(sweep),
+        "sessions": [],  # from when something is trained
+    }
+
+
+def filled_in(sweep: Sweep) -> dict[str, dict[str, float]]:
+    """Optimizer -> the coefficients that neither the base config nor a trial says, at what they are then.
+
+    A Python object in place of an optimizer has no name here.
+    """
+    optimizer, key = sweep.base.optimizer, "optimizer.name"
+    if optimizer.chain is not None or CHAIN in sweep.keys:
+        return {}
+    names = dict.fromkeys(str(point.get(key, optimizer.name)) for point in sweep.points)
+    return {
+        name: {
+            f"optimizer.{part}": value
+            for part, value in coefficients(name).items()
+            if getattr(optimizer, part) is None and f"optimizer.{part}" not in sweep.keys
+        }
+        for name in names
     }
 
 

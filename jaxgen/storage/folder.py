@@ -17,6 +17,7 @@ from jaxgen.engine.lanes import Position
 from jaxgen.engine.plan import Planned, cores
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Heads, Results, Row, table
+from jaxgen.storage import session
 from jaxgen.storage.checkpoint import Store, brief
 from jaxgen.storage.claim import CHECKPOINTS, FILES, RESULTS, check_out, clear
 from jaxgen.storage.ended import ENDED, Ended
@@ -49,6 +50,7 @@ class Folder:
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[float] | None = None
         self._facts: dict[str, Any] = {}
+        self._session: session.Session | None = None  # from when this process trains
         self.plans: list[Planned] = []  # of the groups that have begun
         with writing(path):
             check_out(path, **self._flags)
@@ -151,9 +153,16 @@ class Folder:
         """Stores the plan of a group: what it is run under on resume too."""
         self.plans[group : group + 1] = [planned]
         stored = [stored_plan(p) for p in self.plans]
-        if stored != self._facts["plan"]:
+        if stored != self._facts["plan"] or self._session is None:
             self._facts["plan"] = stored
-            write(self.path / CONFIG, config_text(self._facts))
+            self._session = self._session or session.begun()
+            self._say_sessions()
+
+    def _say_sessions(self) -> None:
+        """Writes `config.json` with this session as it is now."""
+        assert self._session is not None
+        facts = self._facts | {"sessions": [*self._facts.get("sessions", []), self._session]}
+        write(self.path / CONFIG, config_text(facts))
 
     def _damage(self, manifest: Manifest, ended: Ended) -> str | None:
         try:
@@ -182,10 +191,13 @@ class Folder:
         self._heads, self._arranged = results.heads(results.rows), True
 
     def arrange(self, results: Results) -> None:
-        """Puts the rows of `results.csv`, which come as trials end, into the order of the sweep."""
+        """Ends a session: puts the rows of `results.csv`, which come as trials end, into the order of the sweep, and says when."""
         self.settle()
         if not self._arranged:
             self._table(results)
+        if self._session is not None:
+            self._session = session.ended(self._session)
+            self._say_sessions()
 
     def position(self, order: Sequence[tuple[int, ...]], state_shape: Callable[[int, int], Any]) -> Position | None:
         """Where the run stands; None at its start.
