@@ -25,17 +25,17 @@ def test_a_trial_that_has_not_ended_is_as_at_its_best_so_far(
 ) -> None:
     """The one that counts stops there by itself: a budget of the steps that the other has done."""
     base = override(small, changes)
-    out, lanes = tmp_path / "run", {"width": 2, "chunk": 1}
+    out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        jaxgen.run(jaxgen.seeds(base, 2), corpus, out, stop=lambda: True, **lanes)
-    ended = jaxgen.run(jaxgen.seeds(override(base, {"train.steps": 20}), 2), corpus, **lanes)
+        jaxgen.run(jaxgen.seeds(base, 2), corpus, out, stop=lambda: True, width=2, chunk=1)
+    ended = jaxgen.run(jaxgen.seeds(override(base, {"train.steps": 20}), 2), corpus, width=2, chunk=1)
     for trial in range(2):
         found, wanted = jaxgen.load(out, trial), ended.trained(trial)
         assert found.unfinished == 20
         assert same_bits((found.params, found.stats), (wanted.params, wanted.stats))
     assert jaxgen.load(out).trial == ended.best().trial
     assert jaxgen.sample(jaxgen.load(out), 5) == jaxgen.sample(ended.best(), 5)
-    done = jaxgen.run(jaxgen.seeds(base, 2), corpus, out, resume=True, **lanes)
+    done = jaxgen.run(jaxgen.seeds(base, 2), corpus, out, resume=True, width=2, chunk=1)
     assert jaxgen.load(out).unfinished is None
     assert jaxgen.load(out).trial == done.best().trial
 
@@ -46,5 +46,5 @@ def test_damaged_lanes_are_refused(small: Config, corpus: Corpus, tmp_path: Path
     (lanes,) = (tmp_path / "checkpoints").glob("lanes-*")
     for path in (path for path in lanes.rglob("*") if path.is_file()):
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="damaged.*--resume"):
+    with pytest.raises(UserError, match=r"damaged.*--resume"):
         jaxgen.load(tmp_path, 0)

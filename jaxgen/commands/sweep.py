@@ -11,7 +11,8 @@ import tyro
 
 from jaxgen.called import called
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
-from jaxgen.fields import UserError, flatten, keys, override
+from jaxgen.commands.starting import SHORT, base_of
+from jaxgen.fields import UserError, keys, override
 from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_uniform, seeds, zipped
 from jaxgen.tasks import BUILT_IN, TASKS, find
 from jaxgen.tasks.base import Task
@@ -39,6 +40,11 @@ class Flags:
     """The file that is read; short for --data.path (names: a text file, a name a line, or a CSV file)."""
     column: str | None = None
     """The column of a CSV file; short for --data.column."""
+    preset: str | None = None
+    """A config by name to start from, which flags change: for names, generator (good names within a minute), counts, dl101,
+    transformer."""
+    start: Annotated[str | None, tyro.conf.arg(name="config")] = None
+    """A run, an export, or a JSON or TOML file whose config is started from; of a run, that of its best setting."""
     out: str | None = None
     """The run's folder. None: runs/NAME."""
     grid: Strings = ()
@@ -70,28 +76,10 @@ class Flags:
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
-def base_of(config: Any, data: str | None, column: str | None) -> Any:
-    """The base config with --data and --column in it.
-
-    Raises:
-      UserError: if a short flag and its long form say different things, or the task has no such key.
-    """
-    defaults, values = flatten(type(config)()), flatten(config)
-    for name, key, short in (("data", "data.path", data), ("column", "data.column", column)):
-        if short is None:
-            continue
-        if key not in values:
-            raise UserError(f"--{name} is short for --{key}, which this task does not have; see --help for what it reads")
-        if values[key] not in (defaults[key], short):
-            raise UserError(f"--{name} is {short!r}, but its long form says {values[key]!r}; give one of them")
-        config = override(config, {key: short})
-    return config
-
-
 def given(args: Sequence[str], kind: type) -> set[str]:
     """The config keys that a command line names."""
     flags = {arg.removeprefix("--").partition("=")[0].replace("-", "_") for arg in args if arg.startswith("--")}
-    return {{"data": "data.path", "column": "data.column"}.get(flag, flag) for flag in flags} & keys(kind).keys()
+    return {SHORT.get(flag, flag) for flag in flags} & keys(kind).keys()
 
 
 def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Question, Sweep]:
@@ -107,17 +95,18 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     """
     from jaxgen.commands.ablations import ablations
 
-    base = base_of(flags.config, flags.data, flags.column)
-    axes = bool(flags.grid or flags.random or flags.zip)
+    base = base_of(flags, task, named)
+    own = bool(flags.grid or flags.random or flags.zip or flags.preset or flags.start)
     kind, known = type(base), ablations(task.name) if task.place == BUILT_IN else {}
-    name = flags.ablation or (DEFAULT if DEFAULT in known and not axes else "sweep")
+    name = flags.ablation or (DEFAULT if DEFAULT in known and not own else "sweep")
     sweep, count, question, settings = Sweep(base), 1, Question(name), set()
     if flags.ablation is not None or name == DEFAULT:
         if name not in known:
             some = f"one of {', '.join(known)}, or " if known else ""
             raise UserError(f"there is no ablation {name!r}; expected {some}--grid KEY=A,B,...")
         ablation = known[name]
-        base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in named})
+        kept = {*named, *(() if flags.preset is None else task.presets[flags.preset].values)}
+        base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in kept})
         sweep, count, question, settings = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION, set(ablation.SETTINGS)
     sweep = grid(sweep, _axes(read_axis(text, kind) for text in flags.grid))
     if flags.zip:

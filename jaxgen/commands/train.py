@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
-from jaxgen.commands.sweep import base_of
+from jaxgen.commands.starting import base_of
+from jaxgen.commands.sweep import given
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.tasks.names.config import Config
 
@@ -24,6 +25,11 @@ class Flags:
     """The file that is read; short for --data.path (names: a text file, a name a line, or a CSV file)."""
     column: str | None = None
     """The column of a CSV file; short for --data.column."""
+    preset: str | None = None
+    """A config by name to start from, which flags change: for names, generator (good names within a minute), counts, dl101,
+    transformer."""
+    start: Annotated[str | None, tyro.conf.arg(name="config")] = None
+    """A run, an export, or a JSON or TOML file whose config is started from; of a run, that of its best setting."""
     out: str = "runs/train"
     """The run's folder."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -40,7 +46,7 @@ class Flags:
 def command(signals: Signals) -> None:
     task = asked(sys.argv[1:])
     flags = parse(flags_of(Flags, task), "train")
-    sweep = Sweep(base_of(flags.config, flags.data, flags.column))
+    sweep = Sweep(base_of(flags, task, given(sys.argv[1:], task.Config)))
     list(sweep)  # every value is allowed, before anything heavy is imported
     from jaxgen.commands.launch import How, folder_of, launch
 

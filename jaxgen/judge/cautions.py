@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from jaxgen.fields import keys
 from jaxgen.judge.results import Arm, Results, Row, Scalar, label
@@ -28,7 +29,7 @@ def still_improving(results: Results) -> list[str]:
 
 def _could_go_on(results: Results, row: Row) -> bool:
     base = results.sweep.base
-    every = row.values.get("train.eval_every", base.train.eval_every)
+    every: Any = row.values.get("train.eval_every", base.train.eval_every)
     return row.steps > every and row.values.get("optimizer.schedule", base.optimizer.schedule) != "cosine"
 
 

@@ -191,7 +191,7 @@ class Folder:
         self._heads, self._arranged = results.heads(results.rows), True
 
     def arrange(self, results: Results) -> None:
-        """Ends a session: puts the rows of `results.csv`, which come as trials end, into the order of the sweep, and says when."""
+        """Puts the rows of `results.csv`, which come as trials end, into the sweep's order; and says that a session ended."""
         self.settle()
         if not self._arranged:
             self._table(results)

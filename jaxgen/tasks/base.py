@@ -54,6 +54,16 @@ class Section:
     """end, or insides: among what networks look like from inside."""
 
 
+@dataclass(frozen=True)
+class Preset:
+    """Values of a config that go well together, under a name that a command line can give."""
+
+    text: str
+    """What it is, in a few words."""
+    values: Mapping[str, Any]
+    """By dotted key."""
+
+
 class Task:
     """What is trained on what. Its functions are pure, and it does not change once it is used: programs are kept by it.
 
@@ -70,6 +80,8 @@ class Task:
     """The first one selects: the best step, patience, the leaderboard, the verdict."""
     verdicts: Mapping[str, Callable[[Any, Task], Any]] = {}
     """Answers to questions of the task's own: name -> (results, task) -> verdict."""
+    presets: Mapping[str, Preset] = {}
+    """Configs to begin with, by name."""
     untrained: tuple[str, ...] = ()
     """The parameters that no gradient reaches, and are meant so: where they begin, such as "encoder" or "encoder.embedding"."""
     probed: bool = True

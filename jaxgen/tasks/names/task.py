@@ -13,6 +13,7 @@ from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Reads, Section, Task
 from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.names.config import Config, DataConfig, ModelConfig, RegularizerConfig, TrainConfig
+from jaxgen.tasks.names.presets import PRESETS
 
 METRICS = (Metric("loss", "nats", "a character", what="mean cross-entropy, the boundary included"),)
 
@@ -37,7 +38,7 @@ class Names(Task):
 
     name, place, probed = "names", BUILT_IN, False  # its config's own checks say all that a user can get wrong
     Data, Model, Regularizer, Train = DataConfig, ModelConfig, RegularizerConfig, TrainConfig
-    metrics = METRICS
+    metrics, presets = METRICS, PRESETS
 
     def __init__(
         self, corpus: Any = None, source: Any = None, vocabulary: Any = None, longest: int = 0, begins: str | None = None
