@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, is_dataclass
@@ -46,8 +47,11 @@ class Job:
         return [group for group in self.groups if self.task.trains(group.static)]
 
 
-def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
+def prepared(sweep: Sweep, task: Task, source: Any = None, grown: Callable[[Sweep], Sweep] = lambda sweep: sweep) -> Job:
     """A sweep of a task, read and dealt into groups. All that the user can have got wrong raises here.
+
+    Args:
+      grown: makes it the sweep of a run that is gone on with (`storage.grown`).
 
     Raises:
       UserError: then.
@@ -57,7 +61,7 @@ def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
         raise UserError(f"the sweep is of configs of another task than {task.name!r} ({what}); make them by task.config()")
     task = task.opened(sweep.base.data)
     task = task if source is None else task.begun_on(source)
-    sweep = task.checked(sweep)
+    sweep = grown(task.checked(sweep))
     counted: dict[Any, int] = {}
 
     def rows_of(config: Config) -> int:
@@ -66,7 +70,9 @@ def prepared(sweep: Sweep, task: Task, source: Any = None) -> Job:
         order.check(config, rows)
         return rows
 
-    found, functions = groups(sweep, rows_of), task.functions()
+    configs, functions = list(sweep), task.functions()
+    stages = itertools.pairwise((0, *sweep.stages, len(configs)))
+    found = [group for first, last in stages for group in groups(configs[first:last], rows_of, first)]
     longest, programs = _shared(task, [group for group in found if task.trains(group.static)], functions)
     held: dict[int, tuple[Reads, Data]] = {}
 

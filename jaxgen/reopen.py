@@ -52,7 +52,7 @@ def load_results(path: str | Path, task: Any = None) -> Results:
         task = task.reopened(said["rows"])
     except UserError as error:
         raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or give another folder") from None
-    sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]))
+    sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]), tuple(asked.get("stages", ())))
     question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"])
 
     def trained(trial: int) -> Trained:
@@ -63,7 +63,8 @@ def load_results(path: str | Path, task: Any = None) -> Results:
             return _unfinished(run_task(path, task), sweep, store, trial)
         return trained_of(task, sweep, store.trial, trial)
 
-    results = results_of(task, sweep, rows=rows, trained=trained, programs=facts["programs"], out=str(path), question=question)
+    results = results_of(task, sweep, trained=trained, programs=facts["programs"], out=str(path), question=question)
+    results.take_up(rows)
     for name, content in all_counting(path, store.manifest["logs"]).items():
         take_up(results, name, content)
     return results

@@ -28,6 +28,7 @@ from jaxgen.storage.cache import known, learn
 from jaxgen.storage.facts import describe
 from jaxgen.storage.files import CannotWrite
 from jaxgen.storage.folder import Folder
+from jaxgen.storage.grown import grown
 from jaxgen.storage.memory import Memory
 from jaxgen.tasks import task_of
 from jaxgen.tasks.base import Task
@@ -74,7 +75,8 @@ def run(
       source: of names, a corpus that the first train.pretrain steps train on: those of its names that the corpus's vocabulary
         can write.
       out: the run's folder; None keeps everything in memory.
-      resume: go on with the run that `out` holds (and start it if it holds none).
+      resume: go on with the run that `out` holds (and start it if it holds none). A sweep of all that the run has and more
+        makes it longer: what is new comes behind.
       overwrite: remove the run that `out` holds.
       width: lanes in all, rounded up to fill every device. None: measured, as are the next two, or as the run in `out` has it.
       chunk: lanes that a device computes at once.
@@ -95,7 +97,7 @@ def run(
     sweep, question = sweep_of(sweep), question or Question()
     if not len(sweep):
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
-    job = prepared(sweep, task_of(task), source)
+    job = prepared(sweep, task_of(task), source, lambda asked: grown(Path(out), asked) if resume and out is not None else asked)
     lanes = Lanes(width, chunk, devices)
     found = probe.Found()
     for group in job.trained:

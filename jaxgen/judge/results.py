@@ -6,8 +6,8 @@ import csv
 import functools
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -237,6 +237,12 @@ class Results:
     def cost(self, holds: Row | Curve) -> float:
         """What trials are ranked by: of the selecting metric on validation, less is better."""
         return self.measure.sign * self.selected(holds)
+
+    def take_up(self, rows: Iterable[Row]) -> None:
+        """Adds rows that were stored; since then more keys may vary."""
+        for row in rows:
+            same = row.values.keys() == {*self.keys}
+            self.rows.append(row if same else replace(row, values=self.values(row.trial)))
 
     def row(
         self,

@@ -35,6 +35,8 @@ class Sweep:
 
     base: Config
     points: tuple[Mapping[str, Any], ...] = ({},)
+    stages: tuple[int, ...] = ()
+    """The first trials of what was added to it, of a run that was gone on with by a larger sweep; all before are trained first."""
 
     def __len__(self) -> int:
         return len(self.points)
@@ -240,7 +242,7 @@ class Group:
 TABLE = 4096  # learning rates that lie in memory at once, so that a program and its memory are the same for every budget
 
 
-def groups(configs: Iterable[Config], rows: Callable[[Config], int]) -> list[Group]:
+def groups(configs: Iterable[Config], rows: Callable[[Config], int], first: int = 0) -> list[Group]:
     """The trials by the tree structure of their lowered configs and what they read, in the order of their first trials.
 
     In each group, strengths that are zero everywhere are left out, the tables of learning rates are of TABLE steps, or of a
@@ -248,6 +250,7 @@ def groups(configs: Iterable[Config], rows: Callable[[Config], int]) -> list[Gro
 
     Args:
       rows: how many rows the training part of a config has.
+      first: the number of the first of these trials.
     """
     import jax  # here, so that reading a sweep's flags needs no JAX
 
@@ -257,7 +260,7 @@ def groups(configs: Iterable[Config], rows: Callable[[Config], int]) -> list[Gro
     strong: dict[Any, set[tuple[str, str]]] = {}  # the strengths that some trial of the group uses
     # A strength that is zero in every trial of a group is not part of its program: dropout's random bits are dear on a CPU.
     every: tuple[tuple[str, str], ...] = ()
-    for trial, config in enumerate(configs):
+    for trial, config in enumerate(configs, first):
         register(type(config))
         config, every = settled(config), strengths(type(config))
         lowered = lower(config, rows(config), count=1)

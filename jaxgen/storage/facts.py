@@ -35,6 +35,7 @@ class SweepFacts(TypedDict):
     arms: list[str]
     verdict: str
     keys: list[str]
+    stages: NotRequired[list[int]]
     points: list[Any]  # each a dict[str, Scalar], which is looked at by hand: there may be many
 
 
@@ -77,11 +78,11 @@ def describe(
       program: tells what a task of one's own computes from what it computed before.
     """
     points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
-    chain = sweep.base.optimizer.chain
+    chain, asked = sweep.base.optimizer.chain, dataclasses.asdict(question)
     return {
         "format": FORMAT,
         "flags": list(flags),
-        "sweep": {**dataclasses.asdict(question), "arms": list(question.arms), "keys": list(sweep.keys), "points": points},
+        "sweep": {**asked, "arms": list(question.arms), "keys": list(sweep.keys), "stages": [*sweep.stages], "points": points},
         "base": flatten(sweep.base) | ({} if chain is None else {CHAIN: named_value(chain)}),
         "task": task_facts(task) | {"rows": rows_of(task, sweep), "program": program},
         "versions": {package: version(package) for package in PACKAGES},
@@ -216,7 +217,8 @@ def read_config(path: Path, formats: Collection[int] = READABLE) -> dict[str, An
     try:
         facts = of_names(facts) if "corpus" in facts else facts
         checked(facts, Facts)
-        if not all(map(scalars, facts["sweep"]["points"])):
+        stages, points = facts["sweep"].get("stages", []), facts["sweep"]["points"]
+        if not all(map(scalars, points)) or sorted({0, *stages, len(points)}) != [0, *stages, len(points)]:
             raise ValueError("points")
         if not isinstance(facts["task"]["rows"]["sha256"], str):
             raise ValueError("sha256")

@@ -79,11 +79,12 @@ class Folder:
             stored = read_config(self.path, (FORMAT,))
             if (name := stored["task"]["name"]) != facts["task"]["name"]:
                 raise UserError(f"{str(self.path)!r} holds a run of the task {name!r}; give that one, or --overwrite")
+            has = len(stored["sweep"]["points"])
             for what, here, there in (
-                ("sweep", facts["sweep"]["points"], stored["sweep"]["points"]),
+                ("sweep", facts["sweep"]["points"][:has], stored["sweep"]["points"]),
                 ("base", facts["base"], stored["base"]),
             ):
-                if json.loads(json.dumps(here)) != there:
+                if json.loads(json.dumps(here)) != there:  # another process has been there since it was looked at
                     raise UserError(
                         f"{str(self.path)!r} holds a run of another {what}; give the flags it was started with, or --overwrite"
                     )
@@ -94,14 +95,16 @@ class Folder:
                 for key in here
                 if here[key] != there.get(key)
             ]
-            facts = stored
+            facts = self._longer(facts, stored)
         else:
-            self._began = True
+            self._began, stored = True, None
             write(self.path / CONFIG, config_text(facts))
         self._facts = facts
-        self.plans = [planned_of(stored) for stored in facts["plan"]]
+        self.plans = [planned_of(plan) for plan in facts["plan"]]
         damaged = self.store.load(self._damage)
         self.store.watch()
+        if stored is not None and facts is not stored:
+            write(self.path / CONFIG, config_text(facts))  # not before what is there is known to be whole
         if self.store.manifest["saves"]:
             self._resume(results)
             self.notices += [f"{line}; going on from the save before it" for line in damaged]
@@ -110,6 +113,14 @@ class Folder:
             self._columns = {name: kind.columns(results) for name, kind in KINDS.items()}
             self._log(METRICS, b"")
             self._table(results)
+
+    def _longer(self, facts: Mapping[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+        """What is stored of the run, with the trials that it has not had so far."""
+        more = len(facts["sweep"]["points"]) - len(stored["sweep"]["points"])
+        if not more:
+            return stored
+        self.notices.append(f"{more} trial{'s' * (more > 1)} more than the run has had; what it has stays")
+        return stored | {key: facts[key] for key in ("flags", "sweep", "programs", "filled_in")}
 
     def _check_task(self, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
         """Refuses a task that is on other rows, or measures something else; says so where its program has changed."""
@@ -175,7 +186,7 @@ class Folder:
     def _resume(self, results: Results) -> None:
         self._columns = {name: kind.columns(results) for name, kind in KINDS.items()}
         self.lost = self.store.lost()
-        results.rows.extend(row for trial, row in self.store.ended.rows.items() if trial not in self.lost)
+        results.take_up(row for trial, row in self.store.ended.rows.items() if trial not in self.lost)
         self._rows = len(results.rows)
         self._table(results)  # a crash may have come between the manifest and the table
         for name, counted in self.store.manifest["logs"].items():
