@@ -17,7 +17,7 @@ from jaxgen.commands.cli import Signals
 from jaxgen.engine.lanes import Event
 from jaxgen.engine.plan import Planned, use_every_core
 from jaxgen.fields import UserError
-from jaxgen.judge.floors import standings
+from jaxgen.judge.floors import reference, standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
 from jaxgen.report.terminal import SHOWN, Watch, leaderboard, visible
@@ -134,11 +134,11 @@ def tell(results: Results, out: Path, console: Console) -> None:
     """Prints the leaderboard, the verdict and what the task shows of the winner, and writes the report."""
     task = results.task
     assert task is not None
-    console.print(leaderboard(results, SHOWN))
+    console.print(leaderboard(results, SHOWN, reference=reference(task, results)))
     for sentence in (*standings(task, results), *results.verdict().sentences):
         say(console, visible(str(sentence)))
     ended = any(math.isfinite(row.score) for row in results.rows)
-    for place, line in enumerate(task.closing(results.best()) if ended else ()):
+    for place, line in enumerate(task.closing(results) if ended else ()):
         say(console, line) if place == 0 else console.print(visible(line), markup=False, highlight=False)  # between words
     page = report(out, task)
     programs = f"{results.programs} training program{'s' * (results.programs != 1)} compiled"

@@ -10,6 +10,7 @@ import tyro
 
 from jaxgen.commands.cli import Signals, given_task, output, parse
 from jaxgen.fields import UserError
+from jaxgen.tasks.names.config import TEMPERATURE
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Flags:
     """The trial's number, or best; several numbers (3,5,8) or best-5 for the mixture of several trials."""
     count: int = 20
     """How many names."""
-    temperature: float = 1.0
-    """Below 1: likelier names; above: stranger ones; 0: always the likeliest character."""
+    temperature: float = TEMPERATURE
+    """Below 1: likelier names than the network thinks they are; above: stranger ones; 0: always the likeliest character."""
     top_k: Annotated[int | None, tyro.conf.arg(aliases=["--top-k"])] = None
     """Only the k likeliest characters."""
     top_p: Annotated[float | None, tyro.conf.arg(aliases=["--top-p"])] = None

@@ -22,6 +22,23 @@ def standings(task: Task, results: Any) -> list[str]:
     return beside_floors(task, results) if own is None else own
 
 
+def reference(task: Task, results: Any) -> tuple[str, Mapping[str, float]] | None:
+    """What a leaderboard shows beside the networks: what is had without one, by a name, where there is one such thing.
+
+    Args:
+      task: on its rows.
+    """
+    own = task.reference(results)
+    if own is not None or type(task).floors is Task.floors:
+        return own
+    sections = {config.data for config in results.sweep if task.trains(config)}
+    floors = task.floors(task.parts(sections.pop())) if len(sections) == 1 else {}
+    selecting = f"val_{results.measure.name}"
+    known = [name for name, values in floors.items() if math.isfinite(values.get(selecting, math.nan))]
+    name = min(known, key=lambda name: results.measure.sign * floors[name][selecting], default=None)
+    return None if name is None else (name, floors[name])
+
+
 def beside_floors(task: Task, results: Any) -> list[str]:
     """How the best network stands beside the best floor, on each data section that networks were trained on.
 

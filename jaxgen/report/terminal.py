@@ -6,7 +6,7 @@ import math
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -55,12 +55,16 @@ def outcome(arm: Arm) -> str:
     return ", ".join([str(len(arm.rows)), *(f"{found.count(status)} {status}" for status in dict.fromkeys(found))])
 
 
-def leaderboard(results: Results, rows: int | None = None, running: bool = False) -> Table:
+Reference = tuple[str, Mapping[str, float]] | None
+
+
+def leaderboard(results: Results, rows: int | None = None, running: bool = False, reference: Reference = None) -> Table:
     """The arms by mean validation score, with the spread over seeds.
 
     Args:
       rows: how many arms at most.
       running: with the trials that have not ended, at their best evaluation so far, and without test losses.
+      reference: what is had without a network (`judge.floors.reference`): a row in its place, without a number.
     """
     arms = results.leaderboard(running)
     ended = "" if running else f"{len(results.rows)} of {len(results.sweep)} trials ended; "
@@ -80,14 +84,37 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     for name in kinds:  # what is ranked is never cut, however many keys vary
         shown.add_column(name, justify="right", no_wrap=True, min_width=15 if spread else 6)
     shown.add_column("trials", min_width=6)
+    left = reference
     for place, arm in enumerate(arms[:rows], 1):
+        if left is not None and _cost(results, left[1]) <= arm.mean("score"):
+            _add_reference(shown, results, left, kinds.values())
+            left = None
         # Text, not str: a value such as [red] is no markup.
         values = (Text(visible(cell(arm.values.get(key)))) for key in results.keys)
         losses = (estimate(arm.mean(name), arm.spread(name)) for name in kinds.values())
         shown.add_row(str(place), *values, *losses, outcome(arm))
+    if left is not None:
+        _add_reference(shown, results, left, kinds.values())
     if rows is not None and len(arms) > rows:
         shown.caption = f"and {len(arms) - rows} more"
     return shown
+
+
+def _cost(results: Results, metrics: Mapping[str, float]) -> float:
+    value = metrics.get(f"val_{results.measure.name}", math.nan)
+    return results.measure.sign * value if math.isfinite(value) else math.inf
+
+
+def _add_reference(shown: Table, results: Results, reference: tuple[str, Mapping[str, float]], kinds: Iterable[str]) -> None:
+    name, metrics = reference
+    values = ("" for _ in results.keys)
+    shown.add_row(
+        "",
+        *values,
+        *(number(metrics.get(kind, math.nan)) for kind in kinds),
+        Text(visible(f"no network: {name}")),
+        style="italic",
+    )
 
 
 def setting(results: Results, trial: int) -> str:

@@ -36,7 +36,7 @@ class Sweep:
     base: Config
     points: tuple[Mapping[str, Any], ...] = ({},)
     stages: tuple[int, ...] = ()
-    """The first trials of what was added to it, of a run that was gone on with by a larger sweep; all before are trained first."""
+    """Of a run that was gone on with by larger sweeps: the first trial that each of these added; all before it come first."""
 
     def __len__(self) -> int:
         return len(self.points)

@@ -71,9 +71,9 @@ def _difference(keys: Sequence[str], missing: Sequence[Values], old: Sequence[Va
     if not told:
         told = [_list([", ".join(f"{key} {value}" for key, value in zip(keys, values, strict=True)) for values in missing])]
         told[0] = f"trials that the command has not ({told[0]})"
-    advice = "by --resume it takes more seeds, values and points, and keeps all that it has"
+    advice = "by --resume it takes more seeds, values and points, and keeps what it has: give what it was started with and more"
     steps = "; a trial that has ended keeps its best state and cannot be trained further" if "train.steps " in told[0] else ""
-    return f"{'; '.join(told[:SHOWN])}{steps}; {advice}: give the flags it was started with and more, --overwrite, or another --out"
+    return f"{'; '.join(told[:SHOWN])}{steps}; {advice}, --overwrite, or another --out"
 
 
 def _list(values: Sequence[Any]) -> str:

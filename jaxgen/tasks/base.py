@@ -237,6 +237,11 @@ class Task:
         """Sentences on how the best network stands beside the best floor; None: what `floors` say (`judge.floors`)."""
         return None
 
+    def reference(self, results: Any) -> tuple[str, Mapping[str, float]] | None:
+        """What a leaderboard shows beside networks: a name, and val_METRIC, test_METRIC -> value of what is had without one.
+        None: the best of what `floors` gives, where all trials read the same rows (`judge.floors`)."""
+        return None
+
     def sample(self, trained: Sequence[Any], count: int, seed: int, **how: Any) -> Any:
         """What a generative task makes, from one trained trial or the mixture of several.
 
@@ -273,8 +278,8 @@ class Task:
         """What a report shows beside what it shows of every task; `found` is a `report.pictures.Found`."""
         return []
 
-    def closing(self, trained: Any) -> list[str]:
-        """Lines that a command prints when a run has ended, of the winner."""
+    def closing(self, results: Any) -> list[str]:
+        """Lines that a command prints when a run has ended in which a trial has: what the winner makes or says."""
         return []
 
     def further(self, out: str) -> list[str]:

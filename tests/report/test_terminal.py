@@ -214,3 +214,23 @@ def test_durations() -> None:
     assert [duration(s) for s in (0, 7.4, 59.6, 60, 3599, 3600, 100_000)] == [
         "0:00", "0:07", "1:00", "1:00", "59:59", "1:00:00", "27:46:40",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "place"), [(1.5, 0), (2.5, 1), (9.0, 2)])
+def test_what_is_had_without_a_network_stands_in_its_place(sweep: Sweep, loss: float, place: int) -> None:
+    results = Results(sweep, metrics=METRICS)
+    results.rows += [row(results, trial, "completed", 40, 2.0 + trial // 2) for trial in range(4)]
+    text = io.StringIO()
+    Console(file=text, width=120).print(leaderboard(results, reference=("counts [red]of 6", {"val_loss": loss})))
+    rows = [line for line in text.getvalue().splitlines() if "2.0000" in line or "3.0000" in line or "no network" in line]
+    assert [("no network: counts [red]of 6" in line, line.split()[0]) for line in rows] == [
+        (True, f"{loss:.4f}") if at == place else (False, str(number))
+        for at, number in zip(range(3), numbers(place), strict=True)
+    ]
+
+
+def numbers(place: int) -> list[int]:
+    """The two arms' numbers, around what has none."""
+    found = [1, 2]
+    found.insert(place, 0)
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import jaxgen
-from jaxgen.judge.floors import FEW, standings
+from jaxgen.judge.floors import FEW, reference, standings
 from jaxgen.judge.results import Results
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.base import Task
@@ -71,3 +71,16 @@ def test_where_nothing_is_known_nothing_is_said() -> None:
     assert stands(Solved(), [({}, "completed", 0.9)]) == []
     bare = jaxgen.supervised((lambda model, key, x: ({}, {}), lambda *given: given), (np.zeros((20, 1)), np.zeros(20)))
     assert stands(bare, [({}, "completed", 0.9)]) == []
+
+
+def test_a_leaderboard_has_the_best_floor_of_the_metric_that_ranks() -> None:
+    class ByAccuracy(Floored):
+        metrics = Floored.metrics[::-1]
+
+    def found(task: Task, *points: Mapping[str, Any]) -> Any:
+        return reference(task, Results(Sweep(task.config(), points), metrics=task.metrics))
+
+    name, values = found(ByAccuracy(), {"data.split_seed": 10}) or ("", {})
+    assert (name, values["val_accuracy"]) == ("a table", 0.6)
+    assert found(Floored(), {}) is None  # no floor has a loss, which ranks
+    assert found(ByAccuracy(), *({"data.split_seed": seed} for seed in (1, 2))) is None  # there are two

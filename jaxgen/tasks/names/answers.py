@@ -9,6 +9,7 @@ from jaxgen.judge.results import Arm, Results
 from jaxgen.judge.verdict import Verdict, arms
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.ensemble import mixtures
+from jaxgen.tasks.names.standing import standings
 
 
 def ensembles(results: Results, task: Any) -> Verdict:
@@ -25,9 +26,17 @@ def ensembles(results: Results, task: Any) -> Verdict:
     )
     if not found.low > 0:
         lead = f"not resolved: {lead.replace('beats', 'leads')}"
+    best = next((one for one in standings(results, task.corpus) if one.best is not None), None)
+    whole = found.by_size[max(found.by_size)]
+    beside = []
+    if best is not None:
+        gap = best.floor.val_loss - whole
+        where = f"{abs(gap):.4f} nats a character {'below' if gap > 0 else 'above'} the floor without a network"
+        beside = [f"The mixture of {len(rows)}, {whole:.4f} on validation, is {where} ({best.floor})."]
     return Verdict(
         (
             f"{lead}.",
+            *beside,
             f"Validation loss by the number of trials, mean over which ones: {sizes}.",
             f"Test loss: {found.test:.4f} for the mixture of all, {found.best_test:.4f} for the best one on validation.",
         )

@@ -14,6 +14,7 @@ from annotated_types import Interval
 from jaxgen.config import OptimizerConfig, Penalties, Training
 from jaxgen.fields import Amount, Leaf, Seed, Share, Strength, UserError
 
+TEMPERATURE = 0.8  # at which commands and reports show names: as a network gives them, at 1, too many are strange
 MAX_ORDER = 16  # of an ngram: longer contexts were hardly ever seen twice
 
 Family = Literal["ngram", "bigram", "mlp", "bow", "rnn", "gru", "lstm", "wavenet", "dilated", "transformer"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from jaxgen.called import called
 from jaxgen.judge.results import Results, Trained
 from jaxgen.report.style import BEST, below, subplots
-from jaxgen.report.terminal import cell
+from jaxgen.report.terminal import cell, setting
 from jaxgen.report.text import drawable, heads, plain
 from jaxgen.tasks.base import Section
-from jaxgen.tasks.names.generate import labels, novelty, sample
+from jaxgen.tasks.names.config import TEMPERATURE
+from jaxgen.tasks.names.generate import labels, sample
 from jaxgen.tasks.names.quality import MEASURES, Reference
 
 NAMES = 20  # that are shown
@@ -26,11 +27,36 @@ LABELS = 300  # characters with a label; the others are dots
 ARM_ROWS = 100
 
 
-def closing(task: Any, trained: Trained) -> list[str]:
+def closing(task: Any, results: Results) -> list[str]:
     """Names from the winner, for the terminal."""
-    names = sample(trained, NAMES)
-    what = f"{NAMES} names from trial {trained.trial}, the one with the lowest validation loss"
-    return [f"\n{what} ({novelty(names, task.corpus)}):", ", ".join(names)]
+    members, who = winners(results)
+    names, marks = readable(task, members)
+    return [f"\n{len(names)} names from {who}, at temperature {TEMPERATURE} ({counted(marks)}):", ", ".join(names)]
+
+
+def winners(results: Results) -> tuple[list[Trained], str]:
+    """Who names are shown of, and what that is: the mixture where that is what was asked for, else the best trial."""
+    if results.question.verdict == "ensembles":
+        rows = results.leaderboard()[0].sound
+        if len(rows) > 1:
+            return [results.trained(row.trial) for row in rows], f"the mixture of {len(rows)} trials"
+    row = results.best_row()
+    which = setting(results, row.trial) if len(results.rows) > 1 else f"trial {row.trial}"
+    return [results.trained(row.trial)], f"{which}, whose validation loss of {row.val_loss:.4f} is the lowest"
+
+
+def readable(task: Any, members: Sequence[Trained]) -> tuple[list[str], list[str]]:
+    """Different names as people like to read them, and of each whether it is new, where that is known: the new ones first."""
+    names = sample(members, NAMES, TEMPERATURE, unique=True)
+    if task.corpus is None:
+        return names, [""] * len(names)
+    found = sorted(zip(names, labels(names, task.corpus), strict=True), key=lambda pair: pair[1] != "new")
+    return [name for name, _ in found], [mark for _, mark in found]
+
+
+def counted(marks: Sequence[str]) -> str:
+    """How many of some names are new, and how many the corpus holds."""
+    return f"{marks.count('new')} new, {marks.count('corpus')} in the corpus"
 
 
 def sections(task: Any, found: Any) -> list[Section]:
@@ -38,11 +64,9 @@ def sections(task: Any, found: Any) -> list[Section]:
     if found.best is None:
         return []
     results: Results = found.results
-    names = sample(found.best, NAMES)
-    marks = [""] * len(names) if task.corpus is None else labels(names, task.corpus)
-    counts = {mark: marks.count(mark) for mark in ("new", "repeated", "corpus")}
-    new, repeated, known = (counts[mark] for mark in ("new", "repeated", "corpus"))
-    note = f"{new} new, {repeated} repeated (drawn before in this list), {known} in the corpus."
+    members, who = winners(results)
+    names, marks = readable(task, members)
+    note = f"From {who}, at temperature {TEMPERATURE}: {counted(marks)}."
     if task.corpus is None:
         note = "The corpus has moved or changed since, so it is not said which of them are new."
     more = called(f"sample {shlex.quote(results.out or '.')}")
@@ -54,7 +78,7 @@ def sections(task: Any, found: Any) -> list[Section]:
             figure=functools.partial(embeddings, found.best),
             place="insides",
         ),
-        Section("names", "Names from the best trial", note, list(zip(names, marks, strict=True)), more),
+        Section("names", "Names", note, list(zip(names, marks, strict=True)), more),
         *quality(task, results),
     ]
 

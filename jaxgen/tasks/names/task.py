@@ -211,10 +211,19 @@ class Names(Task):
 
         return sections(self, found)
 
-    def closing(self, trained: Any) -> list[str]:
+    def reference(self, results: Any) -> tuple[str, Mapping[str, float]] | None:
+        from jaxgen.tasks.names.standing import standings
+
+        found = [] if self.corpus is None else [one for one in standings(results, self.corpus) if one.trained]
+        if len(found) != 1:
+            return None
+        floor = found[0].floor
+        return str(floor), {"val_loss": floor.val_loss, "test_loss": floor.test_loss}
+
+    def closing(self, results: Any) -> list[str]:
         from jaxgen.tasks.names.show import closing
 
-        return closing(self, trained)
+        return closing(self, results)
 
     def further(self, out: str) -> list[str]:
         return [f"more names: {called(f'sample {out}')}"]
