@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ROWS = 10  # settings that a notebook shows
 
 
-def board(results: Results) -> str:
-    """The best settings of a run as HTML, and its verdict once there is one."""
+def board(results: Results, verdict: bool = True) -> str:
+    """The best settings of a run as HTML, and its verdict once a trial has ended, where that is wanted."""
     arms = results.leaderboard(running=True)
     parts = [part for part in ("val", "test") if any(math.isfinite(arm.mean(_name(results, part))) for arm in arms)]
     heads = ["", *(key.rpartition(".")[2].replace("_", " ") for key in results.keys), *parts, "trials"]
@@ -31,7 +31,7 @@ def board(results: Results) -> str:
     ]
     more = f", of {len(arms)} settings the best {ROWS}" if len(arms) > ROWS else ""
     head = f"{len(results.rows)} of {len(results.sweep)} trials ended; mean {results.measure.name} ± standard deviation{more}"
-    said = results.verdict() if results.rows else None
+    said = results.verdict() if verdict and results.rows else None
     return f"<p>{escape(head)}</p>{_table(heads, rows)}{'' if said is None else sentences(said.sentences)}"
 
 
