@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from annotated_types import Interval
 
-from jaxgen.fields import HIDDEN, Amount, Leaf, Seed, Share, Strength, T, UserError, items, picked, quoted
+from jaxgen.fields import HIDDEN, Amount, Known, Leaf, Seed, Share, Strength, T, UserError, items, picked, quoted
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ OPTAX = "optax."  # the prefix that names any other optimizer of optax's, such a
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    name: str = "adam"
+    name: Annotated[str, Known(*OPTIMIZERS)] = "adam"
     """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw; or optax.NAME for any other of optax's."""
     learning_rate: Amount | None = None
     """Peak learning rate. None: what suits the optimizer, here and below."""

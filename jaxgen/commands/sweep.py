@@ -12,7 +12,7 @@ import tyro
 from jaxgen.called import called
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
 from jaxgen.fields import UserError, flatten, keys, override
-from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_uniform, seeds, zipped
+from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_random, seeds, zipped
 from jaxgen.tasks import BUILT_IN, TASKS, find
 from jaxgen.tasks.base import Task
 from jaxgen.tasks.names.config import Config
@@ -129,7 +129,7 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
         raise UserError("--trials is given without --random; add --random KEY=LOW:HIGH, or drop it")
     if flags.random:
         points = RANDOM_TRIALS if flags.trials is None else flags.trials
-        sweep = random(sweep, _axes(read_uniform(text, kind) for text in flags.random), points)
+        sweep = random(sweep, _axes(read_random(text, kind) for text in flags.random), points)
     for key in sweep.keys:
         if key in named and key not in settings:  # an ablation may vary what it is given, such as a budget
             raise UserError(f"--{key} is given, but the sweep varies {key}; drop the flag, or choose another sweep")
