@@ -41,6 +41,11 @@ def shortened(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)"
 
 
+def brief(value: float) -> str:
+    """A float of a config as people read it: as it was typed, and with three digits where it was drawn at random."""
+    return f"{value:g}" if float(f"{value:.4g}") == value else f"{value:.3g}"
+
+
 class Caution(UserWarning):
     """What a user should know of a task, found as it is traced; a run says it and goes on."""
 
@@ -356,8 +361,8 @@ def near(name: str, known: Collection[str]) -> list[str]:
         yield by(lambda last: len(end) > 1 and (last.startswith(end) or end in last.split("_")), among)
 
     def mistyped(among: Collection[str]) -> Iterator[list[str]]:
-        yield difflib.get_close_matches(plain, among, 3, 0.7)
-        alike = difflib.get_close_matches(end, {ends[key] for key in among}, 2, 0.7)
+        yield difflib.get_close_matches(plain, among, 1, 0.7)
+        alike = difflib.get_close_matches(end, {ends[key] for key in among}, 1, 0.7)
         yield by(lambda last: last in alike, among)
 
     def rules() -> Iterator[list[str]]:

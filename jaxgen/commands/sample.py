@@ -20,17 +20,17 @@ class Flags:
     """The run's folder, or that of an exported trial."""
     trial: str = "best"
     """The trial's number, or best; several numbers (3,5,8) or best-5 for the mixture of several trials."""
-    count: int = 20
+    count: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 20
     """How many names."""
     temperature: float = 1.0
     """Below 1: likelier names; above: stranger ones; 0: always the likeliest character."""
-    top_k: Annotated[int | None, tyro.conf.arg(aliases=["--top-k"])] = None
+    top_k: int | None = None
     """Only the k likeliest characters."""
-    top_p: Annotated[float | None, tyro.conf.arg(aliases=["--top-p"])] = None
+    top_p: float | None = None
     """Only the likeliest characters that together reach this probability."""
     prefix: str = ""
     """What every name starts with."""
-    max_length: Annotated[int | None, tyro.conf.arg(aliases=["--max-length"])] = None
+    max_length: int | None = None
     """Characters after which a name is cut. None: twice the corpus's longest name."""
     unique: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Each name once; there may be fewer than --count."""

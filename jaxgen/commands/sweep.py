@@ -32,7 +32,7 @@ class Flags:
     """
 
     ablation: tyro.conf.Positional[str | None] = None
-    """A named sweep that answers one question; see --list."""
+    """A question with a name, such as optimizers; --list shows them all."""
     task: str = "names"
     """What is trained: a task that comes with the package, or FILE.py:OBJECT or package.module:OBJECT, one of your own."""
     data: str | None = None
@@ -40,23 +40,23 @@ class Flags:
     column: str | None = None
     """The column of a CSV file; short for --data.column."""
     out: str | None = None
-    """The run's folder. None: runs/NAME."""
+    """The run's folder. Left out: runs/ABLATION."""
     grid: Strings = ()
-    """KEY=A,B,...: every combination with the other axes."""
+    """Values of a key to try, each with each of the other keys': --grid model.hidden=50,100."""
     zip: Strings = ()
-    """KEY=A,B,...: first values together, second values together, ..."""
+    """Values of several keys to try side by side: the first of each together, the second of each, and so on."""
     random: Strings = ()
-    """KEY=LOW:HIGH[:log]: random search; --trials says how many."""
+    """Values of a key to draw at random: between two ends (log: evenly in powers of ten), or of a list, KEY=A,B,..."""
     trials: int | None = None
-    """Points of the random search. None: 20."""
+    """How many to draw. Left out: 20."""
     seeds: int | None = None
-    """Seeds a configuration, from --seed on. None: the ablation's own, else 1."""
+    """How often each is trained, each time from another seed, from --seed on. Left out: the ablation's own, else 1."""
     width: int | None = None
-    """Lanes in all. None: measured."""
+    """Networks that train side by side. Left out: measured."""
     chunk: int | None = None
-    """Lanes that a device computes at once. None: measured."""
+    """Networks that a device computes at once. Left out: measured."""
     devices: int | None = None
-    """Devices to use; CPU cores count. None: all."""
+    """Devices to use; CPU cores count. Left out: all."""
     no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep no compiled programs and no measured plans for the next time."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -66,7 +66,7 @@ class Flags:
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace the run in --out."""
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Show the ablations and stop."""
+    """Show the ablations, with the minutes that each takes, and stop."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
 from jaxgen.engine.plan import Planned
+from jaxgen.fields import brief
 from jaxgen.judge.results import Arm, Curve, Results, label
 from jaxgen.runs import Notice
 
@@ -46,7 +47,7 @@ def estimate(mean: float, spread: float) -> str:
 
 def cell(value: Any) -> str:
     """A config's value as people read it."""
-    return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
+    return brief(value) if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def outcome(arm: Arm) -> str:
@@ -64,12 +65,13 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     """
     arms = results.leaderboard(running)
     ended = "" if running else f"{len(results.rows)} of {len(results.sweep)} trials ended; "
-    title = f"{ended}mean {results.measure.name} ± standard deviation over seeds"
+    spread = any(len(arm.sound) > 1 for arm in arms)
+    measure = results.measure.name
+    title = f"{ended}{f'mean {measure} ± standard deviation over seeds' if spread else measure}"
     shown = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
     shown.add_column("", justify="right", no_wrap=True)
     for key in results.keys:
         shown.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold")
-    spread = any(len(arm.sound) > 1 for arm in arms)
     first, *others = results.metrics
     kinds = {"validation": f"val_{first.name}"} | ({} if running else {"test": f"test_{first.name}"})
     parts = {"validation": "val"} | ({} if running else {"test": "test"})
