@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +12,14 @@ import tyro
 
 from jaxgen.called import called
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
-from jaxgen.fields import UserError, flatten, keys, override
-from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_random, seeds, zipped
+from jaxgen.fields import UserError, flatten, keys, override, quoted
+from jaxgen.search.sweep import RANDOM_TRIALS, Question, Sweep, grid, random, read_axis, read_random, seeds, zipped
 from jaxgen.tasks import BUILT_IN, TASKS, find
 from jaxgen.tasks.base import Task
 from jaxgen.tasks.names.config import Config
 
 A = TypeVar("A")
 DEFAULT = "optimizers"
-RANDOM_TRIALS = 20
 MOST = 100_000
 Strings = tyro.conf.UseAppendAction[tuple[str, ...]]
 
@@ -36,9 +36,9 @@ class Flags:
     task: str = "names"
     """What is trained: a task that comes with the package, or FILE.py:OBJECT or package.module:OBJECT, one of your own."""
     data: str | None = None
-    """The file that is read; short for --data.path (names: a text file, a name a line, or a CSV file)."""
+    """The file that is read, of names a name a line, or a table (CSV, TSV); short for --data.path."""
     column: str | None = None
-    """The column of a CSV file; short for --data.column."""
+    """The column of a table, by its name or number; short for --data.column."""
     out: str | None = None
     """The run's folder. Left out: runs/ABLATION."""
     grid: Strings = ()
@@ -114,8 +114,7 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     sweep, count, question, settings = Sweep(base), 1, Question(name), set()
     if flags.ablation is not None or name == DEFAULT:
         if name not in known:
-            some = f"one of {', '.join(known)}, or " if known else ""
-            raise UserError(f"there is no ablation {name!r}; expected {some}--grid KEY=A,B,...")
+            raise UserError(_no_ablation(name, known))
         ablation = known[name]
         base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in named})
         sweep, count, question, settings = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION, set(ablation.SETTINGS)
@@ -128,8 +127,8 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     if flags.trials is not None and not flags.random:
         raise UserError("--trials is given without --random; add --random KEY=LOW:HIGH, or drop it")
     if flags.random:
-        points = RANDOM_TRIALS if flags.trials is None else flags.trials
-        sweep = random(sweep, _axes(read_random(text, kind) for text in flags.random), points)
+        drawn = _axes(read_random(text, kind) for text in flags.random)
+        sweep = random(sweep, drawn, RANDOM_TRIALS if flags.trials is None else flags.trials)
     for key in sweep.keys:
         if key in named and key not in settings:  # an ablation may vary what it is given, such as a budget
             raise UserError(f"--{key} is given, but the sweep varies {key}; drop the flag, or choose another sweep")
@@ -138,6 +137,15 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     elif flags.seeds is not None:
         raise UserError("--seeds is given, but the seed is varied already; drop one of them")
     return question, sweep
+
+
+def _no_ablation(name: str, known: Collection[str]) -> str:
+    """What to say of an ablation that a task does not have."""
+    alike = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.6)
+    if alike:
+        return f"there is no ablation {quoted(name)}; did you mean {alike[0]}? (--list shows them all)"
+    some = f"one of {', '.join(known)}, or " if known else ""
+    return f"there is no ablation {quoted(name)}; expected {some}--grid KEY=A,B,..."
 
 
 def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:
