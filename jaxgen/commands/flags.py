@@ -34,7 +34,7 @@ METAVARS = {
     "task": "TASK",
     "trial": "TRIAL",
     "widths": "A,B",
-    "words": "NAME",
+    "words": "NAME...|FILE",
     "zip": "KEY=A,B,...",
 }
 

@@ -51,9 +51,10 @@ def cell(value: Any) -> str:
 
 
 def outcome(arm: Arm) -> str:
-    """How many trials an arm has, and how those ended that did not complete: 3, 1 diverged."""
-    found = [row.status for row in arm.rows if row.status != "completed"]
-    return ", ".join([str(len(arm.rows)), *(f"{found.count(status)} {status}" for status in dict.fromkeys(found))])
+    """How many trials an arm has, and how many of these did not complete: 3 (1 diverged), 3 (all running)."""
+    count, found = len(arm.rows), Counter(row.status for row in arm.rows if row.status != "completed")
+    some = ", ".join(status if count == 1 else f"{'all' if n == count else n} {status}" for status, n in found.items())
+    return f"{count} ({some})" if some else str(count)
 
 
 def leaderboard(results: Results, rows: int | None = None, running: bool = False) -> Table:
@@ -92,6 +93,15 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     return shown
 
 
+def say(console: Console, text: str, whole: bool = False) -> None:
+    """A line as it is: nothing in it is markup. In a terminal it wraps between words; a log has it in one line.
+
+    Args:
+      whole: a terminal does not wrap it either, as a path or a command that people copy.
+    """
+    console.print(text, markup=False, highlight=False, soft_wrap=whole or not console.is_terminal)
+
+
 def setting(results: Results, trial: int) -> str:
     """A trial by its number and its values of the varied keys: names as they are, numbers with what they are."""
     values = results.values(trial) | ({"seed": results.seed(trial)} if "seed" in results.sweep.keys else {})
@@ -107,7 +117,7 @@ def duration(seconds: float) -> str:
 class Watch:
     """A listener for `run` that shows how far it is; without a terminal it prints a line now and then.
 
-    Both say: steps done, time passed and left, trial-steps a second, lanes in use, trials ended, the best loss so far. A
+    Both say: steps done, time passed and left, steps a second, networks that train, trials ended, the best loss so far. A
     terminal shows the head of the leaderboard too, as much as it has room for. The last line stays.
 
     Args:
@@ -126,7 +136,8 @@ class Watch:
         self._speed = 0.0  # trial-steps a second, of this session
         self._segments = 0
         self._trained: set[int] = set()  # trials of the segment in progress
-        self._lanes = (0, 0)  # in use in the last segment, and in all
+        self._busy = 0  # networks that trained in the last segment
+        self._where = ""  # which program of several
         self._best: Curve | None = None
         self._table: Table | None = None
         self._draw = self._said = -math.inf  # when to draw next, and when something was said
@@ -149,9 +160,9 @@ class Watch:
         if self._results is None:
             self._begin(results)
         if isinstance(event, Planned | Notice):
-            self._console.print(visible(str(event)), highlight=False, markup=False, soft_wrap=True)
+            say(self._console, visible(str(event)))
             if isinstance(event, Planned):
-                self._lanes = (0, event.plan.width)
+                self._busy, self._where = 0, event.where
                 if not self._segments:
                     self._since = (self._clock(), self._since[1])  # what was measured is no training
         elif isinstance(event, Evaluated):
@@ -187,7 +198,7 @@ class Watch:
         if self._segments == 1:
             self._since = self._now
         # Those that trained, and not those that still have a lane: one that is free now takes the next trial at once.
-        self._lanes = (len(self._trained), self._lanes[1])
+        self._busy = len(self._trained)
         self._trained.clear()
         if self._live is not None and now >= self._draw:
             self._table = self._fitting(results)
@@ -217,22 +228,21 @@ class Watch:
         found = Counter(row.status for row in rows if row.status != "completed")
         others = ", ".join(f"{count} {status}" for status, count in sorted(found.items()))
         ended = f"{len(rows)} of {len(self._results.sweep)} trials ended{f' ({others})' if others else ''}"
-        busy, width = self._lanes
         name = self._results.measure.name
         best = f"no finite validation {name} so far"
         if self._best is not None:
             value = self._results.selected(self._best)
-            best = f"best validation {name} {number(value)} ({setting(self._results, self._best.trial)})"
+            best = f"best validation {name} so far {number(value)} ({setting(self._results, self._best.trial)})"
         return (
-            f"{done} of {total} steps",
+            f"{done / max(total, 1):.0%} ({done:,} of {total:,} steps)",
             f"{duration(self._clock() - self._began)} elapsed{time_left}",
-            f"{self._speed:.0f} trial-steps/s, {busy} of {width} lanes, {ended}",
+            f"{self._where}{', ' if self._where else ''}{self._speed:,.0f} steps a second, {self._busy} training, {ended}",
             best,
         )
 
     def _say(self) -> None:
         self._said = self._now[0]
-        self._console.print(", ".join(self._facts()), highlight=False, markup=False, soft_wrap=True)
+        say(self._console, ", ".join(self._facts()))
 
     def picture(self) -> RenderableType:
         """What a terminal shows now."""
