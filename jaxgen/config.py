@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from annotated_types import Interval
 
-from jaxgen.fields import HIDDEN, Amount, Leaf, Seed, Share, Strength, T, UserError, items, picked, quoted
+from jaxgen.fields import HIDDEN, Amount, Known, Leaf, Seed, Share, Strength, T, UserError, items, picked, quoted
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ OPTAX = "optax."  # the prefix that names any other optimizer of optax's, such a
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    name: str = "adam"
+    name: Annotated[str, Known(*OPTIMIZERS)] = "adam"
     """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw; or optax.NAME for any other of optax's."""
     learning_rate: Amount | None = None
-    """Peak learning rate. None: what suits the optimizer, here and below."""
+    """Peak learning rate. None: what suits the optimizer, as with those below."""
     momentum: Share | None = None
     """Decay of the trace (momentum, nesterov)."""
     b1: Share | None = None
@@ -107,11 +107,11 @@ class Training:
     """What a trial does; a task's own section adds to it by inheriting."""
 
     steps: Leaf[Steps] = 4000
-    """Step budget (S)."""
+    """Steps that a network is trained for (S)."""
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
     """Rows a step (B)."""
     eval_every: Steps = 400
-    """Steps between two evaluations: a segment."""
+    """Steps between two evaluations."""
     patience: Leaf[FewSteps] = 0
     """Evaluations without a better validation score after which a trial stops early. 0: never."""
     pretrain: Strength[Leaf[FewSteps]] = 0
@@ -119,7 +119,7 @@ class Training:
     freeze: Strength[Leaf[Annotated[int, Interval(ge=0, le=1000)]]] = 0
     """Layers, from the first on, that are not trained after these."""
     diagnostics: bool = False
-    """Looks at each layer's activations, gradients and updates at the beginning of each segment."""
+    """Looks at each layer's activations, gradients and updates before the first step and after each evaluation."""
     draw: Literal["replacement", "epochs"] = "replacement"
     """replacement: each of a step's rows is any row; epochs: each row comes once an epoch, in an order of seed and epoch."""
 

@@ -14,7 +14,7 @@ import functools
 import types
 import typing
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Annotated, Any, Literal, TypeVar
@@ -41,6 +41,11 @@ def shortened(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)"
 
 
+def brief(value: float) -> str:
+    """A float of a config as people read it: as it was typed, and with three digits where it was drawn at random."""
+    return f"{value:g}" if float(f"{value:.4g}") == value else f"{value:.3g}"
+
+
 class Caution(UserWarning):
     """What a user should know of a task, found as it is traced; a run says it and goes on."""
 
@@ -53,6 +58,13 @@ class Mark(BaseMetadata):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+
+class Known(BaseMetadata):
+    """Names that a field of text knows, of more that it takes."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
 
 
 LEAF, STRUCTURE, STRENGTH, HIDDEN = Mark("leaf"), Mark("structure"), Mark("strength"), Mark("hidden")
@@ -83,6 +95,7 @@ class Field:
     name: str
     kinds: tuple[Any, ...]  # of str, int, float, bool, NoneType; or one dataclass, which is a section; or one of any type
     choices: tuple[Any, ...] = ()
+    known: tuple[str, ...] = ()  # some of what it takes, by name
     low: float = -LARGEST
     high: float = LARGEST
     with_low: bool = True
@@ -112,6 +125,29 @@ class Field:
             return int in self.kinds or float in self.kinds
         return isinstance(value, self.kinds)
 
+    def read(self, text: str) -> Any:
+        """The value that a text stands for: names in any case, whole numbers also as 1e4.
+
+        Raises:
+          ValueError: what was expected, where it stands for none.
+        """
+        none = text == "None" or (str not in self.kinds and text.lower() == "none")
+        if type(None) in self.kinds and none:
+            return None
+        names = [value for value in (*self.choices, *self.known) if str(value).lower() == text.lower()]
+        if names:
+            return next((value for value in names if str(value) == text), names[0])
+        if bool in self.kinds:
+            if text.lower() not in ("true", "false"):
+                raise ValueError("True or False")
+            return text.lower() == "true"
+        try:
+            if float in self.kinds:
+                return float(text)
+            return _whole(text) if int in self.kinds else text
+        except ValueError:
+            raise ValueError("a number" if float in self.kinds else "a whole number") from None
+
     @property
     def said(self) -> str:
         """The field's type, in words."""
@@ -135,6 +171,21 @@ class Field:
             return "a finite number"
         left, right = "[" if self.with_low else "(", "]" if self.with_high else ")"
         return f"a value in {left}{self.low:g}, {self.high:g}{right}"
+
+
+def _whole(text: str) -> int:
+    """A whole number, as 10000 or 1e4.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        value = float(text)
+        if not value.is_integer():  # nor are inf and nan
+            raise ValueError(text) from None
+        return int(value)
 
 
 PLAIN = (str, int, float, bool, type(None))  # the types whose values flags and files can hold
@@ -189,6 +240,8 @@ def described(name: str, hint: Any) -> Field:
     def read(note: Any) -> None:
         if isinstance(note, Mark):
             found["marks"] += (note,)
+        elif isinstance(note, Known):
+            found["known"] = note.names
         elif isinstance(note, GroupedMetadata):
             for one in note:
                 read(one)
@@ -265,11 +318,65 @@ def declared(kind: type, key: str) -> Field:
     """
     known = keys(kind)
     if key not in known:
+        meant = near(key, known)
         section, _, _ = key.rpartition(".")
-        near = [name for name in known if section and name.startswith(section + ".")]
-        near = near or difflib.get_close_matches(key, known, 3, 0.5) or list(known)
-        raise UserError(f"there is no config key {quoted(key)}; expected one of {', '.join(near)}")
+        some = [name for name in known if section and name.startswith(section + ".")] or list(known)
+        hint = f"did you mean {' or '.join(meant)}?" if meant else f"expected one of {', '.join(some)}"
+        raise UserError(f"there is no config key {quoted(key)}; {hint}")
     return known[key]
+
+
+# What people of the field call some things, by their last part.
+ALSO = {
+    "epochs": "steps",
+    "iterations": "steps",
+    "iters": "steps",
+    "layers": "depth",
+    "n_layers": "depth",
+    "units": "hidden",
+    "output": "out",
+}
+
+
+def near(name: str, known: Collection[str]) -> list[str]:
+    """Those of some dotted names that a mistyped, shortened or half remembered one may stand for: at most three.
+
+    In turn: the same in another case; the same last part (`steps`); a section (`optimizer`); initials (`lr`), the beginning
+    (`optimizer.learn`) or a word (`rate`) of the last part; one that looks much alike.
+    """
+    plain = name[:SHOWN].lower().replace("-", "_")
+    section, _, end = plain.rpartition(".")
+    end = ALSO.get(end, end)
+    ends = {key: key.lower().rpartition(".")[2].replace("-", "_") for key in known}
+    sections = {key.partition(".")[0] for key in known if "." in key}
+    asked = difflib.get_close_matches(section or plain, sections, 1, 0.7)
+    inside = [key for key in known if asked and key.startswith(f"{asked[0]}.")]
+
+    def by(rule: Callable[[str], bool], among: Iterable[str]) -> list[str]:
+        return [key for key in among if end and rule(ends[key])]
+
+    def shortened(among: Iterable[str]) -> Iterator[list[str]]:
+        yield by(lambda last: last == end, among)
+        yield by(lambda last: len(end) > 1 and end == "".join(word[:1] for word in last.split("_")), among)
+        yield by(lambda last: len(end) > 1 and (last.startswith(end) or end in last.split("_")), among)
+
+    def mistyped(among: Collection[str]) -> Iterator[list[str]]:
+        yield difflib.get_close_matches(plain, among, 1, 0.7)
+        alike = difflib.get_close_matches(end, {ends[key] for key in among}, 1, 0.7)
+        yield by(lambda last: last in alike, among)
+
+    def rules() -> Iterator[list[str]]:
+        yield [key for key in known if key.lower().replace("-", "_") == plain]
+        if section:
+            yield from shortened(inside)
+        yield by(lambda last: last == end, known)
+        if not section:
+            yield inside
+        yield from shortened(known)
+        yield from mistyped(inside if section else known)
+        yield from mistyped(known)
+
+    return next((found for found in rules() if found), [])[:3]
 
 
 def parse(key: str, text: str, kind: type) -> Any:
@@ -278,21 +385,12 @@ def parse(key: str, text: str, kind: type) -> Any:
     Raises:
       UserError: for an unknown key, or a text that the key's type cannot read.
     """
-    kinds = declared(kind, key).kinds
-    if type(None) in kinds and text == "None":
-        return None
-    if bool in kinds:
-        if text not in ("True", "False"):
-            raise UserError(f"{key} is {quoted(text)}, expected True or False")
-        return text == "True"
-    for read in (float, int):
-        if read in kinds:
-            try:
-                return read(text)
-            except ValueError:
-                what = "a number" if read is float else "a whole number"
-                raise UserError(f"{key} is {quoted(text)}, expected {what}") from None
-    return text
+    try:
+        return declared(kind, key).read(text)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{key} is {quoted(text)}, expected {error}") from None
 
 
 CHAIN = "optimizer.chain"  # the one Python object that a sweep may vary

@@ -12,7 +12,7 @@ import jax
 from jaxgen.config import validate
 from jaxgen.engine.lanes import Ended
 from jaxgen.engine.programs import state_shape
-from jaxgen.fields import UserError, override
+from jaxgen.fields import UserError, override, quoted
 from jaxgen.job import prepared, results_of, trained_of
 from jaxgen.judge.results import DIVERGED, Results, Trained, by_score
 from jaxgen.search.sweep import Question, Sweep
@@ -127,11 +127,16 @@ def load_all(path: str | Path, trials: str = "best", task: Any = None) -> list[T
     Raises:
       UserError: if there is no such run or trial.
     """
-    how_many = trials.removeprefix("best-")
-    if how_many == trials:
+    several, how_many = trials.startswith("best-"), trials.removeprefix("best-")[:9]
+    if several:
+        known = how_many.isdecimal() and int(how_many) > 0
+    else:
+        known = all(trial == "best" or trial.removeprefix("-").isdecimal() for trial in trials.split(","))
+    if not known:
+        how = "best-5 for the mixture of the best five, or 3,5,8 for that of these"
+        raise UserError(f"trial is {quoted(trials)}, expected a number, best, {how}")
+    if not several:
         return [load(path, trial, task) for trial in trials.split(",")]
-    if not how_many.isdecimal() or int(how_many) < 1:
-        raise UserError(f"trial is {trials!r}, expected a number, best, several numbers as in 3,5,8, or best-5")
     results = load_results(path, task)
     sound = sorted((r for r in results.rows if r.status != DIVERGED and math.isfinite(r.score)), key=by_score)
     if len(sound) < int(how_many):

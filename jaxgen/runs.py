@@ -220,9 +220,12 @@ def _train(
         planned = fastest(job.task, data, group, found, how.cache, how.program)
     if stored is not None and planned.plan != stored.plan:
         planned = dataclasses.replace(planned, instead=stored.plan)
+    each = "program" if job.programs == len(job.trained) else "group"  # groups may share a program
+    place = [one.trials[0] for one in job.trained].index(group.trials[0]) + 1
+    where = f"{each} {place} of {len(job.trained)}" if len(job.trained) > 1 else ""
     while True:
         keeper.keep(number, planned)
-        yield planned
+        yield dataclasses.replace(planned, where=where)
         begun = False
         try:
             for event in engine.train(job.functions, data, group.part(only), planned.plan, number, start):

@@ -51,8 +51,8 @@ def run(
         file that holds them: the configs' data.path and data.column play no part then.
       out: the run's folder, which `load` and the commands read; None keeps everything in memory.
       source: of names, a corpus that the first train.pretrain steps train on.
-      resume: go on with the run that `out` holds (and start it if it holds none). A sweep of all that the run has and more makes
-        it longer: what is new comes behind.
+      resume: go on with the run that `out` holds (and start it if it holds none). A sweep of all that the run has and more
+        makes it longer: what is new comes behind.
       overwrite: remove the run that `out` holds.
       width: lanes in all, rounded up to fill every device. None: measured, as are the next two, or as the run in `out` has it.
       chunk: lanes that a device computes at once.
@@ -125,8 +125,8 @@ def begin(cache: bool) -> tuple[Path | None, list[str]]:
         there = jax.local_device_count()
         if jax.default_backend() == "cpu" and there < cores():
             return kept, [
-                f"JAX was used before, so that this trains on {there} of {cores()} cores; set JAX_NUM_CPU_DEVICES={cores()}, or "
-                "call jaxgen.run before JAX computes anything"
+                f"JAX was used before, so that this trains on {there} of {cores()} cores; call jaxgen.run before JAX computes "
+                f"anything, or set JAX_NUM_CPU_DEVICES={cores()}"
             ]
     return kept, []
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jaxgen import config as configs
 from jaxgen import fields
 from jaxgen.config import resolve, validate
-from jaxgen.fields import Leaf, Share, Static, Strength, UserError, flatten, keys, override, parse
+from jaxgen.fields import Leaf, Share, Static, Strength, UserError, flatten, keys, near, override, parse
 from jaxgen.tasks.names import config as of_names
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import Config
@@ -51,7 +51,8 @@ def test_yes_or_no(key: str) -> None:
     assert [parse(key, text, Config) for text in ("True", "False")] == [True, False]
     for value in (True, False):
         assert flatten(validate(override(Config(), {key: value})))[key] is value
-    for wrong in ("true", "yes", "1", ""):
+    assert [parse(key, text, Config) for text in ("true", "FALSE")] == [True, False]
+    for wrong in ("yes", "1", ""):
         with pytest.raises(UserError, match="expected True or False"):
             parse(key, wrong, Config)
     for other in (1, 0.0, "True", None):
@@ -63,15 +64,81 @@ def test_yes_or_no(key: str) -> None:
     ("key", "text", "says"),
     [
         ("optimizer.lr", "1", "optimizer.learning_rate"),
-        ("optimiser.learning_rate", "1", "one of optimizer.learning_rate"),
+        ("optimiser.learning_rate", "1", r"did you mean optimizer\.learning_rate\?"),
+        ("model.xyz", "1", "expected one of model.family, model.context"),
+        ("xyz", "1", "expected one of data.path, data.column"),
         ("learning_rate", "1", "optimizer.learning_rate"),
         ("optimizer.learning_rate", "fast", "a number"),
         ("train.steps", "1.5", "a whole number"),
+        ("train.steps", "1e400", "a whole number"),
+        ("train.steps", "nan", "a whole number"),
     ],
 )
 def test_parse_says_what_is_expected(key: str, text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         parse(key, text, Config)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("train.steps", "1e4", 10_000),
+        ("train.steps", "2.0", 2),
+        ("train.steps", "10_000", 10_000),
+        ("optimizer.name", "Adam", "adam"),
+        ("optimizer.name", "optax.lion", "optax.lion"),
+        ("model.family", "LSTM", "lstm"),
+        ("model.normalization", "None", "none"),
+        ("model.normalization", "BatchNorm", "batchnorm"),
+        ("data.column", "None", None),
+        ("data.column", "none", "none"),  # the name of a column
+        ("data.column", "Name", "Name"),
+        ("optimizer.learning_rate", "none", None),
+    ],
+)
+def test_names_are_read_in_any_case_and_whole_numbers_in_any_form(key: str, text: str, value: object) -> None:
+    found = parse(key, text, Config)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("key", keys(Config))
+def test_a_key_is_found_by_another_case_and_by_a_slip(key: str) -> None:
+    """Whatever is registered: the key itself, one without its last letter, and two letters in each other's places."""
+    section, _, last = key.rpartition(".")
+    dot = f"{section}." if section else ""
+    assert near(key.upper().replace("_", "-"), keys(Config)) == [key]
+    assert key in near(key, [*keys(Config), "other"])
+    if len(last) > 3:
+        assert key in near(f"{dot}{last[:-1]}", keys(Config))
+        assert key in near(f"{dot}{last[:-2]}{last[-1]}{last[-2]}", keys(Config))
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("lr", "optimizer.learning_rate"),
+        ("optimizer.lr", "optimizer.learning_rate"),
+        ("optimizer", "optimizer.name"),
+        ("Optimiser", "optimizer.name"),
+        ("learning-rate", "optimizer.learning_rate"),
+        ("steps", "train.steps"),
+        ("optimizer.steps", "train.steps"),
+        ("epochs", "train.steps"),
+        ("dropout", "regularizer.dropout"),
+        ("wd", "optimizer.weight_decay"),
+        ("data.seed", "data.split_seed"),
+        ("model.layers", "model.depth"),
+    ],
+)
+def test_a_half_remembered_key_is_found(name: str, first: str) -> None:
+    assert near(name, keys(Config))[0] == first
+
+
+@given(st.text(max_size=30) | st.text("abc._-", max_size=300))
+def test_any_name_is_near_to_three_at_most(name: str) -> None:
+    found = near(name, keys(Config))
+    assert len(found) <= 3
+    assert {*found} <= keys(Config).keys()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from typing import Annotated, Any, NoReturn, TextIO, TypeVar
 import tyro
 
 from jaxgen.called import called
+from jaxgen.commands.flags import spelled
+from jaxgen.commands.pages import ALL, HELP, page
 from jaxgen.fields import UserError
 from jaxgen.tasks import TASKS, find
 from jaxgen.tasks.base import Task
@@ -27,15 +29,21 @@ T = TypeVar("T")
 
 
 def parse(flags: type[T], prog: str, args: Sequence[str] | None = None) -> T:
-    """The command line as a dataclass; a wrong one is one line on stderr and exit code 2."""
-    said = io.StringIO()
+    """The command line as a dataclass; --help and --help-all end the command.
+
+    Raises:
+      UserError: if it is wrong.
+    """
+    args = sys.argv[1:] if args is None else args
+    if {*args} & {*HELP, *ALL}:
+        print(page(flags, prog, whole=not {*args}.isdisjoint(ALL)), end="")
+        raise SystemExit(0)
+    args, said = spelled(args, flags, prog), io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(flags, prog=called(prog), args=args, use_underscores=True)
-    except SystemExit as stop:
-        if stop.code:
-            fail(plain(said.getvalue()))
-        raise
+    except SystemExit:
+        raise UserError(plain(said.getvalue())) from None
 
 
 HOME = "names"  # the task of a command line that names none

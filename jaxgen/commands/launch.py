@@ -20,7 +20,7 @@ from jaxgen.fields import UserError
 from jaxgen.judge.floors import reference, standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
-from jaxgen.report.terminal import SHOWN, Watch, leaderboard, visible
+from jaxgen.report.terminal import SHOWN, Watch, leaderboard, say, visible
 from jaxgen.runs import Interrupted, Notice, run
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.cache import keep_programs, mending, private_folder
@@ -72,7 +72,7 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
     where = visible(task.headline(task.facts(sweep.base.data)))
     say(console, f"{question.name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {where}")
     if board is not None:
-        say(console, f"to look on: {look(board)}")
+        say(console, f"to look on: {look(board)}", whole=True)
     try:
         with contextlib.ExitStack() as open_ones:
             open_ones.enter_context(signals.saving())
@@ -107,7 +107,7 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
         signals.leave()
     tell(results, out, console)
     if board is not None:
-        say(console, f"  curves and settings: {look(board)}")
+        say(console, f"  curves and settings: {look(board)}", whole=True)
 
 
 def tensorboard(out: Path) -> TensorBoard:
@@ -142,11 +142,6 @@ def tell(results: Results, out: Path, console: Console) -> None:
         say(console, line) if place == 0 else console.print(visible(line), markup=False, highlight=False)  # between words
     page = report(out, task)
     programs = f"{results.programs} training program{'s' * (results.programs != 1)} compiled"
-    say(console, f"\n{programs}. Everything lies in {out}:\n  open {page}")
+    say(console, f"\n{programs}. Everything lies in {out}:\n  open {page}", whole=True)
     for line in task.further(str(out)):
-        say(console, f"  {line}")
-
-
-def say(console: Console, text: str) -> None:
-    """A line as it is: nothing in it is markup, and no path is broken in two."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(console, f"  {line}", whole=True)

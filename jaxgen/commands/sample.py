@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from jaxgen.commands.cli import Signals, given_task, output, parse
-from jaxgen.fields import UserError
+from jaxgen.fields import UserError, quoted
 from jaxgen.tasks.names.config import TEMPERATURE
 
 
@@ -20,23 +21,23 @@ class Flags:
     run: tyro.conf.Positional[str]
     """The run's folder, or that of an exported trial."""
     trial: str = "best"
-    """The trial's number, or best; several numbers (3,5,8) or best-5 for the mixture of several trials."""
-    count: int = 20
+    """The network: its number, or best; best-5 or 3,5,8 for the mixture of several."""
+    count: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 20
     """How many names."""
     temperature: float = TEMPERATURE
     """Below 1: likelier names than the network thinks they are; above: stranger ones; 0: always the likeliest character."""
-    top_k: Annotated[int | None, tyro.conf.arg(aliases=["--top-k"])] = None
+    top_k: int | None = None
     """Only the k likeliest characters."""
-    top_p: Annotated[float | None, tyro.conf.arg(aliases=["--top-p"])] = None
+    top_p: float | None = None
     """Only the likeliest characters that together reach this probability."""
     prefix: str = ""
     """What every name starts with."""
-    max_length: Annotated[int | None, tyro.conf.arg(aliases=["--max-length"])] = None
-    """Characters after which a name is cut. None: twice the corpus's longest name."""
+    max_length: int | None = None
+    """Characters after which a name is cut. Left out: twice as many as the longest name that was learnt from has."""
     unique: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Each name once; there may be fewer than --count."""
     novel: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """No name that the corpus holds; there may be fewer than --count."""
+    """No name of the file that was learnt from; there may be fewer than --count."""
     scores: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """After each name, behind a tab: the logarithm of its probability (nats), whatever the temperature."""
     seed: int = 0
@@ -50,6 +51,7 @@ def command(signals: Signals) -> None:
     out = output()
     from jaxgen.reopen import load_all, run_corpus
     from jaxgen.report.terminal import visible
+    from jaxgen.storage.portable import is_exported
     from jaxgen.tasks.names.generate import FEWEST, TRIES, novelty, sample
     from jaxgen.tasks.names.scores import score
     from jaxgen.tasks.names.task import Names
@@ -62,13 +64,16 @@ def command(signals: Signals) -> None:
         for made in trained[0].task.sample(trained, flags.count, flags.seed):
             print(made, file=out)
         return
-    corpus, moved = None, ""
+    corpus, moved = None, "an export does not hold the names that it learnt from"
     try:
-        corpus = run_corpus(flags.run)
+        corpus = None if is_exported(Path(flags.run)) else run_corpus(flags.run)
     except UserError as error:
-        if flags.novel:
-            raise UserError(f"--novel needs the corpus: {error}") from None
         moved = str(error)
+    if flags.novel and corpus is None:
+        raise UserError(f"--novel needs the names that were learnt from: {moved}; drop the flag")
+    prefix = in_its_case(flags.prefix, trained[0].task.vocabulary.characters)
+    if prefix != flags.prefix:
+        print(f"--prefix {quoted(flags.prefix)} is taken for {quoted(prefix)}: the names have no capitals", file=sys.stderr)
     without = corpus.names if flags.novel and corpus is not None else ()
     names = sample(
         trained,
@@ -76,7 +81,7 @@ def command(signals: Signals) -> None:
         flags.temperature,
         flags.top_k,
         flags.top_p,
-        flags.prefix,
+        prefix,
         flags.seed,
         flags.max_length,
         flags.unique,
@@ -90,7 +95,13 @@ def command(signals: Signals) -> None:
     how_many = f"{len(names)} name{'s' * (len(names) != 1)}"
     if len(names) < flags.count:
         how_many = f"only {how_many} of {flags.count}: no more came in {TRIES * max(flags.count, FEWEST):,} tries"
-    if corpus is None:
-        print(f"{how_many}; how many are new is not known: {moved}", file=sys.stderr)
-    else:
-        print(f"{how_many}: {novelty(names, corpus)}", file=sys.stderr)
+    new = f"; how many are new is not known: {moved}" if corpus is None else f": {novelty(names, corpus)}"
+    print(f"{how_many}{new}", file=sys.stderr)
+    if flags.temperature == 0 and flags.count > 1:
+        print("all are equal: at --temperature 0 each is the likeliest name; try 0.5", file=sys.stderr)
+
+
+def in_its_case(text: str, characters: str) -> str:
+    """A text in small letters, where it has capitals that names of these characters do not have, and can be written so."""
+    small = text.lower()
+    return small if not {*text} <= {*characters} and {*small} <= {*characters} else text

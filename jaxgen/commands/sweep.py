@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +13,14 @@ import tyro
 from jaxgen.called import called
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
 from jaxgen.commands.starting import SHORT, base_of
-from jaxgen.fields import UserError, keys, override
-from jaxgen.search.sweep import Question, Sweep, grid, random, read_axis, read_uniform, seeds, zipped
+from jaxgen.fields import UserError, keys, override, quoted
+from jaxgen.search.sweep import RANDOM_TRIALS, Question, Sweep, grid, random, read_axis, read_random, seeds, zipped
 from jaxgen.tasks import BUILT_IN, TASKS, find
 from jaxgen.tasks.base import Task
 from jaxgen.tasks.names.config import Config
 
 A = TypeVar("A")
 DEFAULT = "optimizers"
-RANDOM_TRIALS = 20
 MOST = 100_000
 Strings = tyro.conf.UseAppendAction[tuple[str, ...]]
 
@@ -33,36 +33,36 @@ class Flags:
     """
 
     ablation: tyro.conf.Positional[str | None] = None
-    """A named sweep that answers one question; see --list."""
+    """A question with a name, such as optimizers; --list shows them all."""
     task: str = "names"
     """What is trained: a task that comes with the package, or FILE.py:OBJECT or package.module:OBJECT, one of your own."""
     data: str | None = None
-    """The file that is read; short for --data.path (names: a text file, a name a line, or a CSV file)."""
+    """The file that is read, of names a name a line, or a table (CSV, TSV); short for --data.path."""
     column: str | None = None
-    """The column of a CSV file; short for --data.column."""
+    """The column of a table, by its name or number; short for --data.column."""
     preset: str | None = None
     """A config by name to start from, which flags change: for names, generator (good names within a minute), counts, dl101,
     transformer."""
     start: Annotated[str | None, tyro.conf.arg(name="config")] = None
     """A run, an export, or a JSON or TOML file whose config is started from; of a run, that of its best setting."""
     out: str | None = None
-    """The run's folder. None: runs/NAME."""
+    """The run's folder. Left out: runs/ABLATION."""
     grid: Strings = ()
-    """KEY=A,B,...: every combination with the other axes."""
+    """Values of a key to try, each with each of the other keys': --grid model.hidden=50,100."""
     zip: Strings = ()
-    """KEY=A,B,...: first values together, second values together, ..."""
+    """Values of several keys to try side by side: the first of each together, the second of each, and so on."""
     random: Strings = ()
-    """KEY=LOW:HIGH[:log]: random search; --trials says how many."""
+    """Values of a key to draw at random: between two ends (log: evenly in powers of ten), or of a list, KEY=A,B,..."""
     trials: int | None = None
-    """Points of the random search. None: 20."""
+    """How many to draw. Left out: 20."""
     seeds: int | None = None
-    """Seeds a configuration, from --seed on. None: the ablation's own, else 1."""
+    """How often each is trained, each time from another seed, from --seed on. Left out: the ablation's own, else 1."""
     width: int | None = None
-    """Lanes in all. None: measured."""
+    """Networks that train side by side. Left out: measured."""
     chunk: int | None = None
-    """Lanes that a device computes at once. None: measured."""
+    """Networks that a device computes at once. Left out: measured."""
     devices: int | None = None
-    """Devices to use; CPU cores count. None: all."""
+    """Devices to use; CPU cores count. Left out: all."""
     no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep no compiled programs and no measured plans for the next time."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -72,7 +72,7 @@ class Flags:
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace the run in --out."""
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Show the ablations and stop."""
+    """Show the ablations, with the minutes that each takes, and stop."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
@@ -102,8 +102,7 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     sweep, count, question, settings = Sweep(base), 1, Question(name), set()
     if flags.ablation is not None or name == DEFAULT:
         if name not in known:
-            some = f"one of {', '.join(known)}, or " if known else ""
-            raise UserError(f"there is no ablation {name!r}; expected {some}--grid KEY=A,B,...")
+            raise UserError(_no_ablation(name, known))
         ablation = known[name]
         kept = {*named, *(() if flags.preset is None else task.presets[flags.preset].values)}
         base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in kept})
@@ -117,8 +116,8 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     if flags.trials is not None and not flags.random:
         raise UserError("--trials is given without --random; add --random KEY=LOW:HIGH, or drop it")
     if flags.random:
-        points = RANDOM_TRIALS if flags.trials is None else flags.trials
-        sweep = random(sweep, _axes(read_uniform(text, kind) for text in flags.random), points)
+        drawn = _axes(read_random(text, kind) for text in flags.random)
+        sweep = random(sweep, drawn, RANDOM_TRIALS if flags.trials is None else flags.trials)
     for key in sweep.keys:
         if key in named and key not in settings:  # an ablation may vary what it is given, such as a budget
             raise UserError(f"--{key} is given, but the sweep varies {key}; drop the flag, or choose another sweep")
@@ -127,6 +126,15 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     elif flags.seeds is not None:
         raise UserError("--seeds is given, but the seed is varied already; drop one of them")
     return question, sweep
+
+
+def _no_ablation(name: str, known: Collection[str]) -> str:
+    """What to say of an ablation that a task does not have."""
+    alike = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.6)
+    if alike:
+        return f"there is no ablation {quoted(name)}; did you mean {alike[0]}? (--list shows them all)"
+    some = f"one of {', '.join(known)}, or " if known else ""
+    return f"there is no ablation {quoted(name)}; expected {some}--grid KEY=A,B,..."
 
 
 def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:

@@ -22,9 +22,9 @@ class Flags:
     task: str = "names"
     """What is trained: a task that comes with the package, or FILE.py:OBJECT or package.module:OBJECT, one of your own."""
     data: str | None = None
-    """The file that is read; short for --data.path (names: a text file, a name a line, or a CSV file)."""
+    """The file that is read, of names a name a line, or a table (CSV, TSV); short for --data.path."""
     column: str | None = None
-    """The column of a CSV file; short for --data.column."""
+    """The column of a table, by its name or number; short for --data.column."""
     preset: str | None = None
     """A config by name to start from, which flags change: for names, generator (good names within a minute), counts, dl101,
     transformer."""

@@ -32,8 +32,9 @@ class Plan:
     chunk: int
 
     def __str__(self) -> str:
-        devices = f"{self.devices} {jax.default_backend()} device{'s' * (self.devices > 1)}"
-        return f"{self.width} lanes on {devices}, {self.chunk} at once on each"
+        kind = "core" if jax.default_backend() == "cpu" else jax.default_backend().upper()
+        devices = f"{self.devices} {kind}{'s' * (self.devices > 1)}"
+        return f"{self.width} network{'s' * (self.width > 1)} at a time on {devices}"
 
 
 def use_every_core() -> None:
@@ -193,16 +194,15 @@ class Planned:
     plan: Plan
     measured: Seconds
     instead: Plan | None = None  # what it was begun under, if that was another one
+    where: str = ""  # which group it is of, where there are several: program 3 of 9
 
     def __str__(self) -> str:
+        where = f"{self.where}: " if self.where else ""
         if self.instead is not None:
-            return f"{self.plan}; the run began with {self.instead}, so that its last bits may differ"
-        if not self.measured:
-            return str(self.plan)
-        vary = "chunk" if len({p.width for p in self.measured}) == 1 else "width"
-        figures = ", ".join(f"{getattr(p, vary)}: {1e6 * s:.3g}" for p, s in self.measured.items())
-        what = {"chunk": "at once", "width": "lanes"}[vary]
-        return f"{self.plan} (measured, us a trial-step by {what}: {figures})"
+            now, then = (f"{plan} ({plan.chunk} at once on each)" for plan in (self.plan, self.instead))
+            return f"{where}{now}; the run began with {then}, so that its last bits may differ"
+        seconds = self.measured.get(self.plan, math.nan)
+        return f"{where}{self.plan}{f' ({1e3 * seconds:.2g} ms a step)' if math.isfinite(seconds) else ''}"
 
 
 def measure(

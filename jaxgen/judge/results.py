@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgen.config import resolve
-from jaxgen.fields import CHAIN, UserError, flatten, override
+from jaxgen.fields import CHAIN, UserError, brief, flatten, override
 from jaxgen.judge import shown
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.tasks.base import Task
@@ -375,7 +375,7 @@ def _words(key: str, value: Scalar) -> str:
         return f"{'default ' if value is None else '' if value is True else 'no '}{key}"
     if isinstance(value, str):
         return value if value.isprintable() and value.strip() else repr(value)
-    return f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+    return f"{key} {brief(value)}" if isinstance(value, float) else f"{key} {value}"
 
 
 def table(rows: Sequence[Sequence[Any]]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from jaxgen.fields import UserError, quoted
+from jaxgen.fields import UserError, brief, quoted
 
 if TYPE_CHECKING:
     from jaxgen.judge.results import Results
@@ -64,7 +64,7 @@ def _name(results: Results, part: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+    return brief(value) if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _estimate(mean: float, spread: float) -> str:

@@ -167,7 +167,7 @@ def _entries(results: Results) -> list[Entry]:
         found.setdefault(tuple(setting.values.get(key) for key in keys), []).append(setting)
     points = [dict(zip(keys, values, strict=True)) for values in found]
     names = [label(point) for point in points]
-    if len(set(names)) < len(names):  # two rates that agree in six digits, or names with commas
+    if len(set(names)) < len(names):  # two rates that agree in the digits shown, or names with commas
         names = [", ".join(f"{key} {value!r}" for key, value in point.items()) for point in points]
     by_seeds = (sorted(settings, key=lambda setting: -len(_losses(setting))) for settings in found.values())
     return [Entry(name, tuple(settings), tuned) for name, settings in zip(names, by_seeds, strict=True)]

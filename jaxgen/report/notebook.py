@@ -73,7 +73,8 @@ class Cell:
             left = f", {duration((total - done) * (now - self._first[0]) / (done - self._first[1]))} left"
         told = "".join(f"<p>{escape(line)}</p>" for line in self._notices)
         bar = f'<progress value="{done}" max="{max(total, 1)}"></progress>'
-        return f"{told}<p>{bar} {done:,} of {total:,} steps, {duration(now - self._began)}{left}</p>{board(results, len(results.rows) == len(results.sweep))}"
+        steps = f"<p>{bar} {done:,} of {total:,} steps, {duration(now - self._began)}{left}</p>"
+        return told + steps + board(results, verdict=len(results.rows) == len(results.sweep))
 
     def _show(self) -> None:
         from IPython.display import HTML  # pyright: ignore[reportMissingImports]

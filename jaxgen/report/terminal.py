@@ -18,6 +18,7 @@ from rich.text import Text
 
 from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
 from jaxgen.engine.plan import Planned
+from jaxgen.fields import brief
 from jaxgen.judge.results import Arm, Curve, Results, label
 from jaxgen.runs import Notice
 
@@ -46,13 +47,14 @@ def estimate(mean: float, spread: float) -> str:
 
 def cell(value: Any) -> str:
     """A config's value as people read it."""
-    return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
+    return brief(value) if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def outcome(arm: Arm) -> str:
-    """How many trials an arm has, and how those ended that did not complete: 3, 1 diverged."""
-    found = [row.status for row in arm.rows if row.status != "completed"]
-    return ", ".join([str(len(arm.rows)), *(f"{found.count(status)} {status}" for status in dict.fromkeys(found))])
+    """How many trials an arm has, and how many of these did not complete: 3 (1 diverged), 3 (all running)."""
+    count, found = len(arm.rows), Counter(row.status for row in arm.rows if row.status != "completed")
+    some = ", ".join(status if count == 1 else f"{'all' if n == count else n} {status}" for status, n in found.items())
+    return f"{count} ({some})" if some else str(count)
 
 
 Reference = tuple[str, Mapping[str, float]] | None
@@ -68,12 +70,13 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     """
     arms = results.leaderboard(running)
     ended = "" if running else f"{len(results.rows)} of {len(results.sweep)} trials ended; "
-    title = f"{ended}mean {results.measure.name} ± standard deviation over seeds"
+    spread = any(len(arm.sound) > 1 for arm in arms)
+    measure = results.measure.name
+    title = f"{ended}{f'mean {measure} ± standard deviation over seeds' if spread else measure}"
     shown = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
     shown.add_column("", justify="right", no_wrap=True)
     for key in results.keys:
         shown.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold")
-    spread = any(len(arm.sound) > 1 for arm in arms)
     first, *others = results.metrics
     kinds = {"validation": f"val_{first.name}"} | ({} if running else {"test": f"test_{first.name}"})
     parts = {"validation": "val"} | ({} if running else {"test": "test"})
@@ -117,6 +120,15 @@ def _add_reference(shown: Table, results: Results, reference: tuple[str, Mapping
     )
 
 
+def say(console: Console, text: str, whole: bool = False) -> None:
+    """A line as it is: nothing in it is markup. In a terminal it wraps between words; a log has it in one line.
+
+    Args:
+      whole: a terminal does not wrap it either, as a path or a command that people copy.
+    """
+    console.print(text, markup=False, highlight=False, soft_wrap=whole or not console.is_terminal)
+
+
 def setting(results: Results, trial: int) -> str:
     """A trial by its number and its values of the varied keys: names as they are, numbers with what they are."""
     values = results.values(trial) | ({"seed": results.seed(trial)} if "seed" in results.sweep.keys else {})
@@ -132,7 +144,7 @@ def duration(seconds: float) -> str:
 class Watch:
     """A listener for `run` that shows how far it is; without a terminal it prints a line now and then.
 
-    Both say: steps done, time passed and left, trial-steps a second, lanes in use, trials ended, the best loss so far. A
+    Both say: steps done, time passed and left, steps a second, networks that train, trials ended, the best loss so far. A
     terminal shows the head of the leaderboard too, as much as it has room for. The last line stays.
 
     Args:
@@ -151,7 +163,8 @@ class Watch:
         self._speed = 0.0  # trial-steps a second, of this session
         self._segments = 0
         self._trained: set[int] = set()  # trials of the segment in progress
-        self._lanes = (0, 0)  # in use in the last segment, and in all
+        self._busy = 0  # networks that trained in the last segment
+        self._where = ""  # which program of several
         self._best: Curve | None = None
         self._table: Table | None = None
         self._draw = self._said = -math.inf  # when to draw next, and when something was said
@@ -174,9 +187,9 @@ class Watch:
         if self._results is None:
             self._begin(results)
         if isinstance(event, Planned | Notice):
-            self._console.print(visible(str(event)), highlight=False, markup=False, soft_wrap=True)
+            say(self._console, visible(str(event)))
             if isinstance(event, Planned):
-                self._lanes = (0, event.plan.width)
+                self._busy, self._where = 0, event.where
                 if not self._segments:
                     self._since = (self._clock(), self._since[1])  # what was measured is no training
         elif isinstance(event, Evaluated):
@@ -212,7 +225,7 @@ class Watch:
         if self._segments == 1:
             self._since = self._now
         # Those that trained, and not those that still have a lane: one that is free now takes the next trial at once.
-        self._lanes = (len(self._trained), self._lanes[1])
+        self._busy = len(self._trained)
         self._trained.clear()
         if self._live is not None and now >= self._draw:
             self._table = self._fitting(results)
@@ -242,22 +255,21 @@ class Watch:
         found = Counter(row.status for row in rows if row.status != "completed")
         others = ", ".join(f"{count} {status}" for status, count in sorted(found.items()))
         ended = f"{len(rows)} of {len(self._results.sweep)} trials ended{f' ({others})' if others else ''}"
-        busy, width = self._lanes
         name = self._results.measure.name
         best = f"no finite validation {name} so far"
         if self._best is not None:
             value = self._results.selected(self._best)
-            best = f"best validation {name} {number(value)} ({setting(self._results, self._best.trial)})"
+            best = f"best validation {name} so far {number(value)} ({setting(self._results, self._best.trial)})"
         return (
-            f"{done} of {total} steps",
+            f"{done / max(total, 1):.0%} ({done:,} of {total:,} steps)",
             f"{duration(self._clock() - self._began)} elapsed{time_left}",
-            f"{self._speed:.0f} trial-steps/s, {busy} of {width} lanes, {ended}",
+            f"{self._where}{', ' if self._where else ''}{self._speed:,.0f} steps a second, {self._busy} training, {ended}",
             best,
         )
 
     def _say(self) -> None:
         self._said = self._now[0]
-        self._console.print(", ".join(self._facts()), highlight=False, markup=False, soft_wrap=True)
+        say(self._console, ", ".join(self._facts()))
 
     def picture(self) -> RenderableType:
         """What a terminal shows now."""

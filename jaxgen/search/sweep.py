@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxgen.config import Config, validate
-from jaxgen.fields import UserError, keys, override, parse, quoted, register, settled, shortened, strengths
+from jaxgen.fields import UserError, declared, override, parse, quoted, register, settled, shortened, strengths
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,24 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+def _listed(key: str, values: Iterable[Any]) -> Sequence[Any]:
+    """An axis's values.
+
+    Raises:
+      UserError: for a text, whose letters would be the values, or one value alone.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise UserError(f"the values of {key} are {quoted(values)}, expected a list of them, such as [{quoted(values)}]")
+    return values if isinstance(values, Sequence) else list(values)
+
+
 def grid(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
-    """Every combination of the axes' values, for each trial of `base`; the last axis varies fastest."""
-    columns = [values if isinstance(values, Sequence) else list(values) for values in axes.values()]
+    """Every combination of the axes' values, for each trial of `base`; the last axis varies fastest.
+
+    Raises:
+      UserError: for an axis that is no list.
+    """
+    columns = [_listed(key, values) for key, values in axes.items()]
     _few(base, math.prod(map(len, columns)))
     return _product(base, (dict(zip(axes, values, strict=True)) for values in itertools.product(*columns)))
 
@@ -114,9 +129,9 @@ def zipped(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
     """The axes' first values together, their second ones, and so on, for each trial of `base`.
 
     Raises:
-      UserError: if the axes have different lengths.
+      UserError: if the axes have different lengths, or one is no list.
     """
-    columns = {key: list(values) for key, values in axes.items()}
+    columns = {key: _listed(key, values) for key, values in axes.items()}
     lengths = {key: len(column) for key, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise UserError(
@@ -143,11 +158,29 @@ class Uniform:
         return min(max(value, self.low), self.high)  # a rounding may step over an end
 
 
-def random(base: Config | Sweep, axes: Mapping[str, Uniform], trials: int, seed: int = 0) -> Sweep:
-    """`trials` points drawn from the axes' distributions, the same for each trial of `base`."""
+RANDOM_TRIALS = 20  # points of a random search, where nothing says how many
+
+
+def random(
+    base: Config | Sweep, axes: Mapping[str, Uniform | Iterable[Any]], trials: int = RANDOM_TRIALS, seed: int = 0
+) -> Sweep:
+    """`trials` points drawn at random, the same for each trial of `base`: of each axis a number between two ends (`Uniform`),
+    or one of a list of values, each as likely as the others: {"optimizer.name": ["sgd", "adam"]}.
+
+    Raises:
+      UserError: for an axis that is neither, or a list without values.
+    """
     source = stdlib_random.Random(seed)
     _few(base, trials)
-    return _product(base, ({key: axis.draw(source) for key, axis in axes.items()} for _ in range(trials)))
+    found = {key: axis if isinstance(axis, Uniform) else _listed(key, axis) for key, axis in axes.items()}
+    empty = next((key for key, axis in found.items() if not isinstance(axis, Uniform) and not len(axis)), None)
+    if empty is not None:
+        raise UserError(f"{empty} has no values to draw from; give some, or jaxgen.Uniform(low, high)")
+
+    def drawn(axis: Uniform | Sequence[Any]) -> Any:
+        return axis.draw(source) if isinstance(axis, Uniform) else source.choice(axis)
+
+    return _product(base, ({key: drawn(axis) for key, axis in found.items()} for _ in range(trials)))
 
 
 def seeds(base: Config | Sweep, count: int) -> Sweep:
@@ -172,30 +205,31 @@ def read_axis(text: str, kind: type) -> tuple[str, list[Any]]:
     return key, found
 
 
-def read_uniform(text: str, kind: type) -> tuple[str, Uniform]:
-    """KEY=LOW:HIGH or KEY=LOW:HIGH:log as a key and a distribution.
+def read_random(text: str, kind: type) -> tuple[str, Uniform | list[Any]]:
+    """KEY=LOW:HIGH or KEY=LOW:HIGH:log as a key and a distribution, KEY=A,B,... as a key and the values to draw from.
 
     Raises:
-      UserError: if it is not of that form.
+      UserError: if it is of neither form.
     """
     key, _, rest = text.partition("=")
+    if "," in rest:
+        return read_axis(text, kind)
     low, _, rest = rest.partition(":")
     high, _, scale = rest.partition(":")
-    if not low or not high or scale not in ("", "log"):
+    if not low or not high or scale.lower() not in ("", "log"):
         raise UserError(
-            f"{quoted(text)} is no range; expected KEY=LOW:HIGH or KEY=LOW:HIGH:log, "
-            "for instance optimizer.learning_rate=1e-4:1e-1:log"
+            f"{quoted(text)} is no range; expected KEY=LOW:HIGH or KEY=LOW:HIGH:log, for instance "
+            "optimizer.learning_rate=1e-4:1e-1:log, or values to draw from, KEY=A,B,..."
         )
-    uniform = Uniform(parse(key, low, kind), parse(key, high, kind), scale == "log")
+    part = declared(kind, key)
+    if not {int, float} & {*part.kinds}:
+        raise UserError(f"{quoted(text)} is no range, for {key} is no number; give values to draw from: {key}={low},{high}")
+    uniform = Uniform(parse(key, low, kind), parse(key, high, kind), scale.lower() == "log")
     ends = (uniform.low, uniform.high)
     for end in ends:
-        if (expected := keys(kind)[key].wrong(end)) is not None:
+        if (expected := part.wrong(end)) is not None:
             raise UserError(f"an end of {quoted(text)} is {quoted(end)}, expected {expected}")
-    if (
-        not all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
-        or not uniform.low <= uniform.high
-        or (uniform.log and uniform.low <= 0)
-    ):
+    if None in ends or not uniform.low <= uniform.high or (uniform.log and uniform.low <= 0):
         raise UserError(f"{quoted(text)} is no range; expected numbers with LOW <= HIGH, and LOW above 0 with log")
     return key, uniform
 

@@ -15,7 +15,7 @@ import jax
 
 from jaxgen.config import coefficients
 from jaxgen.engine.plan import Plan, Planned
-from jaxgen.fields import CHAIN, UserError, flatten
+from jaxgen.fields import CHAIN, UserError, flatten, quoted
 from jaxgen.judge.results import Scalar, named_value
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.files import checked, read
@@ -183,16 +183,29 @@ def planned_of(stored: Mapping[str, Any]) -> Planned:
     return Planned(plan, measured)
 
 
+def _inside(path: Path) -> list[str]:
+    """The first runs that lie in a folder, as an error shows them."""
+    try:
+        found = sorted(one.parent for one in path.glob(f"*/{CONFIG}"))
+    except OSError:
+        return []
+    return [quoted(str(one)) for one in found[:10]] + ["..."] * (len(found) > 10)
+
+
 def check_ours(path: Path) -> dict[str, Any]:
     """What a folder's `config.json` says, of whatever format.
 
     Raises:
       UserError: if the folder holds no run.
     """
+    if path.is_file():
+        raise UserError(f"{str(path)!r} is a file, and a run is a folder; give the one that --out named")
     try:
         facts = json.loads(read(path / CONFIG))
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{str(path)!r} holds no run ({CONFIG} is not there); give the folder that --out named") from None
+        inside = _inside(path)
+        instead = f"give one of those in it: {', '.join(inside)}" if inside else "give the folder that --out named"
+        raise UserError(f"{str(path)!r} holds no run ({CONFIG} is not there); {instead}") from None
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict) or not {"format", "sweep"} <= facts.keys() or not {"task", "corpus"} & facts.keys():

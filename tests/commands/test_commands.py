@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT, SMALL
 from processes import Commands
 
+from jaxgen.commands.sample import in_its_case
 from jaxgen.tasks.names.data import Corpus
 
 FLAGS = [part for key, value in (SMALL | {"train.names": 8}).items() for part in (f"--{key}", str(value))]
@@ -69,7 +70,24 @@ def test_sample_prints_names_and_nothing_else(run: Path, commands: Commands) -> 
     assert all(name.startswith("ma") for name in names)
     assert re.fullmatch(r"7 names: \d new, \d repeated, \d in the corpus\n", err)
     assert commands.call("sample", run, *how)[1] == out
-    assert commands.call("sample", run, "--trial", "3", "--count", "2")[0] == 0
+    assert commands.call("sample", run, "--trial", "3", "-n", "2")[0] == 0
+
+
+def test_sample_takes_a_prefix_in_small_letters_where_names_have_no_others(run: Path, commands: Commands) -> None:
+    code, out, err = commands.call("sample", run, "-n", "3", "--prefix", "Ma", "--temperature", "0")
+    assert (code, len({*out.splitlines()})) == (0, 1), err
+    assert out.startswith("ma")
+    taken, _, equal = err.splitlines()
+    assert taken == "--prefix 'Ma' is taken for 'ma': the names have no capitals"
+    assert equal == "all are equal: at --temperature 0 each is the likeliest name; try 0.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "characters", "taken"),
+    [("Ma", "am", "ma"), ("Ma", "Mam", "Ma"), ("Mx", "am", "Mx"), ("\u0130", "im", "\u0130"), ("", "a", "")],
+)
+def test_a_text_is_in_small_letters_where_no_other_can_be(text: str, characters: str, taken: str) -> None:
+    assert in_its_case(text, characters) == taken
 
 
 def test_sample_prints_names_of_a_kind(run: Path, commands: Commands) -> None:
@@ -99,6 +117,17 @@ def test_score_says_how_surprising_names_are(run: Path, commands: Commands, tmp_
     assert re.fullmatch(r"3 names, \d\.\d+ nats a character; 1 with a character that the corpus has not\n", err)
 
 
+def test_score_takes_names_and_files_as_they_come(run: Path, commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "some").write_text("maria\nanna\n", encoding="utf-8")
+    (tmp_path / "people.csv").write_text("id;name\n1;anna\n2;maria\n", encoding="utf-8")
+    given = (("maria", "anna"), (tmp_path / "some",), (tmp_path / "people.csv", "--column", "2"))
+    found = [commands.call("score", run, *names) for names in given]
+    assert found[0][0] == 0, found[0][2]
+    assert {line.split(",")[0] for line in found[0][1].splitlines()} == {"name", "maria", "anna"}
+    assert {out for _, out, _ in found} == {found[0][1]}
+    assert commands.call("score", run, "anna")[2].startswith("1 name, ")
+
+
 def test_an_exported_trial_makes_the_names_of_the_run(run: Path, commands: Commands, tmp_path: Path) -> None:
     code, out, err = commands.call("export", run, tmp_path / "trial", "--trial", "5")
     assert code == 0, err
@@ -107,7 +136,10 @@ def test_an_exported_trial_makes_the_names_of_the_run(run: Path, commands: Comma
     assert names == again
     code, _, err = commands.call("sample", tmp_path / "trial", "--novel")
     assert code == 2
-    assert "--novel needs the corpus" in err
+    assert "--novel needs the names that were learnt from: an export does not hold" in err
+    assert commands.call("sample", tmp_path / "trial", "-n", "2")[2].startswith(
+        "2 names; how many are new is not known: an export"
+    )
 
 
 def test_report_is_written_again_from_the_run_and_two_at_once_are_each_whole(run: Path, commands: Commands) -> None:
@@ -119,6 +151,7 @@ def test_report_is_written_again_from_the_run_and_two_at_once_are_each_whole(run
     for one in both:
         assert str(page) in one.out
         assert "Split by rows: the floor without a network is" in one.out
+        assert "\nSelected: " in one.out  # the verdict
     assert (run / "results.csv").read_bytes() == table
     assert not [path for path in run.rglob("*") if path.suffix == ".new"]
     assert "Split by rows: the floor without a network is" in before
@@ -188,6 +221,19 @@ WRONG = [
     (["sample", "RUN", "--trial", "best-99"], "give fewer"),
     (["sample", "RUN", "--max-length", "0"], "max_length"),
     (["sample", "nowhere"], "holds no run"),
+    (["sample", "RUNS"], "give one of those in it: 'RUN'"),
+    (["sample", "CSV"], "is a file, and a run is a folder"),
+    (["sample", "RUN", "--trial", "best5"], "expected a number, best, best-5 for the mixture of the best five, or 3,5,8"),
+    (["train", "--data", "https://example.com/names.txt"], "'https://example.com/names.txt' is an address"),
+    (["train", "--data", "TINY", "--column", "name"], "leave --column out"),
+    (["train", "--lr", "0.1"], "did you mean --optimizer.learning_rate?"),
+    (["sweep", "optimisers"], "did you mean optimizers?"),
+    (["sweep", "Optimizers"], "did you mean optimizers?"),
+    (["sweep", "--grid", "optimizer.name=sgd", "adam"], "--grid optimizer.name=sgd,adam"),
+    (["sweep", "--random", "optimizer.name=sgd:adam"], "draw from: optimizer.name=sgd,adam"),
+    (["score", "RUN", "nowhere.txt"], "nowhere.txt"),
+    (["score", "RUN", "maria", "--names", "TINY"], "two sets of names are given"),
+    (["score", "RUN", "maria", "--column", "2"], "--column is '2', but the names are given one by one"),
     (["report", "nowhere"], "holds no run"),
     (["sample"], "run"),
 ]
@@ -199,7 +245,8 @@ def test_wrong_input_is_one_helpful_line(args: list[str], says: str, run: Path, 
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "people.csv").write_text("name,sex\nanna,f\n")
-    places = {**{name: tmp_path / name for name in files}, "CSV": tmp_path / "people.csv", "RUN": run}
+    places = {**{name: tmp_path / name for name in files}, "CSV": tmp_path / "people.csv", "RUN": run, "RUNS": run.parent}
+    says = says.replace("'RUN'", repr(str(run)))
     args = [str(places.get(arg, arg)) for arg in args]
     if args[0] in ("sweep", "train") and "--out" not in args:
         args += ["--out", str(tmp_path / "out")]
@@ -262,7 +309,7 @@ def test_a_signal_in_a_segment_without_end(signals: int, within: float, run: Pat
     """One signal waits for a segment's end, but not for long; a second one does not wait."""
     flags = [*FLAGS, "--train.steps", "10000000", "--train.eval_every", "10000000"]
     running = commands.start("train", "--data", run.parent / "names.txt", "--out", tmp_path / "run", *flags)
-    running.until(lambda: "lanes on" in running.out)
+    running.until(lambda: " at a time on " in running.out)
     time.sleep(1)
     running.send(signal.SIGTERM)
     running.until(lambda: "again to stop at once" in running.err)

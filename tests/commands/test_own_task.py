@@ -70,12 +70,13 @@ def run(task: str, commands: Commands, tmp_path_factory: pytest.TempPathFactory)
 def test_its_fields_are_flags(task: str, commands: Commands) -> None:
     code, said, _ = commands.call("sweep", "--task", task, "--help")
     assert code == 0
-    assert "--model.width INT" in said
-    assert "--model.dropout FLOAT" in said
+    assert "--model.width N" in said
+    assert "--model.dropout X" in said
     assert "--model.hidden" not in said
-    code, said, _ = commands.call("train", f"--task={task}", "--help")
+    code, said, _ = commands.call("train", f"--task={task}", "--help-all")
     assert code == 0
-    assert "--model.width INT" in said
+    assert "--model.width N" in said
+    assert "--train.patience N" in said
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_bytes(run: Path, task: str, commands: Commands, tmp_path: Path) -> None:

@@ -104,10 +104,17 @@ def test_what_is_known_is_not_measured_again() -> None:
 
 
 def test_a_plan_says_what_was_measured() -> None:
-    assert str(Planned(PLANS[0], {PLANS[0]: 2e-4, PLANS[1]: 3e-4})) == (
-        "64 lanes on 2 cpu devices, 4 at once on each (measured, us a trial-step by at once: 4: 200, 2: 300)"
+    assert str(Planned(PLANS[0], {PLANS[0]: 2e-4, PLANS[1]: 3e-4})) == ("64 networks at a time on 2 cores (0.2 ms a step)")
+    assert str(Planned(Plan(1, 1, 1), {})) == "1 network at a time on 1 core"
+    assert (
+        str(Planned(Plan(1, 3, 1), {PLANS[0]: 2e-4}, where="program 2 of 3"))
+        == "program 2 of 3: 3 networks at a time on 1 core"
     )
-    assert str(Planned(Plan(1, 1, 1), {})) == "1 lanes on 1 cpu device, 1 at once on each"
+    there = "64 networks at a time on 2 cores"
+    assert str(Planned(PLANS[0], {PLANS[0]: math.inf})) == there
+    assert str(Planned(PLANS[0], {PLANS[0]: 2e-4}, instead=PLANS[1])) == (
+        f"{there} (4 at once on each); the run began with {there} (2 at once on each), so that its last bits may differ"
+    )
 
 
 @given(st.integers(1, 8), st.integers(1, 64), st.integers(1, 64))

@@ -12,8 +12,8 @@ from rich.console import Console
 import jaxgen
 from jaxgen.engine.lanes import Ended, Evaluated, Position, SegmentDone
 from jaxgen.engine.plan import Plan, Planned
-from jaxgen.judge.results import Curve, Results, Row
-from jaxgen.report.terminal import Watch, duration, leaderboard
+from jaxgen.judge.results import Arm, Curve, Results, Row, label
+from jaxgen.report.terminal import Watch, cell, duration, leaderboard, outcome, say
 from jaxgen.runs import Notice
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config
@@ -97,14 +97,14 @@ def test_a_log_has_a_line_now_and_then(sweep: Sweep) -> None:
         story.evaluated(4, 20, 2.3)
         story.segment(1, None, 4)
     # By hand: 5 s are measured, the first segment does 40 steps in 10 s; from then on 70 more in 10 s, of 240 - 10 - 20.
-    first = "40 of 240 steps, 0:15 elapsed, 4 trial-steps/s, 2 of 2 lanes, 0 of 6 trials ended, "
-    second = "110 of 210 steps, 0:25 elapsed, 0:14 left, 7 trial-steps/s, 2 of 2 lanes, 3 of 6 trials ended "
-    third = "150 of 210 steps, 0:26 elapsed, 0:06 left, 10 trial-steps/s, 2 of 2 lanes, 3 of 6 trials ended "
+    first = "17% (40 of 240 steps), 0:15 elapsed, 4 steps a second, 2 training, 0 of 6 trials ended, "
+    second = "52% (110 of 210 steps), 0:25 elapsed, 0:14 left, 7 steps a second, 2 training, 3 of 6 trials ended "
+    third = "71% (150 of 210 steps), 0:26 elapsed, 0:06 left, 10 steps a second, 2 training, 3 of 6 trials ended "
     assert story.lines == [
-        "2 lanes on 1 cpu device, 1 at once on each",
-        first + "best validation loss 2.5000 (trial 1: learning rate 0.001, seed 1)",
-        second + "(1 diverged, 1 stopped), best validation loss 2.2500 (trial 2: learning rate 0.01, seed 0)",
-        third + "(1 diverged, 1 stopped), best validation loss 2.2500 (trial 2: learning rate 0.01, seed 0)",
+        "2 networks at a time on 1 core",
+        first + "best validation loss so far 2.5000 (trial 1: learning rate 0.001, seed 1)",
+        second + "(1 diverged, 1 stopped), best validation loss so far 2.2500 (trial 2: learning rate 0.01, seed 0)",
+        third + "(1 diverged, 1 stopped), best validation loss so far 2.2500 (trial 2: learning rate 0.01, seed 0)",
     ]
 
 
@@ -135,10 +135,11 @@ def test_a_session_counts_its_own_steps_alone(sweep: Sweep) -> None:
         for step in (30, 40):
             story.evaluated(2, step, 2.5)
             story.segment(10, 2, None)
-    best = "best validation loss 2.0000 (trial 0: learning rate 0.001, seed 0)"
+    best = "best validation loss so far 2.0000 (trial 0: learning rate 0.001, seed 0)"
+    rest = f"1 steps a second, 1 training, 2 of 6 trials ended (1 stopped), {best}"
     assert story.lines[1:] == [
-        f"90 of 220 steps, 0:13 elapsed, 1 trial-steps/s, 1 of 2 lanes, 2 of 6 trials ended (1 stopped), {best}",
-        f"100 of 220 steps, 0:23 elapsed, 2:00 left, 1 trial-steps/s, 1 of 2 lanes, 2 of 6 trials ended (1 stopped), {best}",
+        f"41% (90 of 220 steps), 0:13 elapsed, {rest}",
+        f"45% (100 of 220 steps), 0:23 elapsed, 2:00 left, {rest}",
     ]
 
 
@@ -149,9 +150,9 @@ def test_the_time_left_runs_down_between_segments(sweep: Sweep) -> None:
     for step in (20, 40):
         story.evaluated(0, step, 2.0)
         story.segment(10, 0, None)
-    assert "40 of 240 steps 0:21 elapsed, 1:40 left" in story.picture()[0]
+    assert "17% (40 of 240 steps) 0:21 elapsed, 1:40 left" in story.picture()[0]
     story.time += 30
-    assert "40 of 240 steps 0:51 elapsed, 1:10 left" in story.picture()[0]
+    assert "17% (40 of 240 steps) 0:51 elapsed, 1:10 left" in story.picture()[0]
     story.time += 300
     assert "0:00 left" in story.picture()[0]
 
@@ -159,14 +160,14 @@ def test_the_time_left_runs_down_between_segments(sweep: Sweep) -> None:
 def test_lanes_whose_trials_ended_count_as_used_until_they_stay_empty(sweep: Sweep) -> None:
     story = Story(sweep, terminal=True)
     story.plan(1)
-    for trials, shown in (((0, 1), "2 of 2 lanes"), ((2, 3), "2 of 2 lanes"), ((4,), "1 of 2 lanes")):
+    for trials, shown in (((0, 1), "2 training"), ((2, 3), "2 training"), ((4,), "1 training")):
         for trial in trials:
             story.evaluated(trial, 40, 2.0)
             story.ended(trial, Status.COMPLETED, 40)
         story.segment(1, None, None)
         assert shown in story.picture()[1]
     story.watch(SegmentDone(Position(1, 0, (), None)), story.results)  # the beginning of the next group
-    assert "1 of 2 lanes" in story.picture()[1]
+    assert "1 training" in story.picture()[1]
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -208,6 +209,52 @@ def test_what_is_shown_is_text(terminal: bool, small: Config) -> None:
     assert shown.count(r"[bold]x\x1b[2J\r\x07") >= 2
     assert r"[red]the run\x1b[2J began" in shown
     assert not {"\a", "\x1b[2J"} & {part for part in ("\a", "\x1b[2J") if part in shown}
+
+
+def test_several_programs_are_counted(sweep: Sweep) -> None:
+    story = Story(sweep)
+    with story.watch:
+        story.watch(Planned(Plan(1, 2, 1), {}, where="program 2 of 3"), story.results)
+        story.evaluated(0, 20, 2.0)
+        story.segment(10, 0, 1)
+    assert story.lines[0] == "program 2 of 3: 2 networks at a time on 1 core"
+    assert ", program 2 of 3, 2 steps a second, 1 training, " in story.lines[1]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_sentences_wrap_between_words_in_a_terminal_and_not_in_a_log(terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=30, color_system=None)
+    words = "counts of 6 characters are what no network beats by a nat [here]"
+    say(console, words)
+    say(console, f"open /tmp/{'long/' * 9}report.html", whole=True)
+    *sentence, path = out.getvalue().splitlines()
+    assert path == f"open /tmp/{'long/' * 9}report.html"
+    assert [word for line in sentence for word in line.split()] == words.split()
+    assert len(sentence) == (3 if terminal else 1)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "shown"),
+    [
+        ("completed completed", "2"),
+        ("running running", "2 (all running)"),
+        ("completed running stopped running", "4 (2 running, 1 stopped)"),
+        ("completed", "1"),
+        ("diverged", "1 (diverged)"),
+    ],
+)
+def test_trials_are_counted_once(statuses: str, shown: str, sweep: Sweep) -> None:
+    results = Results(sweep, metrics=METRICS)
+    assert outcome(Arm({}, tuple(row(results, trial, status, 40) for trial, status in enumerate(statuses.split())))) == shown
+
+
+def test_rates_that_were_drawn_have_three_digits() -> None:
+    values = [0.0224593, 1.63412e-05, 0.003, 1e-4, 0.12, 2048.0, 0.1234, 1e30, 0.5, -0.0123456, float("inf"), None, True, 3]
+    assert [cell(value) for value in values] == [
+        "0.0225", "1.63e-05", "0.003", "0.0001", "0.12", "2048", "0.1234", "1e+30", "0.5", "-0.0123", "inf", "-", "True", "3",
+    ]  # fmt: skip
+    assert label({"optimizer.learning_rate": 0.0224593, "optimizer.name": "sgd"}) == "learning rate 0.0225, sgd"
 
 
 def test_durations() -> None:

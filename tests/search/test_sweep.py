@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jaxgen.config import OPTIMIZERS
 from jaxgen.fields import UserError, override
-from jaxgen.search.sweep import TABLE, Group, Sweep, Uniform, grid, groups, random, read_axis, read_uniform, seeds, zipped
+from jaxgen.search.sweep import TABLE, Group, Sweep, Uniform, grid, groups, random, read_axis, read_random, seeds, zipped
 from jaxgen.tasks.names.config import Config
 
 
@@ -66,11 +66,11 @@ HUGE = "9" * 400
         (lambda: seeds(Config(), 10**12), "would have 1000000000000 trials"),
         (lambda: random(Config(), {"seed": Uniform(1, 9)}, 10**9), "would have 1000000000 trials"),
         (
-            lambda: read_uniform(f"seed=1:{HUGE}", Config),
+            lambda: read_random(f"seed=1:{HUGE}", Config),
             r"an end of 'seed=1:9+\.\.\. \(409 characters\) is a number of many digits",
         ),
-        (lambda: read_uniform("seed=-1:5", Config), "an end of 'seed=-1:5' is -1, expected a value in"),
-        (lambda: read_uniform(f"optimizer.learning_rate=1e-3:1e{HUGE}", Config), "an end of .* is inf"),
+        (lambda: read_random("seed=-1:5", Config), "an end of 'seed=-1:5' is -1, expected a value in"),
+        (lambda: read_random(f"optimizer.learning_rate=1e-3:1e{HUGE}", Config), "an end of .* is inf"),
         (lambda: read_axis(f"seed={HUGE}{HUGE * 11}", Config), "seed is '9+... .4,802 characters., expected a whole number"),
         (
             lambda: override(Config(), {"optimizer.learning_rate": int(HUGE)}),
@@ -102,6 +102,28 @@ def test_random_has_the_quartiles_of_its_distribution() -> None:
         for share, wanted in zip((0.25, 0.5, 0.75), quartiles, strict=True):
             below = sum(x < wanted for x in drawn) / len(drawn)
             assert abs(below - share) < 4 * math.sqrt(share * (1 - share) / len(drawn))  # four standard errors
+
+
+def test_a_random_axis_may_be_a_list() -> None:
+    """Each value as often as the others (chi-squared at 2 degrees of freedom), and one drawn by itself as beside others."""
+    axes = {"optimizer.name": ["sgd", "adam", "adamw"], "model.hidden": Uniform(1, 4), "optimizer.b1": iter([None, 0.5])}
+    sweep = random(Config(), axes, 3000)
+    drawn = [point["optimizer.name"] for point in sweep.points]
+    assert sum((drawn.count(name) - 1000) ** 2 / 1000 for name in axes["optimizer.name"]) < 13.8  # the 0.999 quantile
+    assert {point["optimizer.b1"] for point in sweep.points} == {None, 0.5}
+    assert len(random(Config(), {"optimizer.name": ["sgd"]})) == 20
+
+
+@pytest.mark.parametrize("make", [lambda axes: random(Config(), axes), lambda axes: grid(Config(), axes)])
+@pytest.mark.parametrize("values", ["adam", 3])
+def test_an_axis_that_is_no_list_is_refused(make: Callable[[object], object], values: object) -> None:
+    with pytest.raises(UserError, match=rf"the values of optimizer\.name are {values!r}, expected a list"):
+        make({"optimizer.name": values})
+
+
+def test_nothing_is_drawn_from_no_values() -> None:
+    with pytest.raises(UserError, match=r"optimizer\.name has no values to draw from"):
+        random(Config(), {"optimizer.name": []})
 
 
 def test_whole_numbers_stay_whole() -> None:
@@ -151,23 +173,26 @@ def test_read_axis_refuses(text: str) -> None:
         read_axis(text, Config)
 
 
-def test_read_uniform() -> None:
-    assert read_uniform("optimizer.learning_rate=1e-4:1e-1:log", Config) == (
+def test_read_random() -> None:
+    assert read_random("optimizer.learning_rate=1e-4:1e-1:log", Config) == (
         "optimizer.learning_rate",
         Uniform(1e-4, 1e-1, True),
     )
-    assert read_uniform("model.hidden=10:20", Config) == ("model.hidden", Uniform(10, 20))
+    assert read_random("model.hidden=10:20", Config) == ("model.hidden", Uniform(10, 20))
+    assert read_random("optimizer.name=sgd,Adam", Config) == ("optimizer.name", ["sgd", "adam"])
+    assert read_random("optimizer.learning_rate=0.1,1e-2", Config) == ("optimizer.learning_rate", [0.1, 0.01])
 
 
 @pytest.mark.parametrize("rest", ["", "1", "1:", "2:1", "0:1:log", "1:2:exp", "a:b", "nan:1", "0:inf", "None:None"])
-def test_read_uniform_refuses(rest: str) -> None:
+def test_read_random_refuses(rest: str) -> None:
     with pytest.raises(UserError):
-        read_uniform(f"optimizer.learning_rate={rest}", Config)
+        read_random(f"optimizer.learning_rate={rest}", Config)
 
 
-def test_a_range_between_yes_and_no_is_refused() -> None:
-    with pytest.raises(UserError, match="no range"):
-        read_uniform("model.residual=False:True", Config)
+@pytest.mark.parametrize(("key", "ends"), [("model.residual", "False:True"), ("optimizer.name", "sgd:adam")])
+def test_a_range_of_what_is_no_number_is_refused(key: str, ends: str) -> None:
+    with pytest.raises(UserError, match=f"no range, .* draw from: {key}={ends.replace(':', ',')}"):
+        read_random(f"{key}={ends}", Config)
 
 
 def test_values_are_checked_when_the_sweep_is_read() -> None:
@@ -210,7 +235,7 @@ KEYS = st.sampled_from(["optimizer.learning_rate", "model.hidden", "optimizer.na
 VALUES = st.text(st.sampled_from("0123456789.,:=-+e_ nanifNoTru\n\0log"), max_size=20)
 
 
-@pytest.mark.parametrize("read", [read_axis, read_uniform])
+@pytest.mark.parametrize("read", [read_axis, read_random])
 @given(text=st.text(max_size=30) | st.builds("{}={}".format, KEYS, VALUES))
 def test_any_text_is_an_axis_or_refused(read: Callable[[str, type], tuple[str, object]], text: str) -> None:
     try:

@@ -66,7 +66,7 @@ def phase(running: Running, out: Path) -> str:
     said, metrics = running.out, out / "metrics.csv"
     if "names from trial" in said:
         return "report"
-    if "lanes on" not in said:
+    if " at a time on " not in said:
         return "start"
     return "training" if metrics.exists() and metrics.read_text().count("\n") > 1 else "compiling"
 

@@ -36,9 +36,9 @@ SPLITS: tuple[str, ...] = get_args(Split)
 @dataclass(frozen=True)
 class DataConfig:
     path: str = "data/names.txt"
-    """A text file (a name a line) or a CSV file, in UTF-8 or in UTF-16 with its mark; also packed by gzip."""
+    """A text file (a name a line) or a table (CSV, TSV), in UTF-8 or in UTF-16 with its mark; also packed by gzip."""
     column: str | None = None
-    """The column of a CSV file that holds the names."""
+    """The column of a table that holds the names: what stands above it, or its number, from 1 on."""
     split: Split = "rows"
     """rows: shuffle and cut 80/10/10; names: the same over the different names, each once, so that none is in two parts; order:
     cut the names as they stand in the file, so that what comes late is what is validated."""

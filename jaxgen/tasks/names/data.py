@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import random
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,45 +111,86 @@ class Corpus:
         return sum(map(len, self.names)) + len(self.names)
 
 
+TABLES = {".csv": ",;\t", ".tsv": "\t,;", ".tab": "\t,;"}  # what may stand between columns, by how a table's name ends
+ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+
 def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
-    """The names of a text file (a name a line) or a CSV file (`column`, or its only one): in UTF-8, or in UTF-16 or UTF-32 with
-    their marks; also packed by gzip.
+    """The names of a text file (a name a line) or of a table with commas, semicolons or tabs (`column`, or its only one): in
+    UTF-8, or in UTF-16 or UTF-32 with their marks; also packed by gzip.
 
     Spaces around a name and empty names are dropped; everything else is kept as it is.
+
+    Args:
+      column: of a table, what its first row says; or its number, from 1 on: the first row is then one like the others where one
+        of its cells is a number, and else stands above the columns.
 
     Raises:
       UserError: if there is no such file or column, it is larger than `given.LARGEST` bytes or no text, or no name is left.
     """
+    if ADDRESS.match(str(path)) and not Path(path).exists():
+        raise UserError(f"{str(path)!r} is an address, and those are not read; save what is there as a file, and give that")
     path = Path(path)
     content = given.read(located(path))
     text = given.text(path, content)
     bare = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    if column is not None or bare.suffix.lower() == ".csv":
-        rows = _column(text, column, str(path))
+    kind = bare.suffix.lower()
+    if column is not None or kind in TABLES:
+        rows = _column(text, column, str(path), kind)
     else:
         rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     names = tuple(name for name in (row.strip() for row in rows) if name)
     if not names:
-        raise UserError(f"{str(path)!r} holds no names; expected a text file with a name a line, or a CSV file with --column")
+        raise UserError(f"{str(path)!r} holds no names; expected a text file with a name a line, or a table with --column")
     broken = next((name for name in names if "\n" in name or "\r" in name), None)
     if broken is not None:
         raise UserError(f"{str(path)!r} holds a name with a line break in it, {quoted(broken)}; put each name on one line")
     return Corpus(names, str(path), column, hashlib.sha256(content).hexdigest())
 
 
-def _column(text: str, column: str | None, path: str) -> list[str]:
+def _column(text: str, column: str | None, path: str, kind: str) -> list[str]:
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        between = _between(text, column, TABLES.get(kind, ",;\t"))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True))
     except csv.Error as error:
         raise UserError(f"{path!r} is not a CSV file ({error}); check its quotes") from None
     header = rows[0] if rows else []
     if column is None and len(header) == 1:
         column = header[0]
-    if column not in header:
+    if column in header:
+        place, first = header.index(column), 1
+    elif column is not None and column.isdecimal() and 1 <= int(column[:9]) <= len(header):
+        place, first = int(column) - 1, 0 if any(map(_is_number, header)) else 1
+    elif len(header) == 1 and kind not in TABLES:
+        raise UserError(f"{path!r} is a text file, a name a line, which has no column {quoted(column)}; leave --column out")
+    else:
         wanted = "a column is wanted" if column is None else f"there is no column {quoted(column)}"
-        raise UserError(f"{path!r}: {wanted}; give --column, one of {shortened(', '.join(header)) or '(the file is empty)'}")
-    place = header.index(column)
-    return [row[place] for row in rows[1:] if len(row) > place]
+        some = f"one of {shortened(', '.join(header))} (or its number, 1 to {len(header)})" if header else "(the file is empty)"
+        raise UserError(f"{path!r}: {wanted}; give --column, {some}")
+    return [row[place] for row in rows[first:] if len(row) > place]
+
+
+def _between(text: str, column: str | None, candidates: str) -> str:
+    """What stands between the columns of a table, by its first row: the first candidate that finds the column, else several."""
+    heads = {one: _head(text, one) for one in candidates}
+    found = [one for one, head in heads.items() if column in head] or [one for one, head in heads.items() if len(head) > 1]
+    return found[0] if found else candidates[0]
+
+
+def _head(text: str, between: str) -> list[str]:
+    """The first row, where it can be read so."""
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True), [])
+    except csv.Error:
+        return []
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def cut(corpus: Corpus, split: str, seed: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import random
 import tempfile
@@ -122,6 +123,18 @@ def test_unknown_character_is_named() -> None:
         ("a.csv", b'name,x\n"sm, ith",1\nna,2\n"a  @ b.",3\nshort\n', "name", ("sm, ith", "na", "a  @ b.", "short")),
         ("a.csv", b"name\nanna\n", None, ("anna",)),
         ("a.tsv", b"x,name\n1,anna\n2\n", "name", ("anna",)),
+        ("a.tsv", b"x\tname\n1\tan,na\n2\tb;c\n", "name", ("an,na", "b;c")),
+        ("a.tsv", b"name\nanna\n", None, ("anna",)),
+        ("a.csv", b"id;name\n1;an,na\n2;bob\n", "name", ("an,na", "bob")),
+        ("a.csv", b"id\tname\n1\tanna\n", "name", ("anna",)),
+        ("a.csv", b"a;b,name\n1,anna\n", "name", ("anna",)),  # where commas find the column, they stand between
+        ("a.csv", b'"a,b";name\n1;anna\n', "name", ("anna",)),
+        ("a.txt", b"id;name\n1;anna\n", "name", ("anna",)),
+        ("a.txt", b"name\nanna\n", "name", ("anna",)),
+        ("a.csv", b"id,name\n1,anna\n", "2", ("anna",)),
+        ("a.csv", b"james,0\nanna,1\n", "1", ("james", "anna")),  # no heads: one of them is a number
+        ("a.csv", b"x,1\nanna,bob\n", "1", ("bob",)),  # a head that is a number is the column's name
+        ("a.csv.gz", gzip.compress(b"id;name\n1;anna\n"), "2", ("anna",)),
     ],
 )
 def test_reading(tmp_path: Path, file: str, content: bytes, column: str | None, names: tuple[str, ...]) -> None:
@@ -138,7 +151,13 @@ def test_reading(tmp_path: Path, file: str, content: bytes, column: str | None, 
         ("a.txt", b"", None, "no names"),
         ("a.txt", b"\n \n", None, "no names"),
         ("a.txt", b"anna\nb\xffb\n", None, "not UTF-8: byte 0xff in line 2"),
-        ("a.csv", b"name,sex\nanna,f\n", None, "one of name, sex"),
+        ("a.csv", b"name,sex\nanna,f\n", None, r"one of name, sex \(or its number, 1 to 2\)"),
+        ("a.csv", b"name;sex\nanna;f\n", None, "a column is wanted; give --column, one of name, sex"),
+        ("a.csv", b"name,sex\nanna,f\n", "3", "no column '3'"),
+        ("a.csv", b"name,sex\nanna,f\n", "0", "no column '0'"),
+        ("a.csv", b"name,sex\nanna,f\n", "9" * 5000, "no column '9999"),
+        ("a.csv", b"name,sex\nanna,f\n", "\u00b2", "no column"),
+        ("a.txt", b"james\nanna\n", "name", "is a text file, a name a line, which has no column 'name'; leave --column out"),
         ("a.csv", b"name,sex\nanna,f\n", "nam", "no column 'nam'"),
         ("a.csv", b'name\n"anna\n', "name", "not a CSV file"),
         ("a.csv", b'name\n"an\nna"\n', "name", "line break"),
@@ -150,6 +169,12 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, file: str, content: bytes |
         (tmp_path / file).write_bytes(content)
     with pytest.raises(UserError, match=says):
         load_corpus(tmp_path / file, column)
+
+
+@pytest.mark.parametrize("address", ["https://example.com/names.txt", "s3://b/c", "FILE:///etc/passwd"])
+def test_an_address_is_not_read(address: str) -> None:
+    with pytest.raises(UserError, match=f"^'{address}' is an address, and those are not read"):
+        load_corpus(address)
 
 
 @pytest.mark.parametrize(("file", "names", "count"), [("names.txt", 20_000, 149_564), ("first_names.txt", 5_163, 36_122)])
@@ -165,7 +190,11 @@ def test_bundled_corpora(file: str, names: int, count: int) -> None:
 CSV_ISH = st.text(st.sampled_from("aé\"',;\n\r\t\0 \ufeff\u200f|name"), max_size=60).map(str.encode)
 
 
-@given(st.binary(max_size=60) | CSV_ISH, st.sampled_from(["names.txt", "names.csv"]), st.sampled_from([None, "name", ""]))
+@given(
+    st.binary(max_size=60) | CSV_ISH,
+    st.sampled_from(["names.txt", "names.csv", "names.tsv"]),
+    st.sampled_from([None, "name", "", "1", "2"]),
+)
 def test_any_bytes_are_a_corpus_or_refused(content: bytes, name: str, column: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
