@@ -12,7 +12,8 @@ Reading order, room by room; each imports only from those before it:
 `search`: where trials come from: `sweep`
 `engine`: `plan` (how lanes lie), `programs` (what they compute), `lanes` (how they are refilled), `timing`, `probe` (a look at
   a task before it is trained)
-`judge`: `shown` (what a notebook shows), `results`, `statistics`, `chance`, `verdict`, `answers`, `floors`
+`judge`: `shown` (what a notebook shows), `results`, `naming` (what arms are called), `statistics`, `chance`, `verdict`,
+  `answers`, `floors`
 `job`: a sweep read and dealt into groups
 `storage`: `files`, `lock`, `logs`, `rows`, `ended`, `manifest`, `arrays`, `checkpoint`, `facts`, `claim`, `folder`, `memory`,
   `portable`, `cache`

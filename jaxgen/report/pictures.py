@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from jaxgen.judge.results import Results, Trained
 from jaxgen.judge.verdict import Verdict
 from jaxgen.report import answers, insides, maps, parallel, plots
+from jaxgen.report.arms import contenders, places
 from jaxgen.report.style import DARK, LIGHT, WIDTH
 from jaxgen.storage.files import write, writing
 from jaxgen.tasks.base import Section
@@ -47,17 +48,18 @@ PICTURES: Mapping[str, Picture] = {
         "Behind the winner",
         "Mean difference in validation {metric} over the seeds that two arms share, each at its best setting, with 95% "
         "intervals.",
-        lambda found: answers.differences(found.verdict, found.results.measure),
+        lambda found: answers.differences(found.verdict, found.results.measure, places(contenders(found.results))),
     ),
     "budgets": Picture(
         "What tuning buys",
         "Expected validation {metric} of the best of k settings of each arm, had only k been tried, and how it spreads.",
-        lambda found: answers.budgets(found.verdict, found.results.measure),
+        lambda found: answers.budgets(found.verdict, found.results.measure, places(contenders(found.results))),
     ),
     "curves": Picture(
         "Learning curves",
-        "What is compared (the best eight), each at its best setting: mean over seeds, and bands from the lowest seed to the "
-        "highest; evaluations far {above} all others are left out.",
+        "What is compared (the best eight), each at its best setting: validation, mean over seeds, with a band from the lowest "
+        "seed to the highest; training dashed; evaluations far {above} all others are left out. Where lines lie on one "
+        "another, how far each is behind the best one at the same seeds stands below.",
         lambda found: plots.curves(found.results),
     ),
     "learning_rate": Picture(

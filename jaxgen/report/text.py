@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.font_manager import findfont, get_font
-
-from jaxgen.judge.results import Scalar, label
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that pictures are alike everywhere
 SHORT = 56  # characters of a label
@@ -52,11 +50,6 @@ def wrapped(text: str, width: int = 24) -> str:
 def head(key: str) -> str:
     """A key as people read it: its last part, in words; of optimizer.name the first."""
     return key.removesuffix(".name").rpartition(".")[2].replace("_", " ")
-
-
-def named(values: Mapping[str, Scalar]) -> str:
-    """A label as short as a legend needs it: three digits of a number tell arms apart."""
-    return short(label({key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in values.items()}))
 
 
 def heads(keys: Sequence[str]) -> list[str]:

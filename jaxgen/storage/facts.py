@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import jax
 
@@ -32,6 +32,7 @@ class SweepFacts(TypedDict):
     text: str
     arms: list[str]
     verdict: str
+    names: NotRequired[dict[str, str]]  # since there are any
     keys: list[str]
     points: list[Any]  # each a dict[str, Scalar], which is looked at by hand: there may be many
 
