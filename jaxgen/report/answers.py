@@ -48,7 +48,7 @@ def differences(verdict: Verdict, measure: Metric, places: Mapping[str, int] | N
     names = [wrapped(one.worse) for one in shown]
     figure, axes = subplots(0.85 + (0.42 if "\n" in "".join(names) else 0.34) * len(shown))
     axes.axvline(0, color=ink(), linewidth=1)
-    left, right = _reach(shown)
+    left, right = reach(shown)
     off = False
     for place, one in enumerate(shown):
         dot = _dot(colour((places or {}).get(one.worse, 1 + place)), one.resolved)
@@ -72,7 +72,7 @@ def differences(verdict: Verdict, measure: Metric, places: Mapping[str, int] | N
     return figure
 
 
-def _reach(shown: Sequence[Comparison]) -> tuple[float, float]:
+def reach(shown: Sequence[Comparison]) -> tuple[float, float]:
     """The ends of an axis of differences that one wide interval does not stretch."""
     far = [max(abs(x) for x in (one.difference, one.low, one.high) if math.isfinite(x)) for one in shown]
     most = 4 * float(np.median(far)) or max(far) or 1e-3

@@ -7,20 +7,24 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from jaxgen.judge.results import Results, Trained
 from jaxgen.judge.verdict import Verdict
 from jaxgen.report import answers, insides, maps, parallel, plots
 from jaxgen.report.arms import contenders, places
 from jaxgen.report.style import DARK, LIGHT, WIDTH
+from jaxgen.report.text import short
 from jaxgen.storage.files import write, writing
 from jaxgen.tasks.base import Section
 
 DPI = 160
+TITLE = 0.36  # inches above a picture
 SVG_MOST = 180_000  # bytes; a larger drawing is a PNG on the page
 
 
@@ -47,7 +51,7 @@ PICTURES: Mapping[str, Picture] = {
     "differences": Picture(
         "Behind the winner",
         "Mean difference in validation {metric} over the seeds that two arms share, each at its best setting, with 95% "
-        "intervals.",
+        "intervals; full where the difference is resolved, hollow where it could be chance.",
         lambda found: answers.differences(found.verdict, found.results.measure, places(contenders(found.results))),
     ),
     "budgets": Picture(
@@ -58,8 +62,9 @@ PICTURES: Mapping[str, Picture] = {
     "curves": Picture(
         "Learning curves",
         "What is compared (the best eight), each at its best setting: validation, mean over seeds, with a band from the lowest "
-        "seed to the highest; training dashed; evaluations far {above} all others are left out. Where lines lie on one "
-        "another, how far each is behind the best one at the same seeds stands below.",
+        "seed to the highest; training dashed; a triangle at the end where most seeds were at their best then. Evaluations far "
+        "{above} all others are left out. Where lines lie on one another, how far each is behind the best at the same seeds "
+        "stands below.",
         lambda found: plots.curves(found.results),
     ),
     "learning_rate": Picture(
@@ -76,8 +81,8 @@ PICTURES: Mapping[str, Picture] = {
     ),
     "parallel": Picture(
         "Every setting at once",
-        "Each line is a setting, from its values to its mean validation {metric}; the best one is thick. "
-        f"Of more than {parallel.LINES:,} settings, the best.",
+        "Each line is a setting, from its values to its mean validation {metric}, by which it is coloured; the best is thick. "
+        f"Of more than {parallel.LINES:,} settings, the best. Settings of the same value lie side by side around it.",
         lambda found: parallel.parallel(found.results),
     ),
     "divergence": Picture(
@@ -133,9 +138,8 @@ def save(found: Found, folder: Path, shown: Sequence[Section] = ()) -> dict[str,
                 with writing(path):
                     path.unlink(missing_ok=True)
                 continue
-            image = rendered(figure, "png")
-            write(path, image)
-            light = address(figure, image)
+            light = address(figure)
+            write(path, titled(figure, f"{picture.title}: {found.results.question.name}"))
         with matplotlib.style.context(["default", DARK]):
             again = picture.draw(found)
             assert again is not None
@@ -153,19 +157,27 @@ def laid_out_as(figure: Figure, again: Figure) -> Figure:
     return again
 
 
-def rendered(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
+def rendered(figure: Figure, kind: str, dpi: int = DPI, **options: Any) -> bytes:
     """A figure as the bytes of a png or svg file, the same for the same figure."""
     out = io.BytesIO()
-    figure.savefig(out, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    said = {"Date": None} if kind == "svg" else {"Software": None}
+    figure.savefig(out, format=kind, dpi=dpi, metadata=said, **options)
     figure.set_layout_engine("none")  # it is laid out now
     return out.getvalue()
 
 
-def address(figure: Figure, image: bytes | None = None) -> Markup:
-    """A figure as a data: address, lines if these are few and else pixels; `image`: these, where they are known."""
+def titled(figure: Figure, title: str) -> bytes:
+    """A figure that is laid out as the bytes of a png file, with a title above it: elsewhere than on the page it has none."""
+    width, height = figure.get_size_inches()
+    figure.text(0.08 / width, 1 + 0.1 / height, short(title), fontsize=11, fontweight="bold", va="bottom")
+    return rendered(figure, "png", bbox_inches=Bbox([[0, 0], [width, height + TITLE]]))
+
+
+def address(figure: Figure) -> Markup:
+    """A figure as a data: address, lines if these are few and else pixels."""
     kind, content = "svg+xml", rendered(figure, "svg")
     if len(content) > SVG_MOST:
-        kind, content = "png", image or rendered(figure, "png")
+        kind, content = "png", rendered(figure, "png")
     return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}")  # no character to escape
 
 

@@ -216,9 +216,8 @@ def rates(results: Results) -> Figure | None:
     that setting diverged, at the top where all did. None unless two rates were tried, and one of them did not diverge.
     """
     lines = at_rates(results)[:ARMS]
-    tried = {rate for one in lines for rate in one.arms}
-    inside = limits(room(score for one in lines for arm in one.arms.values() for score in _ends(arm)))
-    if len(tried) < 2 or inside is None:
+    inside = reach(lines)
+    if inside is None:
         return None
     figure, axes = subplots(HEIGHT)
     crosses = []
@@ -237,11 +236,18 @@ def rates(results: Results) -> Figure | None:
         heights = [arm.mean("score") if arm.sound else top for arm in bad.values()]
         crosses += axes.plot(list(bad), heights, "x", color=colour(one.place), ms=9, mew=2.2) if bad else []
     axes.set(xlabel="learning rate", ylabel=axis(results), ylim=inside)
-    logarithmic(axes, tried)
+    logarithmic(axes, {rate for one in lines for rate in one.arms})
     upright(results.measure, axes.yaxis)
     cross = Line2D([], [], marker="x", linestyle="none", color=ink(), ms=8, mew=2)
     below(figure, axes, **({"diverged": cross} if crosses else {}))
     return figure
+
+
+def reach(lines: Sequence[Rates]) -> tuple[float, float] | None:
+    """The ends of an axis of scores; None unless two rates were tried, and one of them did not diverge."""
+    if len({rate for one in lines for rate in one.arms}) < 2:
+        return None
+    return limits(room(score for one in lines for arm in one.arms.values() for score in _ends(arm)))
 
 
 def _ends(arm: Arm) -> list[float]:

@@ -21,6 +21,15 @@ def drawable(character: str) -> bool:
     return get_font(findfont(FONT)).get_char_index(ord(character)) != 0
 
 
+TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+
+
+def seen(text: str) -> str:
+    """Text whose control characters, and those that turn the direction of what follows, are shown and not obeyed."""
+    hidden = (unicodedata.bidirectional(c) in TURNS or unicodedata.category(c) == "Cc" for c in text)
+    return "".join(repr(c)[1:-1] if is_hidden else c for c, is_hidden in zip(text, hidden, strict=True))
+
+
 def plain(text: str, most: int | None = None) -> str:
     """Text that matplotlib shows as it is, in one line; cut with an ellipsis where it takes more than `most` characters.
 

@@ -208,13 +208,20 @@ def test_parallel_lines_lead_from_values_to_losses(large: Results) -> None:
     low, high = min(finite), min(max(finite), min(finite) + 10 * (statistics.median(finite) - min(finite)))
     for arm, mean, segment in zip(arms, means, lines.get_segments()[::-1], strict=True):
         assert segment[:, 0].tolist() == [0, 1, 2, 3, 4]
-        assert segment[1, 1] == pytest.approx((math.log10(arm.values[RATE]) + 3) / 4)  # from 1e-3 to 10
-        assert segment[2, 1] == pytest.approx(arm.values[L2] / 1e-3)  # which has a zero, so no logarithm
-        assert segment[3, 1] == arm.values["model.depth"] - 1
+        near = parallel.KNOT + 1e-9  # settings of the same value lie side by side
+        assert segment[1, 1] == pytest.approx((math.log10(arm.values[RATE]) + 3) / 4, abs=near)  # from 1e-3 to 10
+        assert segment[2, 1] == pytest.approx(arm.values[L2] / 1e-3, abs=near)  # which has a zero, so no logarithm
+        assert segment[3, 1] == pytest.approx(arm.values["model.depth"] - 1, abs=near)
         wanted = min(1.0, (mean - low) / (high - low)) if math.isfinite(mean) else parallel.LOST
         assert segment[4, 1] == pytest.approx(wanted)
-    ends = {segment[0, 1] for segment in lines.get_segments()}
-    assert ends == {0.0, 1.0}
+    places = [segment[0, 1] for segment in lines.get_segments()]
+    assert {round(place) for place in places} == {0, 1}
+    assert len(set(places)) == len(arms)  # so that each can be followed
+    at_zero = [segment[2, 1] for segment, arm in zip(lines.get_segments()[::-1], arms, strict=True) if arm.values[L2] == 0]
+    assert at_zero == sorted(at_zero)  # the best lowest
+    (strip,) = axes.images  # the colours that lines have, along the last axis: the best is at its foot
+    assert np.asarray(strip.get_array())[-1, 0] == 0
+    assert strip.get_extent()[2:] == [0, 1]
     np.testing.assert_allclose(axes.lines[0].get_xydata(), lines.get_segments()[-1])  # the thick one: the best
 
 
