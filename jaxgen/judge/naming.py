@@ -31,7 +31,14 @@ class Names:
 
 
 def arm_names(results: Results) -> Names:
-    """What a run compares by name, the same however many of its trials have ended."""
+    """What a run compares by name, the same however many of its trials have ended; kept, since a report asks a dozen times."""
+    kept = results.__dict__.get("_names")
+    if kept is None or kept[0] is not results.sweep or kept[1] != results.question:
+        kept = results.__dict__["_names"] = (results.sweep, results.question, _arm_names(results))
+    return kept[2]
+
+
+def _arm_names(results: Results) -> Names:
     asked = results.question
     keys = tuple(key for key in results.keys if not asked.arms or key in asked.arms)
     trials = (results.values(trial) for trial in range(len(results.sweep)))

@@ -174,11 +174,7 @@ def policy(scripts: Sequence[bytes]) -> str:
 
 def question_of(results: Results) -> str:
     """The page's headline."""
-    if results.question.text:
-        return results.question.text
-    return (
-        "Which setting is best?" if len({*map(str, map(results.values, range(len(results.sweep))))}) > 1 else "How good is it?"
-    )
+    return results.question.text or ("Which setting is best?" if results.keys else "How good is it?")
 
 
 def when(facts: Mapping[str, Any]) -> list[str]:

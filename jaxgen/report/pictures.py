@@ -22,6 +22,7 @@ from jaxgen.report.style import DARK, LIGHT, WIDTH
 from jaxgen.report.text import short
 from jaxgen.storage.files import write, writing
 from jaxgen.tasks.base import Section
+from jaxgen.tasks.metric import Metric
 
 DPI = 160
 TITLE = 0.36  # inches above a picture
@@ -45,6 +46,15 @@ class Picture:
     caption: str
     draw: Callable[[Found], Figure | None]
     """None: it does not apply."""
+    needs: str = ""
+    """What it takes to apply."""
+
+    @staticmethod
+    def of(section: Section) -> Picture:
+        """That of a section of a task's own."""
+        draw = section.figure
+        assert draw is not None
+        return Picture(section.title, section.note, lambda found: draw(), "what its task says")
 
 
 PICTURES: Mapping[str, Picture] = {
@@ -53,11 +63,13 @@ PICTURES: Mapping[str, Picture] = {
         "Mean difference in validation {metric} over the seeds that two arms share, each at its best setting, with 95% "
         "intervals; full where the difference is resolved, hollow where it could be chance.",
         lambda found: answers.differences(found.verdict, found.results.measure, places(contenders(found.results))),
+        "two arms that have ended at a seed that they share",
     ),
     "budgets": Picture(
         "What tuning buys",
         "Expected validation {metric} of the best of k settings of each arm, had only k been tried, and how it spreads.",
         lambda found: answers.budgets(found.verdict, found.results.measure, places(contenders(found.results))),
+        "an arm of five settings or more",
     ),
     "curves": Picture(
         "Learning curves",
@@ -66,6 +78,7 @@ PICTURES: Mapping[str, Picture] = {
         "{above} all others are left out. Where lines lie on one another, how far each is behind the best at the same seeds "
         "stands below.",
         lambda found: plots.curves(found.results),
+        "a trial that was evaluated",
     ),
     "learning_rate": Picture(
         "Sensitivity to the learning rate",
@@ -73,30 +86,42 @@ PICTURES: Mapping[str, Picture] = {
         "a cross is a rate at which trials diverged, and what lies far {above} all others is left out. "
         f"Where there are more than {plots.MOST} rates, the best one and others evenly between are shown.",
         lambda found: plots.rates(found.results),
+        "two learning rates",
     ),
     "heat": Picture(
         "{Metric} by two keys",
         "Mean validation {metric} of each setting that was tried; the best has a frame, div. is where all seeds diverged.",
         lambda found: maps.heat(found.results),
+        "exactly two varied keys, and a good part of their grid",
     ),
     "parallel": Picture(
         "Every setting at once",
         "Each line is a setting, from its values to its mean validation {metric}, by which it is coloured; the best is thick. "
         f"Of more than {parallel.LINES:,} settings, the best. Settings of the same value lie side by side around it.",
         lambda found: parallel.parallel(found.results),
+        "two varied keys or more, and no grid that a heat map shows",
     ),
     "divergence": Picture(
         "Where trials diverged",
         "Diverged trials of all trials, by the keys that tell most about it.",
         lambda found: maps.divergence(found.results),
+        "a trial that diverged, and a varied key",
     ),
     "layers": Picture(
         "Layer by layer",
         "Mean over seeds when first and when last evaluated, of what is compared, each at its best setting; of more than six "
         "the best, the worst and four between.",
         lambda found: insides.layers(found.results),
+        "train.diagnostics",
     ),
 }
+
+
+def told(measure: Metric) -> dict[str, Picture]:
+    """The pictures, with texts about a metric."""
+    above = "below" if measure.higher_is_better else "above"
+    said = {"metric": measure.name, "Metric": measure.name.capitalize(), "above": above}
+    return {n: replace(one, title=one.title.format(**said), caption=one.caption.format(**said)) for n, one in PICTURES.items()}
 
 
 @dataclass(frozen=True)
@@ -125,12 +150,8 @@ def save(found: Found, folder: Path, shown: Sequence[Section] = ()) -> dict[str,
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    measure = found.results.measure
-    above = "below" if measure.higher_is_better else "above"
-    said = {"metric": measure.name, "Metric": measure.name.capitalize(), "above": above}
-    ours = {n: replace(one, title=one.title.format(**said), caption=one.caption.format(**said)) for n, one in PICTURES.items()}
-    own = {one.name: Picture(one.title, one.note, lambda found, draw=one.figure: draw()) for one in shown if one.figure}
-    for name, picture in {**ours, **own}.items():
+    own = {one.name: Picture.of(one) for one in shown if one.figure}
+    for name, picture in {**told(found.results.measure), **own}.items():
         path = folder / f"{name}.png"
         with matplotlib.style.context(["default", LIGHT]):
             figure = picture.draw(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -137,9 +138,18 @@ def limits(room: tuple[float, float] | None) -> tuple[float, float] | None:
     return room[0] - air, room[1] + air
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows, whether or not pyplot is in use."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        self.savefig(out, format="png", dpi=110)
+        return out.getvalue()
+
+
 def subplots(height: float, width: float = WIDTH, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """A figure of `width` by `height` inches and its axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Drawing(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
 
 
