@@ -12,7 +12,8 @@ Reading order, room by room; each imports only from those before it:
 `search`: where trials come from: `sweep`
 `engine`: `plan` (how lanes lie), `programs` (what they compute), `lanes` (how they are refilled), `timing`, `probe` (a look at
   a task before it is trained)
-`judge`: `shown` (what a notebook shows), `results`, `statistics`, `chance`, `cautions`, `verdict`, `answers`, `floors`
+`judge`: `shown` (what a notebook shows), `results`, `naming` (what arms are called), `statistics`, `chance`, `cautions`,
+  `verdict`, `answers`, `floors`
 `job`: a sweep read and dealt into groups
 `storage`: `files`, `lock`, `logs`, `rows`, `ended`, `manifest`, `arrays`, `checkpoint`, `facts`, `claim`, `folder`, `memory`,
   `portable`, `cache`
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from jaxgen.reopen import load_results as load_results
     from jaxgen.reopen import predict as predict
     from jaxgen.reopen import sample as sample
+    from jaxgen.report.notebook import plot as plot
+    from jaxgen.report.notebook import write_report as write_report
     from jaxgen.runs import run as run
     from jaxgen.search.sweep import Question as Question
     from jaxgen.search.sweep import Sweep as Sweep
@@ -93,6 +96,7 @@ _PUBLIC = {
     "load_results": "reopen",
     "lower": "train.optimizers",
     "override": "fields",
+    "plot": "report.notebook",
     "predict": "reopen",
     "random": "search.sweep",
     "run": "runs",
@@ -100,6 +104,7 @@ _PUBLIC = {
     "score": "tasks.names.scores",
     "seeds": "search.sweep",
     "supervised": "tasks.front",
+    "write_report": "report.notebook",
     "zipped": "search.sweep",
 }
 _MODULES = {"nn": "nn", "testing": "testing", "trial": "train.trial"}

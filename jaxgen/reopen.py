@@ -53,7 +53,7 @@ def load_results(path: str | Path, task: Any = None) -> Results:
     except UserError as error:
         raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or give another folder") from None
     sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]), tuple(asked.get("stages", ())))
-    question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"])
+    question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"], asked.get("names", {}))
 
     def trained(trial: int) -> Trained:
         if trial >= len(sweep) or trial < 0:

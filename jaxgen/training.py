@@ -15,7 +15,7 @@ from jaxgen.config import Config
 from jaxgen.engine.lanes import Event
 from jaxgen.engine.plan import Planned, cores, use_every_core
 from jaxgen.judge.results import Results
-from jaxgen.report.notebook import Cell, in_notebook
+from jaxgen.report.live import Cell, in_notebook
 from jaxgen.report.page import report as write_report
 from jaxgen.report.terminal import Watch
 from jaxgen.runs import Notice

@@ -89,7 +89,7 @@ def verdict() -> Verdict:
     """One arm that is resolved, one that leads the winner where they meet, one that never meets it."""
     resolved = Comparison("adam", EVIL, 0.05, 0.01, 0.09, 1.5, 0.01, 5, True)
     turned = Comparison("sgd_$x$", "adam", 0.02, -0.1, 0.14, 0.2, 0.6, 5, False)
-    tried = (Tried(1, 2.5, 2.2, 2.9), Tried(2, 2.3, 2.2, 2.4))
+    tried = tuple(Tried(k, 2.2 + 0.3 / k, 2.2, 2.9 - 0.1 * k) for k in range(1, 7))
     lost = (Tried(1, math.inf, 2.3, math.inf), Tried(2, 2.4, 2.3, math.inf))
     sentences = (f"adam beats {EVIL} by 0.05 nats", "a $x_1$ too")
     return Verdict(sentences, (resolved, turned, apart("adam", "c")), {"adam": tried, EVIL: lost})

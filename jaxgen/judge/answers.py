@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.judge.results import Arm, Diagnostic, Results, label
+from jaxgen.judge.naming import arm_names
+from jaxgen.judge.results import Arm, Diagnostic, Results
 from jaxgen.judge.verdict import Verdict, arms
 from jaxgen.tasks import task_of
 
@@ -80,10 +81,11 @@ def gradient_ratios(results: Results) -> dict[str, float]:
         if row.step == 0 and _hidden(row):
             norms.setdefault(row.trial, []).append(row.gradient)
     found: dict[str, list[float]] = {}
+    names = arm_names(results)
     for trial, layers in norms.items():
         values = results.values(trial)
         if len(layers) > 1 and layers[0] > 0 and layers[-1] > 0:
-            found.setdefault(label(values), []).append(math.log(layers[0] / layers[-1]))
+            found.setdefault(names(values), []).append(math.log(layers[0] / layers[-1]))
     return {name: math.exp(float(np.mean(logs))) for name, logs in found.items()}
 
 

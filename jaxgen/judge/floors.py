@@ -48,13 +48,15 @@ def beside_floors(task: Task, results: Any) -> list[str]:
         return []
     configs = list(results.sweep)
     trained = {row.trial: row for row in results.rows if task.trains(configs[row.trial])}
-    sections = list(dict.fromkeys(configs[trial].data for trial in trained))
+    networks = [trial for trial, config in enumerate(configs) if task.trains(config)]
+    sections = list(dict.fromkeys(configs[trial].data for trial in networks))
     differ = [key for key in results.keys if key.startswith("data.")]
     said, leads = [], []
     for section in sections:
         rows = [row for trial, row in trained.items() if configs[trial].data == section]
-        name = ", ".join(f"{key} {rows[0].values[key]}" for key in differ)
-        sentence, lead = _beside(task, task.parts(section), rows)
+        trials = [trial for trial in networks if configs[trial].data == section]
+        name = ", ".join(f"{key} {results.values(trials[0])[key]}" for key in differ)
+        sentence, lead = _beside(task, task.parts(section), rows, len(trials))
         said.append(f"With {name}: {sentence}" if name else sentence[:1].upper() + sentence[1:])
         leads.append(lead)
     if len(said) <= FEW:
@@ -65,7 +67,14 @@ def beside_floors(task: Task, results: Any) -> list[str]:
     ]
 
 
-def _beside(task: Task, parts: Splits, rows: Sequence[Any]) -> tuple[str, float]:
+def diverged(ended: int, trials: int) -> str:
+    """What to say of networks of which none has come to a finite number."""
+    if not ended:
+        return "no network has ended yet"
+    return "every network diverged" if ended == trials else f"every network that has ended ({ended} of {trials}) diverged"
+
+
+def _beside(task: Task, parts: Splits, rows: Sequence[Any], trials: int) -> tuple[str, float]:
     """A sentence on the networks of one data section, and by how much the best of them is better than the best floor."""
     floors = task.floors(parts)
     told = [one for one in task.metrics if any(f"val_{one.name}" in floor for floor in floors.values())]
@@ -87,7 +96,7 @@ def _beside(task: Task, parts: Splits, rows: Sequence[Any]) -> tuple[str, float]
     floor = f"the floor without a network, {name}, has {metric.name.replace('_', ' ')} {both(floors[name])}"
     sound = [row for row in rows if row.status != "diverged" and cost(row.metrics) < math.inf]
     if not sound:
-        return f"{floor}; every network diverged.", -math.inf
+        return f"{floor}; {diverged(len(rows), trials)}.", -math.inf
     best = min(sound, key=lambda row: (cost(row.metrics), row.score, row.trial))
     lead = cost(floors[name]) - cost(best.metrics)
     if lead > 0:

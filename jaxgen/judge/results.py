@@ -327,6 +327,26 @@ class Results:
         )
         return shown.frame(("trial", "step", "seed", *self.keys, *names), rows)
 
+    def plot(self, kind: str) -> Any:
+        """A picture of a report as a matplotlib figure: `jaxgen.plot` says which there are.
+
+        Raises:
+          UserError: for a kind that there is not, or that does not apply.
+        """
+        import jaxgen  # what draws stands above in the reading order
+
+        return jaxgen.plot(self, kind)
+
+    def report(self) -> Any:
+        """Writes `report.html` and `plots/*.png` into the run's folder; returns the page's path (`jaxgen.write_report`).
+
+        Raises:
+          UserError: if the results are in memory alone.
+        """
+        import jaxgen
+
+        return jaxgen.write_report(self)
+
     @property
     def _ordered(self) -> list[Row]:
         return sorted(self.rows, key=lambda row: row.trial)

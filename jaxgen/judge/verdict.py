@@ -15,6 +15,7 @@ import numpy as np
 from jaxgen.judge import shown
 from jaxgen.judge.cautions import at_the_edge, still_improving
 from jaxgen.judge.chance import FEWEST, corrected
+from jaxgen.judge.naming import arm_names
 from jaxgen.judge.results import Arm, Results, Scalar, label
 from jaxgen.judge.statistics import CHANCE, ENOUGH, Tried, best_of, interval, t_test
 from jaxgen.tasks.metric import Metric
@@ -160,17 +161,13 @@ def _losses(setting: Arm) -> dict[int, float]:
 
 
 def _entries(results: Results) -> list[Entry]:
-    keys = tuple(key for key in results.keys if not results.question.arms or key in results.question.arms)
-    tuned = tuple(key for key in results.keys if key not in keys)
+    names = arm_names(results)
+    tuned = tuple(key for key in results.keys if key not in names.keys)
     found: dict[tuple[Scalar, ...], list[Arm]] = {}
     for setting in results.leaderboard():  # the lowest mean first, which sorting by the number of seeds leaves in order
-        found.setdefault(tuple(setting.values.get(key) for key in keys), []).append(setting)
-    points = [dict(zip(keys, values, strict=True)) for values in found]
-    names = [label(point) for point in points]
-    if len(set(names)) < len(names):  # two rates that agree in the digits shown, or names with commas
-        names = [", ".join(f"{key} {value!r}" for key, value in point.items()) for point in points]
+        found.setdefault(tuple(setting.values.get(key) for key in names.keys), []).append(setting)
     by_seeds = (sorted(settings, key=lambda setting: -len(_losses(setting))) for settings in found.values())
-    return [Entry(name, tuple(settings), tuned) for name, settings in zip(names, by_seeds, strict=True)]
+    return [Entry(names(settings[0].values), tuple(settings), tuned) for settings in by_seeds]
 
 
 def _differences(better: Entry, worse: Entry) -> np.ndarray:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,12 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from jaxgen.judge.verdict import Comparison, Verdict
-from jaxgen.report.style import ARMS, HEIGHT, band, below, ink, limits, line, paper, room, subplots, upright
+from jaxgen.report.style import ARMS, HEIGHT, band, below, colour, ink, limits, line, paper, room, subplots, upright
 from jaxgen.report.text import short, wrapped
 from jaxgen.tasks.metric import Metric
 
 MOST = 15  # differences in one picture
-FEW = 6  # settings whose spreads are bars and not a band
+LEAST = 5  # settings of an arm, of which the best of fewer would say something
 NARROW = 42  # characters that fit below axes beside long names
 
 
@@ -34,8 +35,12 @@ def _turned(one: Comparison) -> Comparison:
     return replace(one, better=one.worse, worse=one.better, **signs)
 
 
-def differences(verdict: Verdict, measure: Metric) -> Figure | None:
-    """How far each arm lies behind the winner, with 95% intervals; filled where that is resolved. None: no other arm."""
+def differences(verdict: Verdict, measure: Metric, places: Mapping[str, int] | None = None) -> Figure | None:
+    """How far each arm lies behind the winner, with 95% intervals; filled where that is resolved. None: no other arm.
+
+    Args:
+      places: of the arms, by their names: their looks.
+    """
     winner, compared = behind(verdict)
     shown = [one for one in compared if math.isfinite(one.difference)][:MOST]
     if not shown:
@@ -43,27 +48,31 @@ def differences(verdict: Verdict, measure: Metric) -> Figure | None:
     names = [wrapped(one.worse) for one in shown]
     figure, axes = subplots(0.85 + (0.42 if "\n" in "".join(names) else 0.34) * len(shown))
     axes.axvline(0, color=ink(), linewidth=1)
-    left, right = _reach(shown)
+    left, right = reach(shown)
+    off = False
     for place, one in enumerate(shown):
-        colour = "C0" if one.resolved else "C1"
-        dot = {"color": colour, "mfc": colour if one.resolved else paper(), "mew": 1.6, "ms": 7}
+        dot = _dot(colour((places or {}).get(one.worse, 1 + place)), one.resolved)
         known = math.isfinite(one.low) and math.isfinite(one.high)
         error = [[max(0.0, one.difference - one.low)], [max(0.0, one.high - one.difference)]] if known else None
-        axes.errorbar(one.difference, place, xerr=error, fmt="o", capsize=4, **dot)
+        axes.errorbar(one.difference, place, xerr=error, capsize=4, **dot)
         if not left <= one.difference <= right:  # an arrow at the edge stands for what lies far outside
-            axes.plot(left if one.difference < left else right, place, "<" if one.difference < left else ">", **dot)
+            axes.plot(
+                left if one.difference < left else right, place, **(dot | {"marker": "<" if one.difference < left else ">"})
+            )
+            off = True
     axes.set_yticks(range(len(shown)), names)
     air = 0.04 * (right - left)
     ends = {"xlim": (left - air, right + air), "ylim": (len(shown) - 0.5, -0.5)}
     axes.set(xlabel=f"{measure.measured_in or measure.name} behind\n{short(winner, NARROW)}", **ends)
     axes.grid(axis="y", visible=False)
-    kinds = {"resolved": "C0" if any(one.resolved for one in shown) else ""}
-    kinds["could be chance"] = "C1" if not all(one.resolved for one in shown) else ""
-    below(figure, axes, **{name: _dot(colour, name == "resolved") for name, colour in kinds.items() if colour})
+    kinds = {"resolved": any(one.resolved for one in shown), "could be chance": not all(one.resolved for one in shown)}
+    more = {name: Line2D([], [], **_dot(ink(), name == "resolved")) for name, there in kinds.items() if there}
+    beyond = {"farther off": Line2D([], [], **{**_dot(ink(), True), "marker": ">"})} if off else {}
+    below(figure, axes, **more, **beyond)
     return figure
 
 
-def _reach(shown: Sequence[Comparison]) -> tuple[float, float]:
+def reach(shown: Sequence[Comparison]) -> tuple[float, float]:
     """The ends of an axis of differences that one wide interval does not stretch."""
     far = [max(abs(x) for x in (one.difference, one.low, one.high) if math.isfinite(x)) for one in shown]
     most = 4 * float(np.median(far)) or max(far) or 1e-3
@@ -71,29 +80,28 @@ def _reach(shown: Sequence[Comparison]) -> tuple[float, float]:
     return max(min(ends), -most), min(max(max(ends), 1e-9), most)
 
 
-def _dot(colour: str, filled: bool) -> Line2D:
-    return Line2D([], [], marker="o", color=colour, mfc=colour if filled else paper(), mew=1.6, ms=7)
+def _dot(colour: str, filled: bool) -> dict[str, Any]:
+    return {"marker": "o", "linestyle": "none", "color": colour, "mfc": colour if filled else paper(), "mew": 1.6, "ms": 7}
 
 
-def budgets(verdict: Verdict, measure: Metric) -> Figure | None:
-    """Expected validation score of the best of k settings of each arm, with its spread; None where none was tuned."""
+def budgets(verdict: Verdict, measure: Metric, places: Mapping[str, int] | None = None) -> Figure | None:
+    """Expected validation score of the best of k settings of each arm, with its spread; None where none had LEAST of them.
+
+    Args:
+      places: of the arms, by their names: their looks.
+    """
     found = [(name, [one for one in tried if math.isfinite(one.loss)]) for name, tried in verdict.budgets.items()]
     # The best of all its settings is what ranks an arm everywhere else, and gives it its colour.
     found = sorted(((name, tried) for name, tried in found if tried), key=lambda pair: pair[1][-1].loss)[:ARMS]
     most = max((tried[-1].settings for _, tried in found), default=0)
-    if most < 2:
+    if most < LEAST:
         return None
     figure, axes = subplots(HEIGHT)
-    for place, (name, tried) in enumerate(found):
-        shift = 0.05 * (place - (len(found) - 1) / 2) if most <= FEW else 0.0  # so that the bars stand side by side
-        at, losses = [one.settings + shift for one in tried], [one.loss for one in tried]
-        line(axes, place, at, losses, short(name))
-        low, high = np.array([(one.low, one.high) for one in tried]).T
-        if most <= FEW:
-            known = np.isfinite(low) & np.isfinite(high)
-            axes.vlines(np.array(at)[known], low[known], high[known], color=f"C{place}", linewidth=1.2, alpha=0.5)
-        else:
-            band(axes, place, at, low, high)
+    for order, (name, tried) in enumerate(found):
+        place = (places or {}).get(name, order)
+        at = [one.settings for one in tried]
+        line(axes, place, at, [one.loss for one in tried], name)
+        band(axes, place, at, [one.low for one in tried], [one.high for one in tried])
     unit = f" ({measure.measured_in})" if measure.measured_in else ""
     axes.set(
         xlabel="settings tried (k)",

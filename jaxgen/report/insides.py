@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxgen.judge.results import Diagnostic, Results
-from jaxgen.report.style import below, contenders, line, logarithmic, subplots
+from jaxgen.report.arms import Contender, contenders
+from jaxgen.report.style import below, line, logarithmic, subplots
 from jaxgen.report.text import short
 
 T = TypeVar("T")
@@ -29,23 +30,18 @@ def layers(results: Results) -> Figure | None:
 
     None where no diagnostics were taken.
     """
-    if not results.diagnostics:
+    found = taken(results)
+    if found is None:
         return None
-    taken = {one.trial for one in results.diagnostics}
-    arms = [(name, {row.trial for row in arm.sound or arm.rows}) for name, arm in contenders(results)]
-    arms = spread([(name, trials) for name, trials in arms if taken & trials], PROFILES)
-    if not arms:
-        return None
-    names = layer_names(results.diagnostics, set[int]().union(*(trials for _, trials in arms)))
-    shown = [(name, ends(results.diagnostics, trials)) for name, trials in arms]
+    names, shown = found
     figure, grid = subplots(1.3 + 1.6 * len(MEASURES), rows=len(MEASURES), columns=2, sharex=True, sharey="row")
     for (measure, (title, scale)), row in zip(MEASURES.items(), grid, strict=True):
         drawn: list[float] = []
-        for place, (name, halves) in enumerate(shown):
+        for one, halves in shown:
             for axes, half in zip(row, halves, strict=True):
                 found = profile(half, measure)
                 at = [i for i, layer in enumerate(names) if layer in found]
-                line(axes, place, at, [found[names[i]] for i in at], name)
+                line(axes, one.place, at, [found[names[i]] for i in at], one.name)
                 drawn += found.values()
         row[0].set_ylabel(title)
         if scale == "log" and any(value > 0 for value in drawn):
@@ -59,6 +55,23 @@ def layers(results: Results) -> Figure | None:
         axes.set_xticks(range(0, len(names), every), texts, rotation=60, ha="right", rotation_mode="anchor")
     below(figure, grid[0, 0])
     return figure
+
+
+Halves = tuple[list[Diagnostic], list[Diagnostic]]
+
+
+def taken(results: Results) -> tuple[list[str], list[tuple[Contender, Halves]]] | None:
+    """The layers' names, and of what is compared what was taken at the first and at the last evaluation.
+
+    None where no diagnostics were taken.
+    """
+    trials = {one.trial for one in results.diagnostics}
+    arms = [(one, {row.trial for row in one.arm.sound or one.arm.rows}) for one in contenders(results)] if trials else []
+    arms = spread([(one, mine) for one, mine in arms if trials & mine], PROFILES)
+    if not arms:
+        return None
+    names = layer_names(results.diagnostics, set[int]().union(*(mine for _, mine in arms)))
+    return names, [(one, ends(results.diagnostics, mine)) for one, mine in arms]
 
 
 def spread(ordered: Sequence[T], most: int) -> list[T]:

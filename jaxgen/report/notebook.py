@@ -1,82 +1,65 @@
-"""How far a run is, in a notebook: one output that is drawn again and again, and the verdict when it has ended."""
+"""What a notebook asks for: one picture, or the whole report."""
 
 from __future__ import annotations
 
-import sys
-import time
-from html import escape
+import math
+from pathlib import Path
 from typing import Any
 
-from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
-from jaxgen.engine.plan import Planned
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from jaxgen.fields import UserError, quoted
+from jaxgen.judge.answers import answer
 from jaxgen.judge.results import Results
-from jaxgen.judge.shown import board
-from jaxgen.report.terminal import duration
-from jaxgen.runs import Notice
+from jaxgen.judge.verdict import Verdict
+from jaxgen.report.page import report
+from jaxgen.report.pictures import Found, Picture, told
+from jaxgen.report.style import LIGHT
+from jaxgen.report.text import short
 
-DRAW_EVERY = 1.0  # seconds
-
-
-def in_notebook() -> bool:
-    """Whether what this process shows is seen in a notebook."""
-    shell = sys.modules.get("IPython")
-    found = None if shell is None else shell.get_ipython()
-    return found is not None and type(found).__name__ == "ZMQInteractiveShell"
+ALSO = {"sensitivity": "learning_rate"}  # what a picture is called, too
 
 
-class Cell:
-    """A listener for `runs.run`: a bar, the time passed and left, and the best settings so far."""
+def plot(results: Results, kind: str) -> Figure:
+    """A picture of a report, as a matplotlib figure: `savefig` writes it, and a notebook shows it.
 
-    def __init__(self) -> None:
-        self._began, self._draw = time.monotonic(), 0.0
-        self._steps: dict[int, int] = {}
-        self._budget: list[int] = []
-        self._first: tuple[float, int] | None = None  # when the first segment ended, and the steps done then
-        self._results: Results | None = None
-        self._notices: list[str] = []
-        self._handle: Any = None
+    Args:
+      kind: "differences", "budgets", "curves", "sensitivity" (to the learning rate), "heat", "parallel", "divergence" or
+        "layers", or a picture of the task's own, such as "embeddings".
 
-    def __enter__(self) -> Cell:
-        from IPython.display import HTML, display  # pyright: ignore[reportMissingImports]  (a notebook has it)
+    Raises:
+      UserError: for another kind, or one that does not apply to these results.
+    """
+    name, ended = ALSO.get(kind, kind), any(math.isfinite(row.score) for row in results.rows)
+    verdict = answer(results) if ended else Verdict(("nothing has ended",))
+    pictures = told(results.measure)
+    if name not in pictures and ended and results.task is not None and results.trained is not None:
+        shown = results.task.show(Found(results, verdict, results.best()))
+        pictures |= {one.name: Picture.of(one) for one in shown if one.figure}
+    picture = pictures.get(name)
+    if picture is None:
+        raise UserError(f"there is no picture {quoted(kind)}; expected one of {', '.join([*pictures, *ALSO])}")
+    with matplotlib.style.context(["default", LIGHT]):
+        figure = picture.draw(Found(results, verdict, None))
+        if figure is None:
+            raise UserError(f"these results have no picture {quoted(kind)}: it takes {picture.needs}")
+        figure.suptitle(short(picture.title), fontsize=11, fontweight="bold")
+    return figure
 
-        self._handle = display(HTML("<p>compiling ...</p>"), display_id=True)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._show()
+def write_report(of: Results | str | Path, task: Any = None) -> Path:
+    """Writes `report.html` and `plots/*.png` into a run's folder, from what it holds; returns the page's path.
 
-    def __call__(self, event: Event | Planned | Notice, results: Results) -> None:
-        if self._results is None:
-            self._results, self._budget = results, [config.train.steps for config in results.sweep]
-            self._steps = {curve.trial: curve.step for curve in results.curves}
-        if isinstance(event, Notice):
-            self._notices.append(str(event))
-        elif isinstance(event, Evaluated):
-            self._steps[event.trial] = event.step
-        elif isinstance(event, Ended):
-            self._budget[event.trial] = self._steps[event.trial] = event.steps
-        elif isinstance(event, SegmentDone):
-            now = time.monotonic()
-            self._first = self._first or (now, sum(self._steps.values()))
-            if now >= self._draw:
-                self._show()
-                self._draw = now + max(DRAW_EVERY, 9 * (time.monotonic() - now))
+    Args:
+      of: the folder, or results of a run that has one.
+      task: of a run of a task of your own: that.
 
-    def page(self) -> str:
-        """What is shown now, as HTML."""
-        results = self._results
-        if results is None:
-            return "<p>compiling ...</p>"
-        now, done, total = time.monotonic(), sum(self._steps.values()), sum(self._budget)
-        left = ""
-        if self._first is not None and done > self._first[1] and done < total:
-            left = f", {duration((total - done) * (now - self._first[0]) / (done - self._first[1]))} left"
-        told = "".join(f"<p>{escape(line)}</p>" for line in self._notices)
-        bar = f'<progress value="{done}" max="{max(total, 1)}"></progress>'
-        steps = f"<p>{bar} {done:,} of {total:,} steps, {duration(now - self._began)}{left}</p>"
-        return told + steps + board(results, verdict=len(results.rows) == len(results.sweep))
-
-    def _show(self) -> None:
-        from IPython.display import HTML  # pyright: ignore[reportMissingImports]
-
-        self._handle.update(HTML(self.page()))
+    Raises:
+      UserError: if the results are in memory alone, or the folder holds no run.
+    """
+    if not isinstance(of, Results):
+        return report(of, task)
+    if of.out is None:
+        raise UserError("these results are in memory alone, and a report lies in a run's folder; give `jaxgen.run` out=")
+    return report(of.out, task if task is not None else of.task)

@@ -6,8 +6,9 @@ import base64
 import hashlib
 import math
 import shlex
-import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from jaxgen.called import called
 from jaxgen.fields import UserError, flatten
 from jaxgen.judge.answers import answer
 from jaxgen.judge.floors import standings
-from jaxgen.judge.results import DIVERGED, Results, Row
+from jaxgen.judge.naming import arm_names
+from jaxgen.judge.results import DIVERGED, Results, Row, label
 from jaxgen.judge.verdict import Verdict
 from jaxgen.reopen import load_results, run_task
 from jaxgen.report.answers import behind
+from jaxgen.report.arms import standing
+from jaxgen.report.charts import charts, library, looks, packed
 from jaxgen.report.pictures import Drawn, Found, save
-from jaxgen.report.terminal import cell, number, outcome, visible
-from jaxgen.report.text import heads
+from jaxgen.report.terminal import cell, duration, number, outcome
+from jaxgen.report.text import heads, seen
 from jaxgen.search.sweep import Question
 from jaxgen.storage.checkpoint import Damaged
 from jaxgen.storage.facts import read_config
@@ -34,7 +38,8 @@ from jaxgen.tasks.base import Section, Task
 DIVERGED_ROWS = 200
 ARM_ROWS = 1000
 COMPARED_ROWS = 200
-TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+# The picture that answers a question, by the kind of its verdict; of others it is how far arms lie behind the winner.
+OWN = {"gradients": "layers", "search": "heat", "early_stopping": "curves", "overfitting": "curves"}
 
 
 def report(path: str | Path, task: Any = None) -> Path:
@@ -79,6 +84,8 @@ def reported(path: str | Path, task: Any = None) -> tuple[Path, Results, list[st
 
 def no_answer(results: Results) -> Verdict:
     """What to say where there is no winner."""
+    if not results.rows:
+        return Verdict((f"No network has ended yet, of {len(results.sweep)}, so there is no answer.",))
     return Verdict((f"No trial has ended with a finite validation {results.measure.name}, so there is no answer yet.",))
 
 
@@ -115,35 +122,107 @@ def html(
     results = found.results
     defaults = flatten(type(results.sweep.base)())
     diverged = sorted((row for row in results.rows if row.status == DIVERGED), key=lambda row: row.trial)
+    told, drawn = layout(found, pictures, shown), {name: chart for name, chart in charts(found).items() if name in pictures}
+    scripts = [script.encode(), *([library()] if drawn else [])]
     return environment.get_template("page.html.jinja").render(
         facts=facts,
         results=results,
         measure=results.measure,
         verdict=found.verdict,
         winner=_winner(results),
-        arms=results.leaderboard(),
-        sections=sections(found, pictures, shown),
+        question=question_of(results),
+        usual=label(usual) if (usual := arm_names(results).usual) else "",
+        arms=standing(results),
+        unfinished=len(results.rows) < len(results.sweep),
+        sections=sections(found, pictures, told),
         most_arms=ARM_ROWS,
         first=behind(found.verdict),
         most_compared=COMPARED_ROWS,
         keys=heads(results.keys),
         pictures=pictures,
+        charts=drawn,
+        looks=looks() if drawn else {},
+        packed=Markup(packed() if drawn else ""),
         diverged=diverged,
         most_diverged=DIVERGED_ROWS,
-        insides=("layers", *(one.name for one in shown if one.place == "insides")),
-        shown=[one for one in shown if one.place != "insides"],
+        **vars(told),
         stands=stands,
+        when=when(facts),
+        place={name: str(facts[name]) for name in ("machine", "python", "commit") if facts.get(name)},
         headline=results.task.about(facts["task"]["rows"]) if results.task is not None else facts["task"]["name"],
         changed={key: cell(value) for key, value in facts["base"].items() if value != defaults.get(key)},
         command=command_of(facts),
         css=css,
         script=script,
-        policy=f"default-src 'none'; img-src data:; style-src {_hash(css)}; script-src {_hash(script)}; base-uri 'none'",
+        policy=policy(scripts),
         number=number,
         cell=cell,
         outcome=outcome,
         words=words,
         inf=math.inf,
+    )
+
+
+def policy(scripts: Sequence[bytes]) -> str:
+    """What a browser may do with the page: run these scripts, show what is in it, and ask no one for anything.
+
+    Styles may stand anywhere, since Plotly sets its own; with no address allowed they can send nothing.
+    """
+    ours = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one).digest()).decode()}'" for one in scripts)
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {ours}; base-uri 'none'"
+
+
+def question_of(results: Results) -> str:
+    """The page's headline."""
+    return results.question.text or ("Which setting is best?" if results.keys else "How good is it?")
+
+
+def when(facts: Mapping[str, Any]) -> list[str]:
+    """When a run began and how long it took, as far as it says so."""
+    began, ended = (_moment(facts.get(name)) for name in ("started", "ended"))
+    said = [f"Begun {began:%Y-%m-%d %H:%M}"] if began else []
+    if began and ended and ended >= began:
+        said.append(f"Ended {ended:%Y-%m-%d %H:%M}, after {duration((ended - began).total_seconds())}")
+    return said
+
+
+def _moment(said: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(said)
+    except (TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which picture and which part of the task's own stands where."""
+
+    own: str
+    """The picture that answers the question, or none."""
+    sure: tuple[str, ...]
+    drawn: tuple[str, ...]
+    insides: tuple[str, ...]
+    top: tuple[Section, ...]
+    end: tuple[Section, ...]
+
+
+def layout(found: Found, pictures: Mapping[str, Drawn], shown: Sequence[Section]) -> Layout:
+    """The order of the page: below the verdict the picture that answers the question, then what the task puts there."""
+    places = {one.name: one.place for one in shown}
+    answers = [name for name, place in places.items() if place == "answer"]
+    wanted = (*answers, OWN.get(found.results.question.verdict, ""), "differences", "curves")
+    own = next((name for name in wanted if name in pictures), "")
+
+    def left(*names: str) -> tuple[str, ...]:
+        return tuple(name for name in names if name in pictures and name != own)
+
+    return Layout(
+        own,
+        left("differences", "budgets"),
+        left("curves", "learning_rate", "heat", "parallel"),
+        left("layers", *(name for name, place in places.items() if place in ("insides", "answer"))),
+        tuple(one for one in shown if one.place == "top"),
+        tuple(one for one in shown if one.place == "end"),
     )
 
 
@@ -159,42 +238,35 @@ def words(rows: Sequence[Sequence[Any]]) -> list[bool]:
     return [not all(map(is_number, column)) for column in zip(*rows, strict=True)]
 
 
-def sections(found: Found, pictures: Mapping[str, Drawn], shown: Sequence[Section]) -> dict[str, str]:
+def sections(found: Found, pictures: Mapping[str, Drawn], told: Layout) -> dict[str, str]:
     """What the page shows: its parts' names and what they are called, in their order."""
-    of_pictures = {name: picture.title for name, picture in pictures.items()}
-    for inside in ("differences", "budgets", "divergence"):
-        of_pictures.pop(inside, None)
-    places = {one.name: one.place for one in shown}
-    insides = {name: of_pictures.pop(name) for name in list(of_pictures) if name == "layers" or places.get(name) == "insides"}
-    own = {one.name: one.title for one in shown if one.place != "insides"}
-    sure = found.verdict.comparisons or "budgets" in pictures
+
+    def titles(*names: str) -> dict[str, str]:
+        return {name: pictures[name].title for name in names if name}
+
+    diverged = any(row.status == DIVERGED for row in found.results.rows)
     return {
-        **({"comparisons": "How sure it is"} if sure else {}),
+        **titles(told.own),
+        **{one.name: one.title for one in told.top},
+        **({"comparisons": "How sure it is"} if found.verdict.comparisons or told.sure else {}),
         "leaderboard": "Leaderboard",
-        **{name: title for name, title in of_pictures.items() if name not in own},
-        "diverged": "Divergence",
-        **insides,
-        **own,
+        **titles(*told.drawn),
+        **({"diverged": "Divergence"} if diverged else {}),
+        **titles(*told.insides),
+        **{one.name: one.title for one in told.end},
         "again": "How to reproduce it",
     }
 
 
 def _seen(value: Any) -> Any:
-    """Text whose control characters, and those that turn the direction of what follows, are shown and not obeyed."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return visible("".join(repr(c)[1:-1] if unicodedata.bidirectional(c) in TURNS else c for c in value))
+    """What the page shows of a value: no character of a text is obeyed."""
+    return value if not isinstance(value, str) or isinstance(value, Markup) else seen(value)
 
 
 def _ours(environment: Environment, name: str) -> Markup:
     """A file of this package, which is no input and so is not escaped."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
-
-
-def _hash(inline: str) -> str:
-    """How a Content-Security-Policy names the one inline element that may count."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
 
 
 def command_of(facts: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from jaxgen.judge.results import Arm, Results, Scalar
-from jaxgen.report.text import FONT, named
+from jaxgen.judge.results import Results, Scalar
+from jaxgen.report.text import FONT, short
 from jaxgen.tasks.metric import Metric
 
 WIDTH = 5.0  # inches: at 9 and 10 points, text is still read where a phone shrinks the picture to its own width
@@ -27,8 +28,9 @@ ARMS = 8  # lines that one picture can tell apart
 # for it; black is not seen on black, where white does; and blue is a little lighter there.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#663311", "#000000")
 ON_DARK = ("#0A80CC", "#E69F00", "#009E73", "#D55E00", "#6CC0F2", "#CC79A7", "#F0E442", "#FFFFFF")
+CRIMSON = "#DC143C"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # the same said twice, for prints without colour
-BEST = "C3"  # vermilion, which no colour map has
+BEST = "C8"  # crimson, which no arm and no colour map has
 TWO = 26  # characters of a label, of which two have room side by side
 
 
@@ -51,7 +53,7 @@ def _look(palette: Sequence[str], ink: str, dim: str, paper: str, losses: str) -
         "grid.linewidth": 0.6,
         "lines.linewidth": 1.7,
         "lines.markersize": 5,
-        "axes.prop_cycle": cycler(color=palette),
+        "axes.prop_cycle": cycler(color=[*palette, CRIMSON]),
         "image.cmap": losses,
         "text.color": ink,
         "axes.labelcolor": ink,
@@ -103,20 +105,6 @@ def contrast(colour: Any) -> str:
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
 
 
-def contenders(results: Results, most: int | None = None) -> list[tuple[str, Arm]]:
-    """What the sweep compares, the best first: each one's best setting, of those with the most seeds that did not diverge.
-
-    Args:
-      most: how many of them at most.
-    """
-    keys = results.question.arms or results.keys
-    found: dict[tuple[Scalar, ...], list[Arm]] = {}
-    for arm in results.leaderboard():
-        found.setdefault(tuple(arm.values.get(key) for key in keys), []).append(arm)
-    best = [max(settings, key=lambda arm: len(arm.sound)) for settings in found.values()]  # the first of equals
-    return [(named(arm.values), arm) for arm in sorted(best, key=lambda arm: arm.mean("score"))[:most]]
-
-
 def varied(results: Results) -> list[str]:
     """The keys of which the trials that ended have several values, without the seed."""
     return [key for key in results.keys if len({row.values.get(key) for row in results.rows}) > 1]
@@ -150,23 +138,43 @@ def limits(room: tuple[float, float] | None) -> tuple[float, float] | None:
     return room[0] - air, room[1] + air
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows, whether or not pyplot is in use."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        self.savefig(out, format="png", dpi=110)
+        return out.getvalue()
+
+
 def subplots(height: float, width: float = WIDTH, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """A figure of `width` by `height` inches and its axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Drawing(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
 
 
+def look(place: int) -> dict[str, Any]:
+    """The colour and the marker of an arm by its place, everywhere the same; beyond ARMS the markers are hollow."""
+    fill = {} if place < ARMS else {"markerfacecolor": paper()}
+    return {"color": colour(place), "marker": MARKERS[place % ARMS], **fill}
+
+
+def colour(place: int) -> str:
+    """The colour of an arm by its place."""
+    return f"C{place % ARMS}"
+
+
 def line(axes: Axes, place: int, at: Sequence[float], values: ArrayLike, name: str) -> None:
-    """A line in the colour of its place, with at most a few markers, which do not lie on those of other places."""
+    """A line in the look of its place, with at most a few markers, which do not lie on those of other places."""
     every = max(1, len(at) // 8)
-    axes.plot(at, values, color=f"C{place}", marker=MARKERS[place], markevery=(place % every, every), label=name)
+    axes.plot(at, values, **look(place), markevery=(place % every, every), label=short(name))
 
 
 def band(axes: Axes, place: int, at: Sequence[float], low: ArrayLike, high: ArrayLike) -> None:
     """What lies between two lines, in the colour of its place."""
     low, high = np.asarray(low, float), np.asarray(high, float)
     known = np.isfinite(low) & np.isfinite(high)
-    axes.fill_between(np.asarray(at)[known], low[known], high[known], color=f"C{place}", alpha=0.16, linewidth=0)
+    axes.fill_between(np.asarray(at)[known], low[known], high[known], color=colour(place), alpha=0.16, linewidth=0)
 
 
 def below(figure: Figure, axes: Axes, **more: Any) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.font_manager import findfont, get_font
-
-from jaxgen.judge.results import Scalar, label
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that pictures are alike everywhere
 SHORT = 56  # characters of a label
@@ -21,6 +19,15 @@ def drawable(character: str) -> bool:
     if unicodedata.category(character)[0] in "CMZ" and character != " ":
         return False
     return get_font(findfont(FONT)).get_char_index(ord(character)) != 0
+
+
+TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+
+
+def seen(text: str) -> str:
+    """Text whose control characters, and those that turn the direction of what follows, are shown and not obeyed."""
+    hidden = (unicodedata.bidirectional(c) in TURNS or unicodedata.category(c) == "Cc" for c in text)
+    return "".join(repr(c)[1:-1] if is_hidden else c for c, is_hidden in zip(text, hidden, strict=True))
 
 
 def plain(text: str, most: int | None = None) -> str:
@@ -52,11 +59,6 @@ def wrapped(text: str, width: int = 24) -> str:
 def head(key: str) -> str:
     """A key as people read it: its last part, in words; of optimizer.name the first."""
     return key.removesuffix(".name").rpartition(".")[2].replace("_", " ")
-
-
-def named(values: Mapping[str, Scalar]) -> str:
-    """A label as short as a legend needs it: three digits of a number tell arms apart."""
-    return short(label({key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in values.items()}))
 
 
 def heads(keys: Sequence[str]) -> list[str]:

@@ -27,6 +27,8 @@ class Question:
     """The keys whose values are compared; the other varied ones, but for the seed, are tuned. (): all are compared."""
     verdict: str = "arms"
     """How it is answered: a name in `verdict.VERDICTS`."""
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    """What arms are better called than by what they are called by themselves (`judge.naming`)."""
 
 
 @dataclass(frozen=True)

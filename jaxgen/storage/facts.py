@@ -34,6 +34,7 @@ class SweepFacts(TypedDict):
     text: str
     arms: list[str]
     verdict: str
+    names: NotRequired[dict[str, str]]  # since there are any
     keys: list[str]
     stages: NotRequired[list[int]]
     points: list[Any]  # each a dict[str, Scalar], which is looked at by hand: there may be many

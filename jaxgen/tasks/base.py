@@ -51,7 +51,8 @@ class Section:
     below: str = ""
     """A note below the table."""
     place: str = "end"
-    """end, or insides: among what networks look like from inside."""
+    """end; insides: among what networks look like from inside; top: below the verdict; or answer: its picture is the question's
+    own, and stands first."""
 
 
 @dataclass(frozen=True)

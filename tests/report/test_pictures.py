@@ -22,11 +22,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import jaxgen
+from jaxgen.judge.answers import answer
 from jaxgen.judge.results import Results
 from jaxgen.judge.verdict import Comparison, Tried, Verdict
 from jaxgen.report import answers, insides, maps, parallel, plots
+from jaxgen.report.arms import contenders, places
 from jaxgen.report.pictures import PICTURES, Found, Picture, laid_out_as, rendered
-from jaxgen.report.style import COLOURS, DARK, LIGHT, ON_DARK
+from jaxgen.report.style import COLOURS, DARK, LIGHT, MARKERS, ON_DARK
 from jaxgen.report.text import SHORT, drawable, plain, short, wrapped
 from jaxgen.tasks.names import show
 from jaxgen.tasks.names.config import Config
@@ -67,7 +69,7 @@ def test_curves_are_means_over_seeds_with_the_range_as_a_band(large: Results) ->
     large = replace(large, curves=[c for c in large.curves if not (c.trial % 5 == 4 and c.step == 100)])  # a seed stops early
     figure = drawn(plots.curves, large)
     axes = figure.axes[0]
-    assert legend(figure) == ["adam, learning rate 0.01, l2 0, depth 1", "sgd, learning rate 0.1, l2 0, depth 1"]
+    assert legend(figure) == ["adam", "sgd", "training", "still falling at the end"]
     for place, values in enumerate(
         ({"optimizer.name": "adam", RATE: 1e-2, L2: 0.0}, {"optimizer.name": "sgd", RATE: 0.1, L2: 0.0})
     ):
@@ -84,10 +86,16 @@ def test_a_setting_that_diverges_at_some_seed_is_not_the_best(large: Results) ->
     # Without the seed that is hard for it, the setting's mean is the lowest still.
     assert replace(large, rows=rows).leaderboard()[0].values == lost.values
     figure = drawn(plots.curves, replace(large, rows=rows))
-    assert legend(figure)[0] == "adam, learning rate 0.01, l2 0, depth 2"
+    assert legend(figure)[0] == "adam"
+    means = figure.axes[0].lines[0].get_ydata()  # of depth 2, which all five seeds bear
+    assert means[-1] == pytest.approx(2.2 + 0.001 + 0.004 * 2)
     # Where only that setting was tried, it counts without the seed.
     one = [row for row in rows if row.values == lost.values]
-    (line,) = drawn(plots.curves, replace(large, rows=one)).axes[0].lines
+    line = (
+        drawn(plots.curves, replace(large, rows=one, sweep=replace(large.sweep, points=large.sweep.points[:5])))
+        .axes[0]
+        .lines[0]
+    )
     assert line.get_ydata()[-1] == pytest.approx(2.2 + 0.004 * 1.5)
 
 
@@ -122,21 +130,24 @@ def test_many_rates_of_a_random_search_are_dots() -> None:
 
 
 def test_differences_are_of_the_winner_whoever_leads_in_a_pair() -> None:
-    figure = drawn(answers.differences, invented.verdict(), METRICS[0])
+    figure = drawn(answers.differences, invented.verdict(), METRICS[0], {"adam": 0, invented.EVIL: 3, "sgd_$x$": 1})
     axes = figure.axes[0]
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [float(dot.get_xdata()[0]) for dot in dots] == [0.05, -0.02]
     assert axes.get_xlabel() == "nats a character behind\nadam"
     bars = [one.get_segments()[0][:, 0] for one in axes.collections]
     np.testing.assert_allclose(bars, [(0.01, 0.09), (-0.14, 0.1)])
-    assert [dot.get_markerfacecolor() for dot in dots] == ["C0", LIGHT["axes.facecolor"]]  # full: resolved
+    assert [dot.get_color() for dot in dots] == ["C3", "C1"]  # an arm's own, as everywhere
+    assert [dot.get_markerfacecolor() for dot in dots] == ["C3", LIGHT["axes.facecolor"]]  # full: resolved
     assert legend(figure) == ["resolved", "could be chance"]
 
 
 def test_one_far_difference_does_not_stretch_the_axis() -> None:
     near = [Comparison("a", str(i), 0.01 * i, 0.0, 0.02 * i, 1.0, 0.01, 3, True) for i in range(1, 6)]
     far = Comparison("a", "far", 1e6, -1e6, 3e6, 1.0, 0.5, 3, False)
-    axes = drawn(answers.differences, Verdict((), (*near, far)), METRICS[0]).axes[0]
+    figure = drawn(answers.differences, Verdict((), (*near, far)), METRICS[0])
+    axes = figure.axes[0]
+    assert legend(figure) == ["resolved", "could be chance", "farther off"]
     assert axes.get_xlim()[1] < 1
     assert [line.get_marker() for line in axes.lines if line.get_ydata()[0] == 5][-1] == ">"
 
@@ -151,8 +162,12 @@ def test_budgets_hold_the_best_of_k() -> None:
     for place, name in enumerate("ab"):
         np.testing.assert_allclose(axes.lines[place].get_xydata(), [(one.settings, one.loss) for one in tried[name]])
         assert band(axes, place) == {one.settings: pytest.approx((one.low, one.high)) for one in tried[name]}
-    few = drawn(answers.budgets, invented.verdict(), METRICS[0]).axes[0]
-    assert [line.get_ydata().tolist() for line in few.lines] == [[2.5, 2.3], [2.4]]  # an infinite one is left out
+    some = {name: tuple(replace(one, loss=math.inf) if one.settings < 3 else one for one in of) for name, of in tried.items()}
+    axes = drawn(answers.budgets, Verdict((), (), some), METRICS[0], {"a": 4, "b": 2}).axes[0]
+    assert [line.get_color() for line in axes.lines] == ["C4", "C2"]
+    assert [line.get_xdata().tolist()[0] for line in axes.lines] == [3, 3]  # an infinite one is left out
+    few = {name: of[: answers.LEAST - 1] for name, of in tried.items()}
+    assert answers.budgets(Verdict((), (), few), METRICS[0]) is None  # of which nothing is to be seen
 
 
 def test_heat_is_the_grid_of_means_with_the_lowest_in_a_frame() -> None:
@@ -193,13 +208,20 @@ def test_parallel_lines_lead_from_values_to_losses(large: Results) -> None:
     low, high = min(finite), min(max(finite), min(finite) + 10 * (statistics.median(finite) - min(finite)))
     for arm, mean, segment in zip(arms, means, lines.get_segments()[::-1], strict=True):
         assert segment[:, 0].tolist() == [0, 1, 2, 3, 4]
-        assert segment[1, 1] == pytest.approx((math.log10(arm.values[RATE]) + 3) / 4)  # from 1e-3 to 10
-        assert segment[2, 1] == pytest.approx(arm.values[L2] / 1e-3)  # which has a zero, so no logarithm
-        assert segment[3, 1] == arm.values["model.depth"] - 1
+        near = parallel.KNOT + 1e-9  # settings of the same value lie side by side
+        assert segment[1, 1] == pytest.approx((math.log10(arm.values[RATE]) + 3) / 4, abs=near)  # from 1e-3 to 10
+        assert segment[2, 1] == pytest.approx(arm.values[L2] / 1e-3, abs=near)  # which has a zero, so no logarithm
+        assert segment[3, 1] == pytest.approx(arm.values["model.depth"] - 1, abs=near)
         wanted = min(1.0, (mean - low) / (high - low)) if math.isfinite(mean) else parallel.LOST
         assert segment[4, 1] == pytest.approx(wanted)
-    ends = {segment[0, 1] for segment in lines.get_segments()}
-    assert ends == {0.0, 1.0}
+    places = [segment[0, 1] for segment in lines.get_segments()]
+    assert {round(place) for place in places} == {0, 1}
+    assert len(set(places)) == len(arms)  # so that each can be followed
+    at_zero = [segment[2, 1] for segment, arm in zip(lines.get_segments()[::-1], arms, strict=True) if arm.values[L2] == 0]
+    assert at_zero == sorted(at_zero)  # the best lowest
+    (strip,) = axes.images  # the colours that lines have, along the last axis: the best is at its foot
+    assert np.asarray(strip.get_array())[-1, 0] == 0
+    assert strip.get_extent()[2:] == [0, 1]
     np.testing.assert_allclose(axes.lines[0].get_xydata(), lines.get_segments()[-1])  # the thick one: the best
 
 
@@ -382,3 +404,109 @@ def test_of_many_the_first_the_last_and_some_between_are_shown(count: int, most:
     assert found == sorted(set(found))
     assert len(found) == min(count, most)
     assert (found[0], found[-1]) == (0, count - 1)
+
+
+def looks(axes: Any) -> dict[str, tuple[Any, ...]]:
+    """Of each named line its colour and its marker."""
+    return {line.get_label(): (line.get_color(), line.get_marker()) for line in axes.lines if line.get_label()[0] != "_"}
+
+
+def test_an_arm_has_one_look_on_the_whole_page(large: Results) -> None:
+    """Whatever else a picture shows, and however it is ordered."""
+    wanted = {"adam": ("C0", "o"), "sgd": ("C1", "s")}
+    for draw in (plots.curves, plots.rates, insides.layers):
+        assert looks(drawn(draw, large).axes[0]) == wanted
+    without = replace(
+        large, diagnostics=[one for one in large.diagnostics if large.values(one.trial)["optimizer.name"] == "sgd"]
+    )
+    assert looks(drawn(insides.layers, without).axes[0]) == {"sgd": wanted["sgd"]}
+    verdict = answer(large)
+    axes = drawn(answers.differences, verdict, METRICS[0], places(contenders(large))).axes[0]
+    assert [line.get_color() for line in axes.lines if line.get_marker() == "o"] == ["C1"]  # sgd, behind adam
+    axes = drawn(answers.budgets, verdict, METRICS[0], places(contenders(large))).axes[0]
+    assert looks(axes) == wanted
+
+
+def test_the_line_of_a_rate_has_the_look_of_the_best_arm_on_it() -> None:
+    """Where rates are compared too, an arm is a point of a line."""
+    results = with_keys("optimizer.name", RATE, "seed")
+    found = {one.name: one.place for one in contenders(results)}
+    best = {name: min(place for arm, place in found.items() if arm.startswith(f"{name}, ")) for name in ("adam", "sgd")}
+    assert looks(drawn(plots.rates, results).axes[0]) == {
+        name: (f"C{place % 8}", MARKERS[place % 8]) for name, place in best.items()
+    }
+    assert best["sgd"] > 1
+
+
+def test_more_arms_than_colours_have_hollow_markers() -> None:
+    axes = invented.results_of(jaxgen.grid(Config(), {"model.depth": range(1, 13), "seed": range(2)}))
+    found = {line.get_label(): line for line in drawn(insides.layers, axes).axes[0].lines}
+    assert list(found) == [f"depth {depth}" for depth in (1, 3, 5, 8, 10, 12)]
+    drawn_as = {(line.get_color(), line.get_marker(), line.get_markerfacecolor()) for line in found.values()}
+    assert len(drawn_as) == 6
+    assert [line.get_markerfacecolor() == LIGHT["axes.facecolor"] for line in found.values()] == [False] * 4 + [True] * 2
+
+
+def with_training(results: Results, below: float) -> Results:
+    return replace(
+        results, curves=[replace(c, metrics={**c.metrics, "train_loss": c.metrics["val_loss"] - below}) for c in results.curves]
+    )
+
+
+def test_training_is_dashed_beside_validation_in_the_same_colour(large: Results) -> None:
+    axes = drawn(plots.curves, with_training(large, 0.5)).axes[0]
+    dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert [line.get_color() for line in dashed] == ["C0", "C1"]
+    for line, solid in zip(dashed, axes.lines[:2], strict=True):
+        np.testing.assert_allclose(solid.get_ydata() - line.get_ydata(), 0.5)
+        assert axes.get_ylim()[0] < line.get_ydata().min()
+    none = [replace(c, metrics={"val_loss": c.metrics["val_loss"]}) for c in large.curves]
+    assert legend(drawn(plots.curves, replace(large, curves=none)))[2:] == ["still falling at the end"]
+
+
+def test_what_still_falls_at_the_end_is_marked(large: Results) -> None:
+    """Of an arm in most of whose trials the best step is the last one."""
+    rows = [replace(row, best_step=60 if row.values["optimizer.name"] == "sgd" or row.seed > 2 else 100) for row in large.rows]
+    axes = drawn(plots.curves, replace(large, rows=rows)).axes[0]
+    (mark,) = (line for line in axes.lines if line.get_marker() == "v" and line.get_linestyle() == "None")
+    assert mark.get_markeredgecolor() == "C0"
+    assert mark.get_xdata()[0] == 100
+    early = [replace(row, status="stopped") for row in rows]
+    assert "still falling at the end" not in legend(drawn(plots.curves, replace(large, rows=early)))
+    assert not plots.courses(replace(large, rows=[replace(row, best_step=60 if row.seed > 1 else 100) for row in rows]))[
+        0
+    ].falling
+
+
+def test_lines_that_lie_on_one_another_are_drawn_apart() -> None:
+    """Below the curves, at the same seeds: what a seed does to all arms is no difference."""
+    results = invented.results_of(jaxgen.grid(Config(), {"model.depth": [1, 2, 3], "seed": range(4)}))
+    later = [c for c in results.curves if not (c.step == 100 and results.values(c.trial)["model.depth"] == 3)]
+    figure = drawn(plots.curves, replace(results, curves=later))
+    assert len(figure.axes) == 2
+    axes = figure.axes[1]
+    assert axes.get_ylabel() == "behind\ndepth 1"
+    assert axes.lines[0].get_ydata() == [0, 0]
+    for line, depth in zip(axes.lines[1:], (2, 3), strict=True):
+        assert list(line.get_xdata()) == list(invented.STEPS[: 5 - (depth == 3)])
+        np.testing.assert_allclose(line.get_ydata(), 0.001 * (depth - 1), atol=1e-9)  # and not the 0.004 from seed to seed
+        for low, high in band(axes, depth - 2).values():
+            assert high - low < 1e-9
+    depths: list[Any] = [results.values(c.trial)["model.depth"] for c in results.curves]
+    far = [replace(c, metrics={"val_loss": c.val_loss + depth}) for c, depth in zip(results.curves, depths, strict=True)]
+    assert len(drawn(plots.curves, replace(results, curves=far)).axes) == 1
+
+
+def test_of_a_run_that_was_stopped_the_curves_are_there(large: Results) -> None:
+    """Of trials that have not ended, as far as they are; an arm of which some have ended is drawn by these."""
+    none = replace(large, rows=[])
+    figure = drawn(plots.curves, none)
+    assert legend(figure)[:2] == ["adam", "sgd"]
+    steps, means = figure.axes[0].lines[0].get_data()
+    assert list(steps) == list(invented.STEPS)
+    assert means[-1] == pytest.approx(statistics.fmean(2.2 + 0.004 * seed for seed in range(5)))
+    assert "still falling at the end" not in legend(figure)
+    some = replace(large, rows=[row for row in large.rows if row.values["optimizer.name"] == "adam" and row.seed < 2])
+    found = contenders(some)
+    assert {one.name: {row.status for row in one.arm.rows} for one in found} == {"adam": {"completed"}, "sgd": {"running"}}
+    assert len(plots.courses(some)[0].validation) == 2

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
+import importlib.resources
 import io
+import math
 import re
 import shlex
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import invented
 import pytest
-from browser import CHROMIUM, Browser
+from pages import Parsed, evil_page
 from rich.console import Console
 
 import jaxgen
@@ -27,11 +28,11 @@ from jaxgen.report.pictures import PICTURES, Found, save
 from jaxgen.report.style import COLOURS, ON_DARK
 from jaxgen.report.terminal import Watch, leaderboard
 from jaxgen.tasks.base import Section
-from jaxgen.tasks.names import show
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
 from jaxgen.tasks.names.generate import labels
-from jaxgen.tasks.names.task import Names
+
+BESIDE = ("results.csv", "metrics.csv", "config.json", "plots/")  # what a page has addresses of
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -79,56 +80,19 @@ def test_empty_results_have_a_leaderboard(small: Config) -> None:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of 200 trials, whose names, values and sentences mean harm."""
-    folder = tmp_path_factory.mktemp("page")
-    corpus = invented.evil_corpus(folder)
-    results = replace(invented.large(), out=f"runs/{invented.EVIL}", task=Names(corpus))
-    found = Found(results, invented.verdict(), invented.trained(corpus.vocabulary.characters))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(show, "sample", lambda trained, count: list(invented.NAMES))
-        patch.setattr(show, "labels", lambda names, corpus: ["new", "repeated", "corpus"] * 4)
-        sections = Names(corpus).show(found)
-    pictures = save(found, folder / "plots", sections)
-    page = html(found, invented.facts_of(found, corpus), pictures, sections)
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    return folder / "report.html"
-
-
-class Parsed(HTMLParser):
-    """What a browser would make of a page: its elements, and the text outside of scripts and styles."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.inline: dict[str, list[str]] = {"script": [], "style": []}
-        self.text: list[str] = []
-        self._inside = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attrs}))
-        self._inside = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        self.inline[self._inside].append(data) if self._inside in self.inline else self.text.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
+    return evil_page(tmp_path_factory.mktemp("page"))
 
 
 def test_the_page_has_every_section_in_its_order(shown: Path) -> None:
     page = Parsed(shown.read_text(encoding="utf-8"))
     assert shown.stat().st_size < 5_000_000
-    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    ids = [attributes["id"] for tag, attributes in page.elements if "id" in attributes and tag != "script"]
     assert ids == [
-        "comparisons", "differences", "budgets", "leaderboard", "curves", "learning_rate", "parallel",
-        "diverged", "divergence", "layers", "embeddings", "names", "again",
+        "differences", "names", "comparisons", "budgets", "leaderboard", "curves", "learning_rate", "parallel",
+        "diverged", "divergence", "layers", "embeddings", "again",
     ]  # fmt: skip
-    links = [link["href"] for link in page.all("a")]
-    assert links == [f"#{name}" for name in ids if name not in ("differences", "budgets", "divergence")]
+    links = [link["href"] for link in page.all("a") if link["href"].startswith("#")]
+    assert links == [f"#{name}" for name in ids if name not in ("budgets", "divergence")]
     assert {path.stem for path in (shown.parent / "plots").iterdir()} == {*PICTURES, "embeddings"} - {"heat"}
     text = " ".join(page.text)
     first, *others = invented.verdict().sentences
@@ -142,7 +106,8 @@ def test_the_page_has_each_picture_in_light_and_in_dark(shown: Path) -> None:
     page = Parsed(shown.read_text(encoding="utf-8"))
     lights, darks = [image["src"] for image in page.all("img")], [source["srcset"] for source in page.all("source")]
     assert len(lights) == len(set(lights)) == len(set(darks)) == 8
-    for address, colour in ((lights[0], COLOURS[0]), (darks[0], ON_DARK[0])):
+    curves = [image["alt"].startswith("Learning curves") for image in page.all("img")].index(True)
+    for address, colour in ((lights[curves], COLOURS[0]), (darks[curves], ON_DARK[0])):
         kind, _, content = address.partition(",")
         assert kind == "data:image/svg+xml;base64"
         assert colour.lower().encode() in base64.b64decode(content)
@@ -152,20 +117,24 @@ def test_the_page_has_each_picture_in_light_and_in_dark(shown: Path) -> None:
 
 def test_the_page_holds_no_script_but_ours_and_no_address_outside(shown: Path) -> None:
     page = Parsed(shown.read_text(encoding="utf-8"))
-    assert len(page.all("script")) == len(page.all("style")) == 1
-    ours = {"script": "script-src", "style": "style-src"}
+    run = [script for script in page.all("script") if "type" not in script]
+    assert len(run) == len(page.all("style")) == 1
+    assert [(script["type"], script["id"]) for script in page.all("script") if script not in run] == [
+        ("application/json", "charts"), ("text/plain", "plotly"),
+    ]  # fmt: skip
     (policy,) = (one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy")
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
     assert rules["img-src"] == "data:"
-    for tag, rule in ours.items():
-        (content,) = page.inline[tag]
-        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        assert rules[rule] == f"'sha256-{digest}'"
+    plotly = importlib.resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+    digests = [hashlib.sha256(content).digest() for content in (page.inline["script"][0].encode(), plotly)]
+    assert rules["script-src"] == " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    assert gzip.decompress(base64.b64decode(page.inline["data"][1])) == plotly
     assert page.inline["script"][0] == (Path(jaxgen.report.__file__).parent / "page.js").read_text(encoding="utf-8")
     for tag, attributes in page.elements:
         assert not [key for key in attributes if key.startswith("on") or key == "style"]
-        assert all(attributes.get(key, "#").startswith(("#", "data:")) for key in ("src", "srcset", "href"))
+        addresses = [attributes[key] for key in ("src", "srcset", "href") if key in attributes]
+        assert all(one.startswith(("#", "data:")) or one in BESIDE for one in addresses)
         assert tag not in ("iframe", "object", "embed", "base", "form")
     assert not re.search(r"url\(|@import", page.inline["style"][0])
 
@@ -189,8 +158,8 @@ def test_a_section_of_a_tasks_own_is_text_too(tmp_path: Path) -> None:
     found = Found(replace(invented.large(), out="runs/x"), invented.verdict(), None)
     facts = invented.facts_of(found, invented.evil_corpus(tmp_path))
     page = Parsed(html(found, facts, {}, [section]))
-    assert len(page.all("script")) == 1
-    assert [attributes["href"] for attributes in page.all("a")][-2:] == ["#own", "#again"]
+    assert len(page.all("script")) == 1  # no picture, so no chart
+    assert [attributes["href"] for attributes in page.all("a") if attributes["href"][0] == "#"][-2:] == ["#own", "#again"]
     without = Parsed(html(found, facts, {}, []))
     assert (
         "".join(page.text).count(evil) - "".join(without.text).count(evil) == 9
@@ -242,66 +211,22 @@ def test_a_run_in_which_nothing_ended_well_has_a_page(tmp_path: Path) -> None:
     nothing = Results(jaxgen.Sweep(Config()))
     found = Found(nothing, no_answer(nothing), None)
     page = html(found, invented.facts_of(found, corpus), save(found, tmp_path / "plots"))
-    assert "No trial has ended with a finite validation loss, so there is no answer yet" in page
+    assert "No network has ended yet, of 1, so there is no answer." in page
     assert list((tmp_path / "plots").iterdir()) == []
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed, so no page can be looked at")
-    with Browser(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
-
-
-COLUMN = "[...document.querySelectorAll('.board tbody tr')].map(row => row.cells[{0}].textContent)"
-CLICK = "document.querySelectorAll('.board th button')[{0}].click()"
-SORTED = "document.querySelectorAll('.board th')[{0}].getAttribute('aria-sort')"
-
-
-def test_a_browser_opens_the_page_without_an_error_or_a_request(shown: Path, browser: Browser) -> None:
-    for width in (1280, 360):
-        for dark in (False, True):
-            browser.open(shown.as_uri(), width=width, dark=dark)
-            asked = [event["request"]["url"] for event in browser.told("Network.requestWillBeSent")]
-            assert [url for url in asked if not url.startswith("data:")] == [shown.as_uri()]
-            assert browser.told("Log.entryAdded") == []
-            assert browser.told("Runtime.consoleAPICalled") == []
-            assert browser.told("Runtime.exceptionThrown") == []
-            assert browser.value("document.documentElement.scrollWidth") <= width  # nothing to scroll sideways to
-            images = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
-            assert browser.value(images)
-            chosen = "[...document.images].every(image => image.currentSrc === image.parentNode.children[{0}]['{1}'])"
-            assert browser.value(chosen.format(*((0, "srcset") if dark else (1, "src"))))
-
-
-def test_a_click_on_a_head_sorts_the_leaderboard(shown: Path, browser: Browser) -> None:
-    browser.open(shown.as_uri())
-    heads = browser.value("[...document.querySelectorAll('.board th')].map(head => head.textContent)")
-    rate, validation = heads.index("learning rate"), heads.index("validation")
-    before = browser.value(COLUMN.format(validation))
-    assert len(before) == 40
-    assert before[-4:] == ["-"] * 4
-    browser.value(CLICK.format(0))
-    assert browser.value(COLUMN.format(0)) == [str(place) for place in range(1, 41)]  # and not 1, 10, 11
-    browser.value(CLICK.format(rate))
-    assert browser.value(SORTED.format(rate)) == "ascending"
-    assert list(map(float, browser.value(COLUMN.format(rate)))) == sorted(rate for rate in invented.RATES for _ in range(8))
-    browser.value(CLICK.format(validation))
-    browser.value(CLICK.format(validation))
-    assert browser.value(SORTED.format(validation)) == "descending"
-    assert browser.value(SORTED.format(rate)) is None
-    after = browser.value(COLUMN.format(validation))
-    assert after == [*sorted(before[:-4], key=float, reverse=True), *["-"] * 4]  # those without a number stay last
-    assert browser.value("[...document.querySelectorAll('tr.best')].every(row => row.cells[0].textContent === '1')")
-
-
-def test_the_browser_runs_no_script_but_the_pages_own(shown: Path, browser: Browser, tmp_path: Path) -> None:
-    """Even where escaping had failed."""
-    broken = shown.read_text(encoding="utf-8").replace(
-        "</body>", "<script>document.title = 'run'</script><img src=x onerror='document.title=1'></body>"
+    lost = invented.results_of(jaxgen.Sweep(Config()))
+    lost.rows[0] = replace(lost.rows[0], status="diverged", score=math.inf)
+    assert (
+        no_answer(lost).sentences[0].startswith("No trial has ended with a finite validation loss, so there is no answer yet")
     )
-    (tmp_path / "broken.html").write_text(broken, encoding="utf-8")
-    browser.open((tmp_path / "broken.html").as_uri())
-    assert "jaxgen" in browser.value("document.title")
-    assert len([entry for entry in browser.told("Log.entryAdded") if "Content Security Policy" in entry["entry"]["text"]]) == 3
+
+
+def test_a_run_that_was_stopped_shows_how_far_it_is(tmp_path: Path) -> None:
+    """Nothing has diverged, since nothing has ended; curves and a leaderboard are there."""
+    stopped = replace(invented.large(), rows=[])
+    found = Found(stopped, no_answer(stopped), None)
+    page = html(found, invented.facts_of(found, invented.evil_corpus(tmp_path)), save(found, tmp_path / "plots"))
+    assert "0 of 200 trials ended" in page
+    assert "diverged" not in "".join(Parsed(page).text).replace("at which trials diverged", "")  # what a cross would mean
+    assert page.count(">5, 5 running<") == 40
+    assert "at their best evaluation so far" in page
+    assert {"curves", "learning_rate"} <= {path.stem for path in (tmp_path / "plots").iterdir()}

@@ -58,6 +58,16 @@ def test_the_best_network_is_held_against_the_best_floor() -> None:
     assert none.endswith("every network diverged.")
 
 
+def test_of_a_run_that_was_stopped_nothing_is_said_to_have_diverged() -> None:
+    task = Floored()
+    results = Results(Sweep(task.config(), ({}, {"seed": 1})), metrics=task.metrics)
+    (none,) = standings(task, results)
+    assert none.endswith("0.4000 on test; no network has ended yet.")
+    results.rows.append(results.row(0, "diverged", 1, 5, 5, {"val_accuracy": 0.9}))
+    (some,) = standings(task, results)
+    assert some.endswith("; every network that has ended (1 of 2) diverged.")
+
+
 def test_of_many_splits_it_is_said_in_how_many() -> None:
     found = stands(Floored(), [({"data.split_seed": seed}, "completed", 0.55) for seed in range(FEW + 3)])
     assert found == [f"The best network beats the best floor without one on validation in 5 of {FEW + 3} (data.split_seed)."]

@@ -17,6 +17,7 @@ QUESTION = Question(
     "adam",
     "Which of Adam's coefficients matter, and does it need its bias correction?",
     arms=("optimizer.b1", "optimizer.b2", "optimizer.debias"),
+    names={"plain": "Adam's own", "debias 0": "no bias correction"},
 )
 SETTINGS = SHORT
 SEEDS = 6

@@ -18,6 +18,15 @@ QUESTION = Question(
     "dropout",
     "How much dropout, and where: in all hidden layers, the first, the last, or the embeddings?",
     arms=("regularizer.dropout", "regularizer.dropout_last", "regularizer.dropout_input"),
+    names={
+        "plain": "none",
+        "dropout 0.1, dropout last 0.1": "0.1 in all layers",
+        "dropout 0.3, dropout last 0.3": "0.3 in all layers",
+        "dropout 0.3": "0.3 falling to 0",
+        "dropout last 0.3": "0 rising to 0.3",
+        "dropout input 0.1": "0.1 of embeddings",
+        "dropout input 0.3": "0.3 of embeddings",
+    },
 )
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6

@@ -14,8 +14,13 @@ from jaxgen.search.sweep import Question, Sweep, grid, zipped
 
 from .settings import SHORT
 
+SCALES = (1, 0.3, 0.1, 0.01)
 QUESTION = Question(
-    "initialization", "Which initialization, where nothing normalizes?", arms=("model.init", "model.init_scale")
+    "initialization",
+    "Which initialization, where nothing normalizes?",
+    arms=("model.init", "model.init_scale"),
+    names={f"normal, init scale {scale}": f"normal {scale}" for scale in SCALES}
+    | {f"{kind}, init scale 1": kind for kind in ("zero", "xavier", "he")},
 )
 SETTINGS = SHORT
 SEEDS = 6
@@ -23,7 +28,7 @@ SEEDS = 6
 
 def sweep(base: Config) -> Sweep:
     """Zero, normal at four scales, Xavier and He, each at two learning rates, without normalization."""
-    kinds = [("zero", 1.0), *(("normal", scale) for scale in (1.0, 0.3, 0.1, 0.01)), ("xavier", 1.0), ("he", 1.0)]
+    kinds = [("zero", 1.0), *(("normal", scale) for scale in map(float, SCALES)), ("xavier", 1.0), ("he", 1.0)]
     names, scales = zip(*kinds, strict=True)
     arms = zipped(base, {"model.init": names, "model.init_scale": scales})
     return grid(arms, {"model.normalization": ["none"], "optimizer.learning_rate": [1e-3, 3e-3]})

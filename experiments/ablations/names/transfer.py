@@ -17,6 +17,13 @@ QUESTION = Question(
     "transfer",
     "Do surnames help to learn first names, and which layers should go on learning?",
     arms=("train.pretrain", "train.freeze"),
+    names={
+        "pretrain 0, freeze 0": "no surnames",
+        "freeze 0": "surnames, then all layers",
+        "freeze 1": "surnames, then all but the embedding",
+        "freeze 5": "surnames, then the last two",
+        "freeze 6": "surnames, then the last",
+    },
 )
 SETTINGS = LEARNT_BY_HEART | {"data.source": "data/names.txt", "optimizer.schedule": "constant", "train.steps": 3000}
 SEEDS = 6

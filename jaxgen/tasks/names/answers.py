@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from jaxgen.judge.results import Arm, Results
+from jaxgen.judge.results import Arm, Results, Row
 from jaxgen.judge.verdict import Verdict, arms
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.ensemble import mixtures
@@ -14,7 +14,7 @@ from jaxgen.tasks.names.standing import standings
 
 def ensembles(results: Results, task: Any) -> Verdict:
     """The mixture of k trials (the mean of their probabilities) beside the best one, on validation; on test once."""
-    rows = [row for arm in results.leaderboard()[:1] for row in arm.sound]
+    rows = members(results)
     if len(rows) < 2 or task is None or task.corpus is None:
         why = "it takes two trials that did not diverge" if len(rows) < 2 else "the corpus has moved or changed"
         return Verdict((f"nothing to say: {why}.",))
@@ -41,6 +41,11 @@ def ensembles(results: Results, task: Any) -> Verdict:
             f"Test loss: {found.test:.4f} for the mixture of all, {found.best_test:.4f} for the best one on validation.",
         )
     )
+
+
+def members(results: Results) -> list[Row]:
+    """The trials that are mixed: those of the best setting that did not diverge."""
+    return [row for arm in results.leaderboard()[:1] for row in arm.sound]
 
 
 def overfitting(results: Results, task: Any) -> Verdict:

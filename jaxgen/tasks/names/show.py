@@ -5,22 +5,27 @@ from __future__ import annotations
 import functools
 import math
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from jaxgen.called import called
 from jaxgen.judge.results import Results, Trained
-from jaxgen.report.style import BEST, below, subplots
+from jaxgen.report.style import BEST, HEIGHT, axis, below, ink, line, subplots
 from jaxgen.report.terminal import cell, setting
 from jaxgen.report.text import drawable, heads, plain
 from jaxgen.tasks.base import Section
+from jaxgen.tasks.names.answers import members
 from jaxgen.tasks.names.config import TEMPERATURE
+from jaxgen.tasks.names.ensemble import mixtures
 from jaxgen.tasks.names.generate import labels, sample
 from jaxgen.tasks.names.quality import MEASURES, Reference
+from jaxgen.tasks.names.standing import standings
 
 NAMES = 20  # that are shown
 LABELS = 300  # characters with a label; the others are dots
@@ -29,15 +34,15 @@ ARM_ROWS = 100
 
 def closing(task: Any, results: Results) -> list[str]:
     """Names from the winner, for the terminal."""
-    members, who = winners(results)
-    names, marks = readable(task, members)
+    trained, who = winners(results)
+    names, marks = readable(task, trained)
     return [f"\n{len(names)} names from {who}, at temperature {TEMPERATURE} ({counted(marks)}):", ", ".join(names)]
 
 
 def winners(results: Results) -> tuple[list[Trained], str]:
     """Who names are shown of, and what that is: the mixture where that is what was asked for, else the best trial."""
     if results.question.verdict == "ensembles":
-        rows = results.leaderboard()[0].sound
+        rows = members(results)
         if len(rows) > 1:
             return [results.trained(row.trial) for row in rows], f"the mixture of {len(rows)} trials"
     row = results.best_row()
@@ -45,9 +50,9 @@ def winners(results: Results) -> tuple[list[Trained], str]:
     return [results.trained(row.trial)], f"{which}, whose validation loss of {row.val_loss:.4f} is the lowest"
 
 
-def readable(task: Any, members: Sequence[Trained]) -> tuple[list[str], list[str]]:
+def readable(task: Any, trained: Sequence[Trained]) -> tuple[list[str], list[str]]:
     """Different names as people like to read them, and of each whether it is new, where that is known: the new ones first."""
-    names = sample(members, NAMES, TEMPERATURE, unique=True)
+    names = sample(trained, NAMES, TEMPERATURE, unique=True)
     if task.corpus is None:
         return names, [""] * len(names)
     found = sorted(zip(names, labels(names, task.corpus), strict=True), key=lambda pair: pair[1] != "new")
@@ -64,8 +69,8 @@ def sections(task: Any, found: Any) -> list[Section]:
     if found.best is None:
         return []
     results: Results = found.results
-    members, who = winners(results)
-    names, marks = readable(task, members)
+    trained, who = winners(results)
+    names, marks = readable(task, trained)
     note = f"From {who}, at temperature {TEMPERATURE}: {counted(marks)}."
     if task.corpus is None:
         note = "The corpus has moved or changed since, so it is not said which of them are new."
@@ -74,11 +79,13 @@ def sections(task: Any, found: Any) -> list[Section]:
         Section(
             "embeddings",
             "Characters as the best trial sees them",
-            "Its embeddings, along the two directions in which they differ most; near each other: alike to the network.",
+            "Its embeddings, along the two directions in which they differ most; near each other: alike to the network. "
+            "Vowels are coloured.",
             figure=functools.partial(embeddings, found.best),
             place="insides",
         ),
-        Section("names", "Names", note, list(zip(names, marks, strict=True)), more),
+        *mixture(task, results),
+        Section("names", "Names", note, list(zip(names, marks, strict=True)), more, place="top"),
         *quality(task, results),
     ]
 
@@ -113,6 +120,37 @@ def quality(task: Any, results: Results) -> list[Section]:
     ]
 
 
+def mixture(task: Any, results: Results) -> list[Section]:
+    """Of a run that asks for it: what mixtures of its trials come to."""
+    if results.question.verdict != "ensembles" or task.corpus is None or len(members(results)) < 2:
+        return []
+    note = (
+        "Validation loss of the mixture of so many trials (the mean of their probabilities), mean over which ones; beside it "
+        "the best single trial, and the best counts without a network."
+    )
+    rows = members(results)
+    losses = mixtures([results.trained(row.trial) for row in rows], task.corpus).by_size
+    figure = functools.partial(mixed, task, results, losses)
+    return [Section("mixture", "What a mixture buys", note, figure=figure, place="answer")]
+
+
+def mixed(task: Any, results: Results, losses: Mapping[int, float]) -> Figure:
+    """Validation loss by the number of trials in the mixture, beside the best one and the floor of their split."""
+    figure, axes = subplots(HEIGHT)
+    line(axes, 0, list(losses), list(losses.values()), "mixture")
+    best = min(row.val_loss for row in members(results))
+    axes.axhline(best, color="C1", linestyle="--", linewidth=1.4, label="best single trial")
+    floor = next((one.floor for one in standings(results, task.corpus) if one.best is not None), None)
+    if floor is not None:
+        axes.axhline(floor.val_loss, color=ink(), linestyle=":", linewidth=1.4, label=f"counts of {floor.order} characters")
+    axes.set(xlabel="trials in the mixture", ylabel=axis(results))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(losses), list(map(str, losses)))
+    axes.minorticks_off()
+    below(figure, axes)
+    return figure
+
+
 def plane(table: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The two directions in which vectors differ most (principal components, by the singular value decomposition).
 
@@ -143,6 +181,11 @@ def character(text: str) -> str:
     return "␣" if text == " " else plain(text) if drawable(text) else f"{ord(text):04X}"
 
 
+def is_vowel(character: str) -> bool:
+    """Of the Latin letters, with or without a mark above or below."""
+    return unicodedata.normalize("NFD", character)[0].lower() in "aeiou"
+
+
 def embeddings(trained: Trained) -> Figure | None:
     """The embeddings of a trial's characters in two dimensions, the boundary a dot; None where the model has none."""
     table = embedding_table(trained.params)
@@ -151,9 +194,10 @@ def embeddings(trained: Trained) -> Figure | None:
     points, shares = plane(table)
     figure, axes = subplots(4.6)
     size = 12 if len(table) <= 60 else 9
-    labelled = [(i, character(c)) for i, c in enumerate(trained.task.vocabulary.characters[:LABELS], 1)]
-    for i, text in labelled:
-        axes.text(*points[i], text, ha="center", va="center", fontsize=size if len(text) == 1 else 6, clip_on=True)
+    labelled = [(i, c, character(c)) for i, c in enumerate(trained.task.vocabulary.characters[:LABELS], 1)]
+    for i, c, text in labelled:
+        mark = {"color": "C3", "fontweight": "bold"} if is_vowel(c) else {}
+        axes.text(*points[i], text, ha="center", va="center", fontsize=size if len(text) == 1 else 6, clip_on=True, **mark)
     rest = points[len(labelled) + 1 :]
     axes.plot(*rest.T, "o", color="C4", ms=2, alpha=0.6)
     axes.plot(*points[0], "o", color=BEST, ms=9, label="boundary", zorder=0)
@@ -162,5 +206,6 @@ def embeddings(trained: Trained) -> Figure | None:
     axes.margins(0.07)
     says = (f"component {i} ({100 * share:.0f}% of the variance)" for i, share in enumerate(shares, 1))
     axes.set(xlabel=next(says), ylabel=next(says))
-    below(figure, axes)
+    vowels = any(is_vowel(c) for _, c, _ in labelled)
+    below(figure, axes, **({"vowels": Line2D([], [], linestyle="none", marker="$a$", color="C3", ms=7)} if vowels else {}))
     return figure

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxgen.fields import UserError, override
+from jaxgen.judge.floors import diverged
 from jaxgen.judge.results import DIVERGED, Results, Row, by_score
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config, DataConfig
@@ -25,8 +27,8 @@ class Standing:
     repeated: int  # of these, how many stand in the training part, too
     floor: Floor
     best: Row | None  # the network with the lowest validation loss; None: no network ended on this split
-    trained: bool = True  # whether there is a network on this split at all
-    ended: bool = True  # whether one of them has ended, diverged or not
+    ended: int = 1  # of the networks on this split
+    networks: int = 1
 
     @property
     def lead(self) -> float:
@@ -37,8 +39,7 @@ class Standing:
         losses = f"{self.floor.val_loss:.4f} nats on validation, {self.floor.test_loss:.4f} on test"
         floor = f"the floor without a network is {losses} ({self.floor})"
         if self.best is None:
-            none = "every network diverged" if self.ended else "no network has ended yet"
-            stands = none if self.trained else "no network was trained on this split"
+            stands = diverged(self.ended, self.networks) if self.networks else "no network was trained on this split"
         elif self.lead > 0:
             stands = f"the best network, trial {self.best.trial}, is {self.lead:.4f} below it"
         else:
@@ -56,17 +57,17 @@ def standings(results: Results, corpus: Corpus) -> list[Standing]:
     configs = _told(results.sweep)
     splits = {_split(config): None for config in configs}
     others = [key for key in ("split_seed", "dev") if len({getattr(split, key) for split in splits}) > 1]
-    networks = {_split(config) for config in configs if _network(config)}
+    networks = Counter(_split(config) for config in configs if _network(config))
+    ended = Counter(_split(configs[row.trial]) for row in results.rows if _network(configs[row.trial]))
     if len(set(corpus.names)) < len(corpus.names):
         splits |= {replace(split, split=how): None for split in list(splits) for how in ("rows", "names")}
-    ended = {_split(configs[row.trial]) for row in results.rows if _network(configs[row.trial])}
     rows = sorted((row for row in results.rows if _counts(row, configs[row.trial])), key=by_score)
     found = []
     for split in splits:
         best = next((row for row in rows if _split(configs[row.trial]) == split), None)
         try:
             name = ", ".join([split.split, *(f"{key} {getattr(split, key)}" for key in others)])
-            found.append(Standing(name, *_facts(corpus, split), best, split in networks, split in ended))
+            found.append(Standing(name, *_facts(corpus, split), best, ended[split], networks[split]))
         except UserError:
             continue  # a split that no trial has, and that this corpus has too few names for
     return sorted(found, key=lambda one: one.best is None)

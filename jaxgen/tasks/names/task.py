@@ -214,7 +214,7 @@ class Names(Task):
     def reference(self, results: Any) -> tuple[str, Mapping[str, float]] | None:
         from jaxgen.tasks.names.standing import standings
 
-        found = [] if self.corpus is None else [one for one in standings(results, self.corpus) if one.trained]
+        found = [] if self.corpus is None else [one for one in standings(results, self.corpus) if one.networks]
         if len(found) != 1:
             return None
         floor = found[0].floor

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,10 @@ def test_both_splits_are_told_where_names_repeat() -> None:
     assert "no network was trained on this split" in str(second)
     gone, _ = standings(results(({}, 1.0, "diverged")), corpus)
     assert "every network diverged" in str(gone)
-    running = dataclasses.replace(results(({}, 1.0, "completed")), rows=[])
-    assert "no network has ended yet" in str(standings(running, corpus)[0])
+    two = results(({}, 1.0, "diverged"), ({"seed": 1}, 1.0, "completed"))
+    some, none = (standings(replace(two, rows=two.rows[:count]), corpus)[0] for count in (1, 0))
+    assert "; every network that has ended (1 of 2) diverged; " in str(some)
+    assert "; no network has ended yet; " in str(none)  # of a run that was stopped, nothing has diverged
     (alone,) = standings(results(({}, 1.0, "completed")), TWICE)  # four different names are too few to cut
     assert alone.repeated == alone.names
 
