@@ -54,9 +54,10 @@ def load_results(path: str | Path, task: Any = None) -> Results:
         if trial >= len(sweep) or trial < 0:
             raise UserError(f"trial {trial} is not of this run; it has trials 0 to {len(sweep) - 1}")
         validate(override(sweep.base, sweep.points[trial]))  # a file may say anything
-        return trained_of(task, sweep, store.trial, trial)
+        return results.known(trained_of(task, sweep, store.trial, trial))
 
-    results = results_of(task, sweep, rows=rows, trained=trained, programs=facts["programs"], out=str(path), question=question)
+    more = {"programs": facts["programs"], "out": str(path), "question": question, "data": said["rows"]}
+    results = results_of(task, sweep, rows=rows, trained=trained, **more)
     for name, content in all_counting(path, store.manifest["logs"]).items():
         take_up(results, name, content)
     return results
