@@ -18,7 +18,7 @@ Reading order, room by room; each imports only from those before it:
 `storage`: `files`, `lock`, `logs`, `rows`, `ended`, `manifest`, `arrays`, `checkpoint`, `facts`, `claim`, `folder`, `memory`,
   `portable`, `cache`
 `runs`: a sweep from its first trial to its last, in memory or in a folder; `reopen`: what a folder holds
-`report`: what people see of any run
+`report`: what people see of any run; `loggers`: what other programs are told of it
 `tasks.front`, with `modules`, `measures` and `inputs`: any network in a call; `testing`: whether a task keeps its promises
 `tasks.names`, `tasks.digits`, `tasks.curve`: rooms, each with `data`, `model` (or `models`), `task` and `show`
 `benchmark`: how fast this machine trains, beside what others would write by hand
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from jaxgen.judge.answers import answer as answer
     from jaxgen.judge.results import Results as Results
     from jaxgen.judge.verdict import Verdict as Verdict
+    from jaxgen.loggers.base import Logger as Logger
+    from jaxgen.loggers.telling import log_to as log_to
     from jaxgen.reopen import load as load
     from jaxgen.reopen import load_results as load_results
     from jaxgen.reopen import predict as predict
@@ -75,6 +77,7 @@ _PUBLIC = {
     "Config": "tasks.names.config",
     "Corpus": "tasks.names.data",
     "Leaf": "fields",
+    "Logger": "loggers.base",
     "Metric": "tasks.metric",
     "Question": "search.sweep",
     "Results": "judge.results",
@@ -94,6 +97,7 @@ _PUBLIC = {
     "load": "reopen",
     "load_corpus": "tasks.names.data",
     "load_results": "reopen",
+    "log_to": "loggers.telling",
     "lower": "train.optimizers",
     "override": "fields",
     "plot": "report.notebook",

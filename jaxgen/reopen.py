@@ -61,9 +61,10 @@ def load_results(path: str | Path, task: Any = None) -> Results:
         validate(override(sweep.base, sweep.points[trial]))  # a file may say anything
         if trial in store.manifest["in_lanes"]:
             return _unfinished(run_task(path, task), sweep, store, trial)
-        return trained_of(task, sweep, store.trial, trial)
+        return results.known(trained_of(task, sweep, store.trial, trial))
 
-    results = results_of(task, sweep, trained=trained, programs=facts["programs"], out=str(path), question=question)
+    more = {"programs": facts["programs"], "out": str(path), "question": question, "data": said["rows"]}
+    results = results_of(task, sweep, trained=trained, **more)
     results.take_up(rows)
     for name, content in all_counting(path, store.manifest["logs"]).items():
         take_up(results, name, content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -108,8 +107,9 @@ def run(
     where = None if out is None else str(out)
     results = results_of(job.task, job.sweep, programs=job.programs, out=where, question=question)
     keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
-    results.trained = functools.partial(trained_of, job.task, job.sweep, keeper.trial)
+    results.trained = lambda trial: results.known(trained_of(job.task, job.sweep, keeper.trial, trial))
     facts = describe(job.sweep, job.task, job.programs, question, flags, found.program)
+    results.data = facts["task"]["rows"]
     notices = dict.fromkeys([*found.cautions, *(line for group in job.trained for line in job.task.notices(group.configs[0]))])
     notices |= dict.fromkeys(line for group in job.trained for line in timing.said_of_long_segments(job.functions, group))
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def run(
     progress: bool = True,
     report: bool = True,
     question: Question | None = None,
+    flags: Sequence[str] = (),
     listener: Listener = lambda event, results: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Results:
@@ -62,6 +63,7 @@ def run(
         nothing is printed.
       report: write report.html and plots/ into `out` at the end.
       question: what the sweep is to answer. None: which of all its settings is best.
+      flags: a command line that does the same, for `config.json`.
       listener: is told each group's plan and each of the engine's events, after the results have taken it in.
       stop: asked after each segment; true saves and raises.
 
@@ -100,6 +102,7 @@ def run(
             devices=devices,
             cache=kept,
             question=question,
+            flags=flags,
             listener=tell_all,
             stop=stop,
         )

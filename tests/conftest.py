@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import math
 import os
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from jaxgen.engine import plan
 from jaxgen.engine.programs import programs
 from jaxgen.fields import override
 from jaxgen.judge.results import Results
+from jaxgen.loggers import telling
 from jaxgen.reopen import load_results
 from jaxgen.storage.cache import keep_programs, private_folder
 from jaxgen.tasks.names.config import Config, RegularizerConfig
@@ -143,6 +145,13 @@ def compiled_as_shipped() -> Iterator[None]:
     """For tests of last bits, and of what the compiler does: the programs as users have them."""
     with compiled_with(SHIPPED | plan.CPU_OPTIONS):
         yield
+
+
+@pytest.fixture
+def promptly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loggers write after each segment."""
+    monkeypatch.setattr(telling, "EVERY", 0.0)
+    monkeypatch.setattr(telling, "SHARE", math.inf)
 
 
 V, B = 11, 24  # vocabulary and batch of `network`

@@ -11,7 +11,10 @@ from jaxgen.commands.cli import Signals, given_task, parse
 
 @dataclass(frozen=True)
 class Flags:
-    """Writes one trial of a run into a new folder: weights.safetensors and trial.json, which jaxgen.load reads anywhere."""
+    """Writes one trial of a run into a new folder, which jaxgen.load reads anywhere and a model hub takes as it is.
+
+    It holds weights.safetensors, trial.json and README.md, a model card.
+    """
 
     run: tyro.conf.Positional[str]
     """The run's folder."""

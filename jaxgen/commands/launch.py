@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -19,15 +16,13 @@ from jaxgen.engine.plan import Planned, use_every_core
 from jaxgen.fields import UserError
 from jaxgen.judge.floors import reference, standings
 from jaxgen.judge.results import Results
+from jaxgen.loggers.telling import log_to
 from jaxgen.report.page import report
 from jaxgen.report.terminal import SHOWN, Watch, leaderboard, say, visible
-from jaxgen.runs import Interrupted, Notice, run
+from jaxgen.runs import Interrupted, Notice
 from jaxgen.search.sweep import Question, Sweep
-from jaxgen.storage.cache import keep_programs, mending, private_folder
 from jaxgen.tasks.base import Task
-
-if TYPE_CHECKING:
-    from jaxgen.report.tensorboard import TensorBoard
+from jaxgen.training import run
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,13 @@ class How:
     width: int | None = None
     chunk: int | None = None
     devices: int | None = None
+    log: str | None = None
     tensorboard: bool = False
+
+    @property
+    def loggers(self) -> list[str]:
+        """The names of the loggers that are asked for."""
+        return [*([] if self.log is None else self.log.split(",")), *(["tensorboard"] if self.tensorboard else [])]
 
 
 def folder_of(given: str | None, name: str) -> Path:
@@ -58,76 +59,53 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
     """Trains the sweep in `out` and prints what came of it.
 
     Raises:
-      UserError: as `run`, and for a --tensorboard that has no package to write with.
+      UserError: as `run`, and for a logger that is none, or has no package to log with.
     """
-    board = tensorboard(out) if how.tensorboard else None
-    use_every_core()
-    kept = private_folder() if how.cache else None
-    if kept is not None:
-        keep_programs(kept)
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 120  # a log has no width of its own
+    logging = log_to(*how.loggers, say=lambda line: say(console, line))
+    use_every_core()
     task = task.opened(sweep.base.data)
     where = visible(task.headline(task.facts(sweep.base.data)))
     say(console, f"{question.name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {where}")
-    if board is not None:
-        say(console, f"to look on: {look(board)}", whole=True)
-    try:
-        with contextlib.ExitStack() as open_ones:
-            open_ones.enter_context(signals.saving())
-            open_ones.enter_context(mending(kept, lambda line: say(console, line)))
-            listeners = [open_ones.enter_context(listener) for listener in (Watch(console), board) if listener is not None]
+    looks = [visible(line) for line in logging.look(out)]
+    for line in looks:
+        say(console, f"to look on: {line}", whole=True)
+    with logging:  # what is told is waited for when all else has been done
+        try:
+            with signals.saving(), Watch(console) as watch:
 
-            def tell_all(event: Event | Planned | Notice, results: Results) -> None:
-                for listener in listeners:
-                    listener(event, results)
+                def tell_all(event: Event | Planned | Notice, results: Results) -> None:
+                    watch(event, results)
+                    logging(event, results)
 
-            results = run(
-                sweep,
-                task,
-                out,
-                resume=how.resume,
-                overwrite=how.overwrite,
-                width=how.width,
-                chunk=how.chunk,
-                devices=how.devices,
-                cache=kept,
-                question=question,
-                flags=sys.argv[1:],
-                listener=tell_all,
-                stop=signals.wish,
-            )
-            if board is not None:
-                board.begin(results)  # of a run that had ended before
-    except Interrupted:
-        results = None
-    if results is None or signals.wish():
-        say(console, f"stopped; everything is saved in {out}: go on with the same command and --resume")
-        signals.leave()
-    tell(results, out, console)
-    if board is not None:
-        say(console, f"  curves and settings: {look(board)}", whole=True)
-
-
-def tensorboard(out: Path) -> TensorBoard:
-    """The listener that writes TensorBoard's files.
-
-    Raises:
-      UserError: if the package that it writes with is not installed.
-    """
-    try:
-        from jaxgen.report.tensorboard import TensorBoard
-    except ImportError as error:
-        raise UserError(
-            f"--tensorboard needs the package tensorboard ({error}); pip install 'jaxgen[tensorboard]', or drop the flag"
-        ) from None
-    return TensorBoard(out)
-
-
-def look(board: TensorBoard) -> str:
-    """The command that shows what the listener writes."""
-    return f"tensorboard --logdir {shlex.quote(str(board.folder))}"
+                results = run(
+                    sweep,
+                    task,
+                    out,
+                    resume=how.resume,
+                    overwrite=how.overwrite,
+                    width=how.width,
+                    chunk=how.chunk,
+                    devices=how.devices,
+                    cache=how.cache,
+                    progress=False,  # is shown here, where the command prints
+                    report=False,
+                    question=question,
+                    flags=sys.argv[1:],
+                    listener=tell_all,
+                    stop=signals.wish,
+                )
+                logging.begin(results)  # of a run that had ended before
+        except Interrupted:
+            results = None
+        if results is None or signals.wish():
+            say(console, f"stopped; everything is saved in {out}: go on with the same command and --resume")
+            signals.leave()
+        tell(results, out, console)
+    for line in looks:
+        say(console, f"  curves and settings: {line}", whole=True)
 
 
 def tell(results: Results, out: Path, console: Console) -> None:

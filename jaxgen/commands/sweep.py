@@ -65,8 +65,10 @@ class Flags:
     """Devices to use; CPU cores count. Left out: all."""
     no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep no compiled programs and no measured plans for the next time."""
+    log: str | None = None
+    """Where else the run is logged: one or several of tensorboard,mlflow,wandb,trackio, with commas between them."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write files for TensorBoard too, into tensorboard/ of the run's folder."""
+    """Short for --log tensorboard: files for TensorBoard, in tensorboard/ of the run's folder."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -186,5 +188,6 @@ def command(signals: Signals) -> None:
     list(sweep)  # every value is allowed, before anything heavy is imported
     from jaxgen.commands.launch import How, folder_of, launch
 
-    how = How(flags.resume, flags.overwrite, not flags.no_cache, flags.width, flags.chunk, flags.devices, flags.tensorboard)
+    lanes = (flags.width, flags.chunk, flags.devices)
+    how = How(flags.resume, flags.overwrite, not flags.no_cache, *lanes, flags.log, flags.tensorboard)
     launch(sweep, question, folder_of(flags.out, question.name), how, signals, task)

@@ -32,8 +32,10 @@ class Flags:
     """A run, an export, or a JSON or TOML file whose config is started from; of a run, that of its best setting."""
     out: str = "runs/train"
     """The run's folder."""
+    log: str | None = None
+    """Where else the run is logged: one or several of tensorboard,mlflow,wandb,trackio, with commas between them."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write files for TensorBoard too, into tensorboard/ of the run's folder."""
+    """Short for --log tensorboard: files for TensorBoard, in tensorboard/ of the run's folder."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -50,5 +52,5 @@ def command(signals: Signals) -> None:
     list(sweep)  # every value is allowed, before anything heavy is imported
     from jaxgen.commands.launch import How, folder_of, launch
 
-    how = How(resume=flags.resume, overwrite=flags.overwrite, cache=not flags.no_cache, tensorboard=flags.tensorboard)
+    how = How(flags.resume, flags.overwrite, not flags.no_cache, log=flags.log, tensorboard=flags.tensorboard)
     launch(sweep, Question("train"), folder_of(flags.out, "train"), how, signals, task)

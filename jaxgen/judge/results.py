@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import io
 import math
@@ -118,6 +119,8 @@ class Trained:
     params: Any
     stats: Any
     unfinished: int | None = None  # of a trial that has not ended: the step of its best evaluation so far
+    row: Row | None = None  # of `results.csv`, where it has ended
+    data: Mapping[str, Any] = field(default_factory=dict)  # what its task says of the rows that it was trained on
 
     def __repr__(self) -> str:
         floats = sum(math.prod(np.shape(leaf)) for leaf in leaves(self.params))
@@ -166,9 +169,11 @@ class Results:
     question: Question = field(default_factory=Question)
     metrics: tuple[Metric, ...] = (LOSS,)  # what is measured; the first one selects
     task: Task | None = None  # what was trained, as far as it is known
+    data: Mapping[str, Any] = field(default_factory=dict)  # what it says of its rows
     verdict: Callable[[], Any] = lambda: None
     """The answer to its question (`judge.answers.answer`)."""
     _board: tuple[list[Row], list[Arm]] | None = field(default=None, init=False, repr=False, compare=False)
+    _places: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)  # trial -> place of its row
 
     def __repr__(self) -> str:
         return f"Results({len(self.rows)} of {len(self.sweep)} trials ended{f', in {self.out}' if self.out else ''})"
@@ -290,6 +295,13 @@ class Results:
     def best(self) -> Trained:
         """The trial with the best validation score, ready to generate or predict."""
         return self.trained(self.best_row().trial)
+
+    def known(self, trained: Trained) -> Trained:
+        """A trained trial with its row, and what is said of its data."""
+        if len(self._places) != len(self.rows):
+            self._places = {row.trial: place for place, row in enumerate(self.rows)}
+        place = self._places.get(trained.trial)
+        return dataclasses.replace(trained, row=None if place is None else self.rows[place], data=self.data)
 
     def best_config(self) -> Any:
         """The config of the trial with the best validation score, with all values that were left out filled in."""

@@ -8,7 +8,6 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,13 @@ from jaxgen.report.answers import behind
 from jaxgen.report.arms import standing
 from jaxgen.report.charts import charts, library, looks, packed
 from jaxgen.report.pictures import Drawn, Found, save
-from jaxgen.report.terminal import cell, duration, number, outcome
+from jaxgen.report.terminal import cell, number, outcome
 from jaxgen.report.text import heads, seen
 from jaxgen.search.sweep import Question
 from jaxgen.storage.checkpoint import Damaged
 from jaxgen.storage.facts import read_config
 from jaxgen.storage.files import write
+from jaxgen.storage.session import told as told_of_sessions
 from jaxgen.tasks.base import Section, Task
 
 DIVERGED_ROWS = 200
@@ -147,8 +147,8 @@ def html(
         most_diverged=DIVERGED_ROWS,
         **vars(told),
         stands=stands,
-        when=when(facts),
-        place={name: str(facts[name]) for name in ("machine", "python", "commit") if facts.get(name)},
+        when=told_of_sessions(facts),
+        filled_in={name: values for name, values in facts.get("filled_in", {}).items() if values},
         headline=results.task.about(facts["task"]["rows"]) if results.task is not None else facts["task"]["name"],
         changed={key: cell(value) for key, value in facts["base"].items() if value != defaults.get(key)},
         command=command_of(facts),
@@ -175,22 +175,6 @@ def policy(scripts: Sequence[bytes]) -> str:
 def question_of(results: Results) -> str:
     """The page's headline."""
     return results.question.text or ("Which setting is best?" if results.keys else "How good is it?")
-
-
-def when(facts: Mapping[str, Any]) -> list[str]:
-    """When a run began and how long it took, as far as it says so."""
-    began, ended = (_moment(facts.get(name)) for name in ("started", "ended"))
-    said = [f"Begun {began:%Y-%m-%d %H:%M}"] if began else []
-    if began and ended and ended >= began:
-        said.append(f"Ended {ended:%Y-%m-%d %H:%M}, after {duration((ended - began).total_seconds())}")
-    return said
-
-
-def _moment(said: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(said)
-    except (TypeError, ValueError):
-        return None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from jaxgen.storage.lock import LOCK
 from jaxgen.storage.logs import KINDS
 
 RESULTS, CHECKPOINTS = "results.csv", "checkpoints"
-FILES = {CONFIG, *KINDS, RESULTS, CHECKPOINTS, "report.html", "plots", "tensorboard"}  # all that a run's folder holds
+LOGGED = {"logged.txt", "tensorboard", "mlflow", "wandb"}
+FILES = {CONFIG, *KINDS, RESULTS, CHECKPOINTS, "report.html", "plots", *LOGGED}  # all that a run's folder holds
 
 
 def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:

@@ -1,7 +1,10 @@
-"""One trained trial as a small folder that can be taken anywhere: numbers as safetensors, the rest as JSON, nothing pickled."""
+"""One trained trial as a small folder that can be taken anywhere: numbers as safetensors, the rest as JSON, nothing pickled.
+
+And a card that says what it is."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,14 +21,17 @@ from jaxgen.config import validate
 from jaxgen.fields import CHAIN, UserError, flatten, override
 from jaxgen.judge.results import Trained, named_value
 from jaxgen.storage.arrays import named, named_shapes, nested, unnamed
+from jaxgen.storage.card import CARD, card, portable
 from jaxgen.storage.facts import task_facts
 from jaxgen.storage.files import CannotWrite, checked, read, settle, unfinished, write, writing
+from jaxgen.storage.rows import row_of
 from jaxgen.tasks import BUILT_IN, matching, stored
 from jaxgen.tasks.base import Task
 
 FORMAT = 2
 READABLE = (1, FORMAT)  # 1: of names alone
 FACTS, WEIGHTS = "trial.json", "weights.safetensors"
+METADATA = {"format": "jaxgen", "framework": "jax"}
 
 
 def export(trained: Trained, out: str | Path) -> Path:
@@ -40,12 +46,16 @@ def export(trained: Trained, out: str | Path) -> Path:
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise UserError(f"{str(out)!r} is there already; give the name of a new folder")
     chain, rows = trained.config.optimizer.chain, trained.task.remembered
+    config = flatten(trained.config) | ({} if chain is None else {CHAIN: named_value(chain)})
+    said, row = task_facts(trained.task), trained.row
     facts = {
         "format": FORMAT,
         "jaxgen": version("jaxgen"),
         "trial": trained.trial,
-        "config": flatten(trained.config) | ({} if chain is None else {CHAIN: named_value(chain)}),
-        "task": task_facts(trained.task) | {"rows": dict(rows)},
+        "config": placeless(config),
+        "task": said | {"place": portable(said["place"]), "rows": dict(rows)},
+        "row": None if row is None else dataclasses.asdict(row) | {"values": placeless(row.values)},
+        "data": placeless(trained.data),
     }
     arrays = named({"params": trained.params, "stats": trained.stats})
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -54,8 +64,9 @@ def export(trained: Trained, out: str | Path) -> Path:
         with writing(out):
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir(parents=True)
-            write(made / WEIGHTS, safetensors.numpy.save(whole))
+            write(made / WEIGHTS, with_metadata(safetensors.numpy.save(whole), METADATA | {"task": trained.task.name}))
             write(made / FACTS, json.dumps(facts, indent=1) + "\n")
+            write(made / CARD, card(trained))
             os.replace(made, out)
             mine = out
             settle(out.absolute().parent)
@@ -67,6 +78,19 @@ def export(trained: Trained, out: str | Path) -> Path:
             f"cannot write {str(out)!r} ({error.why}); nothing was written: make room, or name another folder"
         ) from error
     return out
+
+
+def placeless(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values without the folders of this machine, which are nothing to who is given them."""
+    return {key: portable(value) for key, value in values.items()}
+
+
+def with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file with what is said of it, in this order: the library's own order is another one each time."""
+    size = int.from_bytes(content[:8], "little")
+    head = json.dumps({"__metadata__": metadata, **json.loads(content[8 : 8 + size])}, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)  # so that numbers lie where processors read them best
+    return len(head).to_bytes(8, "little") + head + content[8 + size :]
 
 
 class Unfit(Exception):
@@ -105,6 +129,8 @@ def load_exported(path: Path, task: Task | None = None) -> Trained:
         except UserError as error:
             raise damaged(error) from None
         trial = checked(facts["trial"], int)
+        row = None if facts.get("row") is None else row_of(facts["row"])  # neither was stored by every version
+        data = checked(facts.get("data", {}), dict[str, Any])
         arrays = safetensors.numpy.load(read(path / WEIGHTS))
     except UserError:
         raise
@@ -136,7 +162,7 @@ def load_exported(path: Path, task: Task | None = None) -> Trained:
         return found["params"], found["stats"]
 
     try:
-        return Trained(trial, config, task, *task.restored(config, trial, state))
+        return Trained(trial, config, task, *task.restored(config, trial, state), row=row, data=data)
     except Exception as error:  # of what a file says, or of a task that was edited since, anything may come
         why = error if isinstance(error, Unfit) else f"({error})"
         raise UserError(f"{str(path / WEIGHTS)!r} does not fit its config {why}; export the trial again") from None

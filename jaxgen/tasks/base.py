@@ -31,6 +31,17 @@ class Reads(NamedTuple):
     take: Callable[[Any], Any] = keep
 
 
+class Origin(NamedTuple):
+    """Where a task's rows come from, as far as that is known."""
+
+    name: str
+    source: str = ""
+    licence: str = ""
+    """In words."""
+    identifier: str = ""
+    """The licence as model hubs write it: cc-by-4.0, or a name of one that they do not list."""
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of a report that a task gives: a title, and what stands below it."""
@@ -160,6 +171,10 @@ class Task:
     def about(self, facts: Mapping[str, Any]) -> str:
         """The same for the report."""
         return self.headline(facts)
+
+    def origin(self, facts: Mapping[str, Any]) -> Origin:
+        """Where the rows that `facts` describes come from, for people who are given what was trained on them."""
+        return Origin(self.name)
 
     def notices(self, config: Config) -> list[str]:
         """What a user should know of a config that is allowed and of little use."""

@@ -50,9 +50,12 @@ def run(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sweep_leaves_the_runs_folder(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
         "config.json", "results.csv", "metrics.csv", "checkpoints", "report.html", "plots", "tensorboard",
+        "logged.txt",
     }  # fmt: skip
     assert json.loads((run / "config.json").read_text())["programs"] == 1
-    assert {path.name for path in (run / "tensorboard").iterdir() if path.is_dir()} == {f"trial-{i}" for i in range(8)}
+    assert {path.name for path in (run / "tensorboard").iterdir() if path.is_dir()} == {
+        f"{i} {'sgd' if i < 4 else 'adam'} learning_rate={'0.001' if i % 4 < 2 else '0.01'} seed={i % 2}" for i in range(8)
+    }
     assert {path.name for path in (run / "plots").iterdir()} >= {
         "curves.png",
         "learning_rate.png",

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loggers.test_tensorboard import read
 from pages import Parsed
 from rich.console import Console
 from test_pictures import drawn
-from test_tensorboard import read
 from test_terminal import Story
 
 import jaxgen
@@ -24,7 +24,6 @@ from jaxgen.judge.statistics import best_of
 from jaxgen.report import answers, maps, parallel, plots
 from jaxgen.report.page import html, no_answer
 from jaxgen.report.pictures import Found, save
-from jaxgen.report.tensorboard import TensorBoard
 from jaxgen.report.terminal import leaderboard
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.facts import describe
@@ -235,14 +234,16 @@ def test_the_page_speaks_of_it(found: Results, tmp_path: Path) -> None:
 
 
 def test_tensorboard_has_it_as_it_is(found: Results, tmp_path: Path) -> None:
-    TensorBoard(tmp_path).begin(found)
-    board = read(tmp_path, "trial-04")  # adam's first: the digits are those of 24
+    with jaxgen.log_to("tensorboard") as listener:
+        listener.begin(dataclasses.replace(found, out=str(tmp_path)))
+    name = next(path.name for path in (tmp_path / "tensorboard").iterdir() if path.name.startswith("04 "))
+    board = read(tmp_path, name)  # adam's first: the digits are those of 24
     points = {tag: [point.value for point in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
     row, curves = found.rows[4], [curve for curve in found.curves if curve.trial == 4]
     assert points.keys() == {
         *(f"{name}/{part}" for name in ("accuracy", "loss") for part in ("train", "validation")),
-        *(f"best/{part}" for part in ("train", "validation", "test")),
+        *(f"summary/{part}_accuracy" for part in ("train", "val", "test")),
     }
     for part, short in (("train", "train"), ("validation", "val")):
         assert points[f"accuracy/{part}"] == [np.float32(curve.metrics[f"{short}_accuracy"]) for curve in curves]
-        assert points[f"best/{part}"] == [np.float32(row.metrics[f"{short}_accuracy"])]
+        assert points[f"summary/{short}_accuracy"] == [np.float32(row.metrics[f"{short}_accuracy"])]

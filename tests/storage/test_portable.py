@@ -20,6 +20,7 @@ from tasks.names.test_families import trained
 
 import jaxgen
 from jaxgen.fields import UserError
+from jaxgen.storage.card import CARD
 from jaxgen.storage.portable import FACTS, WEIGHTS
 from jaxgen.tasks.names import ngram
 
@@ -33,7 +34,7 @@ def test_an_exported_trial_is_the_trial(family: str, tmp_path: Path) -> None:
     assert (again.config, again.task.vocabulary, again.task.longest) == (member.config, member.task.vocabulary, 10)
     assert jaxgen.sample(again, 3, seed=1) == jaxgen.sample(member, 3, seed=1)
     assert jaxgen.load(folder, member.trial).trial == member.trial
-    assert {path.name for path in folder.iterdir()} == {FACTS, WEIGHTS}
+    assert {path.name for path in folder.iterdir()} == {FACTS, WEIGHTS, CARD}
     with pytest.raises(UserError, match="there already"):
         jaxgen.export(member, folder)
     with pytest.raises(UserError, match="trial 0 alone"):
@@ -59,6 +60,20 @@ def test_an_export_of_before_there_were_tasks_is_read(family: str, tmp_path: Pat
         jaxgen.load(folder)
 
 
+def test_an_export_of_before_there_were_cards_is_read(tmp_path: Path) -> None:
+    """Of format 2, without what is said of its row and its data."""
+    member = trained("mlp")
+    folder = jaxgen.export(member, tmp_path / "trial")
+    facts = json.loads((folder / FACTS).read_text())
+    del facts["row"], facts["data"]
+    (folder / FACTS).write_text(json.dumps(facts))
+    (folder / CARD).unlink()
+    reweighed(folder, lambda arrays: arrays)  # without metadata
+    again = jaxgen.load(folder)
+    assert same_bits((again.params, again.stats), (member.params, member.stats))
+    assert (again.row, again.data) == (None, {})
+
+
 def reweighed(folder: Path, change: Any) -> None:
     arrays = safetensors.numpy.load((folder / WEIGHTS).read_bytes())
     (folder / WEIGHTS).write_bytes(safetensors.numpy.save(change(arrays)))
@@ -82,6 +97,8 @@ def retold(folder: Path, **values: Any) -> None:
         (lambda folder: retold(folder, characters=5), "no whole trial"),
         (lambda folder: harmed(folder, config={"model.hidden": "many"}), "model.hidden"),
         (lambda folder: (folder / FACTS).write_text("{"), "no whole trial"),
+        (lambda folder: harmed(folder, row={"trial": 0}), "no whole trial"),
+        (lambda folder: harmed(folder, data=[1]), "no whole trial"),
         (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1]), "no whole trial"),
         (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS),
         (lambda folder: (folder / FACTS).write_text("[" * 100_000), "no whole trial"),
@@ -148,7 +165,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fails)
-    for writes in range(5):
+    for writes in range(7):
         left[0] = writes
         with pytest.raises(UserError, match="nothing was written"):
             jaxgen.export(trained("mlp"), tmp_path / "trial")

@@ -8,7 +8,7 @@ from typing import Any
 from jaxgen.config import Config
 from jaxgen.fields import UserError
 from jaxgen.tasks import BUILT_IN
-from jaxgen.tasks.base import Section
+from jaxgen.tasks.base import Origin, Section
 from jaxgen.tasks.curve import data
 from jaxgen.tasks.curve.config import Data, Model, Train
 from jaxgen.tasks.front import Supervised
@@ -62,6 +62,11 @@ class Curve(Supervised):
         from jaxgen.tasks.curve.answers import draws
 
         return {"draws": draws}
+
+    def origin(self, facts: Mapping[str, Any]) -> Origin:
+        return Origin(
+            "points of a noisy sine, made by a formula", "C. M. Bishop, Pattern Recognition and Machine Learning (2006)"
+        )
 
     def show(self, found: Any) -> list[Section]:
         from jaxgen.tasks.curve.show import sections

@@ -18,6 +18,7 @@ from jaxgen.tasks.rows import Splits, cut
 
 FILE = "digits8x8.csv.gz"
 SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
+SOURCE = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (1998), UCI Machine Learning Repository"
 SIDE, INK, CLASSES = 8, 16, 10  # pixels along a side, the largest value of one, digits
 SHARES = (0.6, 0.8)  # where images are cut: training, validation, test; the latter large enough to tell networks apart
 NEIGHBOURS = (1, 3, 5, 7, 9)  # of which validation chooses

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxgen.tasks import BUILT_IN
-from jaxgen.tasks.base import Section
+from jaxgen.tasks.base import Origin, Section
 from jaxgen.tasks.digits import data
 from jaxgen.tasks.digits.config import Data, Model, Train
 from jaxgen.tasks.front import Supervised
@@ -46,6 +46,10 @@ class Digits(Supervised):
     def predict(self, trained: Any, inputs: Any) -> Any:
         """The scores of each digit, (N, 10), of images (N, 8, 8) or (N, 64) of 0 to 16."""
         return super().predict(trained, data.images_of(inputs))
+
+    def origin(self, facts: Mapping[str, Any]) -> Origin:
+        licence = "Creative Commons Attribution 4.0 International, https://creativecommons.org/licenses/by/4.0/"
+        return Origin(data.FILE, data.SOURCE, licence, "cc-by-4.0")
 
     def show(self, found: Any) -> list[Section]:
         from jaxgen.tasks.digits.show import sections

@@ -5,16 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 from jaxgen.called import called
 from jaxgen.fields import UserError, override
 from jaxgen.tasks import BUILT_IN
-from jaxgen.tasks.base import Reads, Section, Task
+from jaxgen.tasks.base import Origin, Reads, Section, Task
 from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.names.config import Config, DataConfig, ModelConfig, RegularizerConfig, TrainConfig
 from jaxgen.tasks.names.presets import PRESETS
 
+CENSUS = "U.S. Census Bureau, frequently occurring names of the 1990 census"
+BUNDLED = {  # by the SHA-256 of their files
+    "ecab48c0264a0bc68eb85b7f07f9ae2d4e2a5a285dd75aea94050e5545435ea6": "surnames",
+    "79f2e5714c608475ede1402458c483737403e81a0a41af3e3ddb36cd8c7288d6": "first names",
+}
 METRICS = (Metric("loss", "nats", "a character", what="mean cross-entropy, the boundary included"),)
 
 
@@ -119,6 +125,14 @@ class Names(Task):
     def about(self, facts: Mapping[str, Any]) -> str:
         counts = f"{facts['different']:,} different, {facts['windows']:,} windows, vocabulary {facts['vocabulary']}"
         return f"{facts['names']:,} names ({counts}) of {facts['path']}"
+
+    def origin(self, facts: Mapping[str, Any]) -> Origin:
+        path, column = facts.get("path"), facts.get("column")
+        name = f"{Path(str(path)).name if path else 'a file of names'}{f', column {column}' if column else ''}"
+        if (what := BUNDLED.get(facts.get("sha256", ""))) is None:
+            return Origin(name)
+        licence = "works of the United States government, in the public domain"
+        return Origin(f"{name} ({what})", CENSUS, licence, "public-domain")
 
     @functools.cached_property
     def material(self) -> Any:

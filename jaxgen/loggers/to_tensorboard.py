@@ -5,9 +5,10 @@ By the record writer and the messages of the package tensorboard, an extra of ou
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
+import re
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,10 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
-from jaxgen.engine.plan import Planned
 from jaxgen.fields import UserError
-from jaxgen.judge.results import DIVERGED, Curve, Results, Row, Scalar
+from jaxgen.judge.results import DIVERGED, Scalar
+from jaxgen.loggers.base import Logged, Logger, Trial
 from jaxgen.report.terminal import cell
-from jaxgen.runs import Notice
 from jaxgen.storage.files import NO_LINK, remove, writing
 
 # protobuf makes the classes of these modules at import, where no type checker sees them.
@@ -33,110 +32,78 @@ api: Any = api_pb2
 plugin: Any = plugin_data_pb2
 
 FOLDER = "tensorboard"
-SHARE = 0.03  # of the time, at most, goes into writing
-EVERY = 1.0  # seconds between two writes, at least
 MOST = 10_000  # records that wait for a write
-BEST = {"best/validation": "val", "best/test": "test", "best/train": "train"}  # the metrics of HParams, of what selects
+SUMMARY = "summary"  # what a trial came to; the time-series tab shows tags by the alphabet, and losses come before it
+STRANGE = re.compile(r"[^A-Za-z0-9 ._=+-]")  # in a folder's name
 
 
-class TensorBoard:
-    """A listener for `run` that writes `tensorboard/` in the run's folder.
+class TensorBoard(Logger):
+    """Writes `tensorboard/` in the run's folder.
 
     Each trial is a TensorBoard run: `loss/train` and `loss/validation` at each evaluation and, when it ended, its losses at
-    its best step, which are the metrics of the HParams tab. All is written anew at the first event, so that a run that goes on
-    has each point once; what an earlier session trained then bears the time of this one.
+    its best step, which are the metrics of the HParams tab. All is written anew when a run begins or goes on, so that each
+    point is there once; what an earlier session trained then bears the time of this one.
 
     A file is open only while it is written to: the number of trials is not bounded by that of open files.
-
-    Args:
-      out: the run's folder.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.folder = out / FOLDER
-        self._file = ""  # the name of each trial's file, once there is anything
-        self._columns: dict[str, list[str] | list[float]] = {}  # of the HParams tab
+    def __init__(self) -> None:
+        self._runs: dict[int, str] = {}  # TensorBoard's name of each trial that has begun
         self._waiting: dict[str, list[Any]] = {}  # records to be written, by TensorBoard's name of the run
         self._count = 0  # of them
         self._there: set[str] = set()  # the runs that have a file
-        self._due = 0.0  # when to write next
 
-    def __enter__(self) -> TensorBoard:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with contextlib.suppress(*([] if kind is None else [UserError])):  # the first error is the one to tell
-            self._write()
-
-    def __call__(self, event: Event | Planned | Notice, results: Results) -> None:
-        if not self._file:
-            self.begin(results)
-        elif isinstance(event, Evaluated):
-            self._point(results.curves[-1])
-        elif isinstance(event, Ended):
-            self._end(results.rows[-1])
-        elif isinstance(event, SegmentDone) and time.monotonic() >= self._due:
-            self._write()
-
-    def begin(self, results: Results) -> None:
-        """Writes what is known so far, in place of what is there; nothing where it has been done.
+    def open(self, run: Logged) -> None:
+        """Writes anew what is there.
 
         Raises:
           UserError: if the folder is a link, or cannot be written.
         """
-        if self._file:
-            return
-        self._results = results
-        if self.folder.is_symlink():
-            raise UserError(f"{str(self.folder)!r} is a symbolic link, and a run's files are none; remove it")
-        with writing(self.folder):
-            if self.folder.exists():
-                remove(self.folder)
-            self.folder.mkdir()
+        if run.folder is None:
+            raise UserError("it writes into the run's folder, and this run has none; give it one with out=")
+        self._folder = run.folder / FOLDER
+        self._selected = run.selected
+        if self._folder.is_symlink():
+            raise UserError(f"{str(self._folder)!r} is a symbolic link, and a run's files are none; remove it")
+        with writing(self._folder):
+            if self._folder.exists():
+                remove(self._folder)
+            self._folder.mkdir()
         # A name of this session's own: a TensorBoard that is looking would go on reading in the middle of the same one.
         self._file = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
-        self._columns = columns(results)
-        self._put("", 0, experiment(self._columns))
-        for curve in results.curves:
-            self._point(curve)
-        for row in results.rows:
-            self._end(row)
-        self._write()
+        self._columns = columns(run.settings)
+        self._put("", 0, experiment(self._columns, run.selected))
+        self.flush()
 
-    def _point(self, curve: Curve) -> None:
-        parts = {"train": "train", "val": "validation"}
-        values = {name.partition("_"): value for name, value in curve.metrics.items()}
-        losses = scalars({f"{metric}/{parts[part]}": value for (part, _, metric), value in values.items()})
-        self._put(self._run(curve.trial), curve.step, losses)
+    def start(self, trial: Trial) -> None:
+        run = self._runs[trial.number] = STRANGE.sub("_", trial.name).rstrip(" .")
+        self._put(run, 0, session_start(run, {key: values[trial.number] for key, values in self._columns.items()}))
 
-    def _end(self, row: Row) -> None:
-        run = self._run(row.trial)
+    def log(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
+        self._put(self._runs[trial], step, scalars(metrics))
+
+    def end(self, trial: int, summary: Mapping[str, float | int | str]) -> None:
+        run, steps = self._runs.pop(trial), int(summary["steps"])
         # What is not finite is no metric: the tab would have nothing to rank it by.
-        found = {tag: self._results.selected(row, part) for tag, part in BEST.items()}
-        losses = {tag: value for tag, value in found.items() if math.isfinite(value)}
-        why = f": first not finite was {row.flaw}" if row.flaw else ""
-        self._put(run, row.best_step, scalars(losses))
-        self._put(run, row.steps, text_pb("status", f"{row.status} at step {row.steps}{why}"))
-        self._put(run, row.steps, session_end(row))
+        found = {f"{SUMMARY}/{name}": float(summary.get(name, math.nan)) for name in self._selected}
+        why = f": first not finite was {summary['flaw']}" if "flaw" in summary else ""
+        self._put(run, int(summary["best_step"]), scalars({tag: value for tag, value in found.items() if math.isfinite(value)}))
+        self._put(run, steps, text_pb("status", f"{summary['status']} at step {steps}{why}"))
+        self._put(run, steps, session_end(str(summary["status"])))
 
-    def _run(self, trial: int) -> str:
-        """TensorBoard's name of a trial: in the order of the sweep where names are sorted. Tells of its start at first."""
-        run = f"trial-{trial:0{len(str(len(self._columns['seed']) - 1))}d}"
-        if run not in self._there and run not in self._waiting:
-            self._put(run, 0, session_start(run, {key: values[trial] for key, values in self._columns.items()}))
-        return run
+    def look(self, name: str, folder: Path | None) -> str:
+        return "" if folder is None else f"tensorboard --logdir {shlex.quote(str(folder / FOLDER))}"
 
     def _put(self, run: str, step: int, summary: Any) -> None:
         self._waiting.setdefault(run, []).append(events.Event(wall_time=time.time(), step=step, summary=summary))
         self._count += 1
         if self._count >= MOST:
-            self._write()
+            self.flush()
 
-    def _write(self) -> None:
-        began = time.monotonic()
+    def flush(self) -> None:
         waiting, self._waiting, self._count = self._waiting, {}, 0  # nothing twice, if this fails
         for run, records in waiting.items():
-            path = self.folder / run / self._file
+            path = self._folder / run / self._file
             with writing(path):
                 if run not in self._there:
                     path.parent.mkdir(exist_ok=not run)
@@ -146,20 +113,16 @@ class TensorBoard:
                     writer = RecordWriter(file)
                     for record in records:
                         writer.write(record.SerializeToString())
-        now = time.monotonic()
-        self._due = now + max(EVERY, (now - began) / SHARE)
 
 
-def scalars(values: dict[str, float]) -> Any:
+def scalars(values: Mapping[str, float]) -> Any:
     """A summary of numbers by their tags; TensorBoard holds them as float32."""
     return summaries.Summary(value=[summaries.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
 
 
-def columns(results: Results) -> dict[str, list[str] | list[float]]:
+def columns(settings: Sequence[Mapping[str, Scalar]]) -> dict[str, list[str] | list[float]]:
     """The columns of the HParams tab: each varied key's values, and the seeds, by trial; numbers if all are, else text."""
-    trials = range(len(results.sweep))
-    settings = [{**results.values(trial), "seed": results.seed(trial)} for trial in trials]
-    return {key: column([values[key] for values in settings]) for key in (*results.keys, "seed")}
+    return {key: column([values[key] for values in settings]) for key in settings[0]}
 
 
 def column(values: Sequence[Scalar]) -> list[str] | list[float]:
@@ -168,8 +131,8 @@ def column(values: Sequence[Scalar]) -> list[str] | list[float]:
     return numbers if len(numbers) == len(values) else [cell(x) for x in values]
 
 
-def experiment(found: Mapping[str, list[str] | list[float]]) -> Any:
-    """The summary that describes the HParams tab: its columns, and the losses at the best step as its metrics."""
+def experiment(found: Mapping[str, list[str] | list[float]], selected: Sequence[str]) -> Any:
+    """The summary that describes the HParams tab: its columns, and what trials are ranked by at the best step."""
     infos = []
     for key, values in found.items():
         info = api.HParamInfo(name=key, differs=len(set(values)) > 1)
@@ -180,7 +143,7 @@ def experiment(found: Mapping[str, list[str] | list[float]]) -> Any:
             info.type = api.DATA_TYPE_FLOAT64
             info.domain_interval.min_value, info.domain_interval.max_value = min(values), max(values)
         infos.append(info)
-    metrics = [api.MetricInfo(name=api.MetricName(tag=tag), display_name=tag.replace("best/", "best ")) for tag in BEST]
+    metrics = [api.MetricInfo(name=api.MetricName(tag=f"{SUMMARY}/{name}"), display_name=name) for name in selected]
     return hparams(
         metadata.EXPERIMENT_TAG,
         experiment=api.Experiment(hparam_infos=infos, metric_infos=metrics, time_created_secs=time.time()),
@@ -195,9 +158,9 @@ def session_start(run: str, settings: Mapping[str, str | float]) -> Any:
     return hparams(metadata.SESSION_START_INFO_TAG, session_start_info=info)
 
 
-def session_end(row: Row) -> Any:
+def session_end(ending: str) -> Any:
     """The summary that says how a trial ended."""
-    status = api.STATUS_FAILURE if row.status == DIVERGED else api.STATUS_SUCCESS
+    status = api.STATUS_FAILURE if ending == DIVERGED else api.STATUS_SUCCESS
     info = plugin.SessionEndInfo(status=status, end_time_secs=time.time())
     return hparams(metadata.SESSION_END_INFO_TAG, session_end_info=info)
 
