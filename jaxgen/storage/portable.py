@@ -225,7 +225,7 @@ def load_exported(path: Path, task: Task | None = None) -> Trained:
         return found["params"], found["stats"]
 
     try:
-        return Trained(trial, config, task, *task.restored(config, trial, state), row, data)
+        return Trained(trial, config, task, *task.restored(config, trial, state), row=row, data=data)
     except Exception as error:  # of what a file says, or of a task that was edited since, anything may come
         why = error if isinstance(error, Unfit) else f"({error})"
         raise UserError(f"{str(path / WEIGHTS)!r} does not fit its config {why}; export the trial again") from None
