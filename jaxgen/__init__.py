@@ -16,7 +16,7 @@ Reading order, room by room; each imports only from those before it:
   `verdict`, `answers`, `floors`
 `job`: a sweep read and dealt into groups
 `storage`: `files`, `lock`, `logs`, `rows`, `ended`, `manifest`, `arrays`, `checkpoint`, `facts`, `claim`, `folder`, `memory`,
-  `portable`, `cache`
+  `card`, `portable`, `cache`
 `runs`: a sweep from its first trial to its last, in memory or in a folder; `reopen`: what a folder holds
 `report`: what people see of any run; `loggers`: what other programs are told of it
 `tasks.front`, with `modules`, `measures` and `inputs`: any network in a call; `testing`: whether a task keeps its promises

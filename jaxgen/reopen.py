@@ -20,7 +20,7 @@ from jaxgen.storage.checkpoint import Store
 from jaxgen.storage.facts import measured, read_config, task_facts
 from jaxgen.storage.folder import CHECKPOINTS, check_trials
 from jaxgen.storage.logs import all_counting, take_up
-from jaxgen.storage.portable import is_exported, load_exported
+from jaxgen.storage.portable import is_exported, is_mixture, load_exported, load_mixed
 from jaxgen.tasks import matching, stored, task_of
 from jaxgen.tasks.base import Task
 from jaxgen.train.trial import Status
@@ -101,6 +101,12 @@ def load(path: str | Path, trial: int | str = "best", task: Any = None) -> Train
     Raises:
       UserError: if there is no such run or trial.
     """
+    if is_mixture(Path(path)):
+        members = load_mixed(Path(path), str(trial), None if task is None else task_of(task))
+        if len(members) > 1:
+            numbers = ", ".join(str(one.trial) for one in members)
+            raise UserError(f"{str(path)!r} holds the mixture of the trials {numbers}; load each by its number")
+        return members[0]
     if is_exported(Path(path)):
         exported = load_exported(Path(path), None if task is None else task_of(task))
         if str(trial) not in ("best", str(exported.trial)):
@@ -128,6 +134,8 @@ def load_all(path: str | Path, trials: str = "best", task: Any = None) -> list[T
     Raises:
       UserError: if there is no such run or trial.
     """
+    if is_mixture(Path(path)):
+        return load_mixed(Path(path), trials, None if task is None else task_of(task))
     several, how_many = trials.startswith("best-"), trials.removeprefix("best-")[:9]
     if several:
         known = how_many.isdecimal() and int(how_many) > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -35,14 +35,9 @@ LEFT_OUT = (
 
 def card(trained: Trained) -> str:
     """The card, in Markdown with a head in YAML."""
-    environment = Environment(loader=PackageLoader("jaxgen", "storage"), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"code": code, "quoted": quoted, "number": number}
     task, config, row = trained.task, resolve(trained.config), trained.row
     values = flatten(config) | ({} if config.optimizer.chain is None else {CHAIN: config.optimizer.chain})
     used = {key: value for key, value in values.items() if value not in (None, False, 0) or key == "seed"}
-    setting = {key: portable(named_value(value)) for key, value in used.items()}
-    family = values.get("model.family")
-    origin = task.origin(trained.data)
     metrics = {} if row is None else row.metrics
     found = [
         (one.name, part, metrics[f"{short}_{one.name}"])
@@ -50,11 +45,10 @@ def card(trained: Trained) -> str:
         for part, short in SAID
         if f"{short}_{one.name}" in metrics
     ]
-    return environment.get_template("card.md.jinja").render(
-        title=" ".join(["jaxgen", task.name, *([] if family is None else [str(family)])]),
-        task=task.name,
-        family=family,
-        tags=list(dict.fromkeys(["jaxgen", "jax", task.name, *([] if family is None else [str(family)])])),
+    return rendered(
+        "card.md.jinja",
+        trained,
+        family=values.get("model.family"),
         trial=trained.trial,
         row=row,
         params=parameters(trained.params),
@@ -68,14 +62,45 @@ def card(trained: Trained) -> str:
         if found
         else [],
         measured={} if row is None else row.measured,
-        own=task.place != BUILT_IN,
         samples=type(task).sample is not Task.sample,
         predicts=type(task).predict is not Task.predict,
+        data=data_of(trained.data),
+        setting={key: portable(named_value(value)) for key, value in used.items()},
+        versions=[f"{name} {version(name)}" for name in PACKAGES],
+    )
+
+
+def card_of_mixture(members: Sequence[Trained]) -> str:
+    """The card of several trials that are used as one."""
+    name = members[0].task.metrics[0].name
+    rows = [
+        {"trial": one.trial, "params": parameters(one.params)}
+        | {part: math.nan if one.row is None else one.row.value(f"{part}_{name}") for part in ("val", "test")}
+        for one in members
+    ]
+    scores = members[0].task.name == "names"
+    return rendered("mixture.md.jinja", members[0], "mixture", members=rows, measure=name, scores=scores)
+
+
+def rendered(template: str, trained: Trained, *more: str, **values: Any) -> str:
+    """A card from its template, with what all cards say.
+
+    Args:
+      more: further words of its title and tags.
+    """
+    environment = Environment(loader=PackageLoader("jaxgen", "storage"), trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"code": code, "quoted": quoted, "number": number}
+    task, family = trained.task, flatten(trained.config).get("model.family")
+    words = [task.name, *([] if family is None or more else [str(family)]), *more]
+    origin = task.origin(trained.data)
+    return environment.get_template(template).render(
+        title=" ".join(["jaxgen", *words]),
+        task=task.name,
+        tags=list(dict.fromkeys(["jaxgen", "jax", *words])),
+        own=task.place != BUILT_IN,
         origin=origin,
         known=origin.identifier in KNOWN,
-        data=data_of(trained.data),
-        setting=setting,
-        versions=[f"{name} {version(name)}" for name in PACKAGES],
+        **values,
     )
 
 

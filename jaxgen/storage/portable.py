@@ -8,7 +8,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from jaxgen.config import validate
 from jaxgen.fields import CHAIN, UserError, flatten, override
 from jaxgen.judge.results import Trained, named_value
 from jaxgen.storage.arrays import named, named_shapes, nested, unnamed
-from jaxgen.storage.card import CARD, card, portable
+from jaxgen.storage.card import CARD, card, card_of_mixture, portable
 from jaxgen.storage.facts import task_facts
 from jaxgen.storage.files import CannotWrite, checked, read, settle, unfinished, write, writing
 from jaxgen.storage.rows import row_of
@@ -30,21 +30,56 @@ from jaxgen.tasks.base import Task
 
 FORMAT = 2
 READABLE = (1, FORMAT)  # 1: of names alone
-FACTS, WEIGHTS = "trial.json", "weights.safetensors"
+FACTS, WEIGHTS, MIXTURE = "trial.json", "weights.safetensors", "mixture.json"
 METADATA = {"format": "jaxgen", "framework": "jax"}
 
 
-def export(trained: Trained, out: str | Path) -> Path:
+def export(trained: Trained | Sequence[Trained], out: str | Path) -> Path:
     """Writes a trial into a new folder, from which `jaxgen.load` reads it; returns the folder, whole or not there at all.
 
+    Several trials make a folder of folders, which `sample` and `score` read as their mixture.
+
     Raises:
-      UserError: if there is such a folder and it is not empty, or it cannot be written.
+      UserError: if there is such a folder and it is not empty, it cannot be written, or the task has no mixtures.
     """
-    out = Path(out)
+    out, members = Path(out), [trained] if isinstance(trained, Trained) else list(trained)
     if not out.name:
         raise UserError(f"{str(out)!r} is no name of a folder; give the name of a new one")
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise UserError(f"{str(out)!r} is there already; give the name of a new folder")
+    numbers = [one.trial for one in members]
+    if not members or len(set(numbers)) < len(numbers):
+        raise UserError(f"the trials {numbers} are to be exported; expected one, or several different ones")
+    if len(members) > 1 and type(members[0].task).sample is Task.sample:
+        raise UserError(f"the task {members[0].task.name!r} has no mixtures; export one trial")
+    made = mine = unfinished(out)
+    try:
+        with writing(out):
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir(parents=True)
+            if len(members) == 1:
+                _fill(made, members[0])
+            else:
+                for one in members:
+                    (made / place(one.trial)).mkdir()
+                    _fill(made / place(one.trial), one)
+                write(made / MIXTURE, json.dumps({"format": FORMAT, "trials": numbers}) + "\n")
+                write(made / CARD, card_of_mixture(members))
+            os.replace(made, out)
+            mine = out
+            settle(out.absolute().parent)
+    except CannotWrite as error:
+        shutil.rmtree(mine, ignore_errors=True)
+        if mine == made and (is_exported(out) or is_mixture(out)):  # by another process, in between
+            raise UserError(f"{str(out)!r} is there already; give the name of a new folder") from error
+        raise UserError(
+            f"cannot write {str(out)!r} ({error.why}); nothing was written: make room, or name another folder"
+        ) from error
+    return out
+
+
+def _fill(folder: Path, trained: Trained) -> None:
+    """Writes a trial's files into a folder."""
     chain, rows = trained.config.optimizer.chain, trained.task.remembered
     config = flatten(trained.config) | ({} if chain is None else {CHAIN: named_value(chain)})
     said, row = task_facts(trained.task), trained.row
@@ -59,25 +94,53 @@ def export(trained: Trained, out: str | Path) -> Path:
     }
     arrays = named({"params": trained.params, "stats": trained.stats})
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    made = mine = unfinished(out)
+    write(folder / WEIGHTS, with_metadata(safetensors.numpy.save(whole), METADATA | {"task": trained.task.name}))
+    write(folder / FACTS, json.dumps(facts, indent=1) + "\n")
+    write(folder / CARD, card(trained))
+
+
+def place(trial: int) -> str:
+    """The folder of a trial in that of a mixture."""
+    return f"trial-{trial}"
+
+
+def is_mixture(path: Path) -> bool:
+    """Whether a folder is that of several exported trials."""
+    return (path / MIXTURE).is_file()
+
+
+def mixed(path: Path) -> list[int]:
+    """The trials of a folder of several.
+
+    Raises:
+      UserError: if it is damaged.
+    """
     try:
-        with writing(out):
-            shutil.rmtree(made, ignore_errors=True)
-            made.mkdir(parents=True)
-            write(made / WEIGHTS, with_metadata(safetensors.numpy.save(whole), METADATA | {"task": trained.task.name}))
-            write(made / FACTS, json.dumps(facts, indent=1) + "\n")
-            write(made / CARD, card(trained))
-            os.replace(made, out)
-            mine = out
-            settle(out.absolute().parent)
-    except CannotWrite as error:
-        shutil.rmtree(mine, ignore_errors=True)
-        if mine == made and is_exported(out):  # by another process, in between
-            raise UserError(f"{str(out)!r} is there already; give the name of a new folder") from error
-        raise UserError(
-            f"cannot write {str(out)!r} ({error.why}); nothing was written: make room, or name another folder"
-        ) from error
-    return out
+        facts = checked(json.loads(read(path / MIXTURE)), dict[str, Any])
+        numbers = checked(facts["trials"], list[int])
+        if facts["format"] not in READABLE or not numbers:
+            raise ValueError(f"format {facts['format']!r}, trials {numbers}")
+    except (FileNotFoundError, KeyError, ValueError, RecursionError) as error:
+        raise UserError(f"{str(path)!r} holds no whole mixture ({error}); export it again") from None
+    return numbers
+
+
+def load_mixed(path: Path, trials: str, task: Task | None = None) -> list[Trained]:
+    """Trials of a folder of several: all of them, or those that are asked for (3,5, or best-2: the first two).
+
+    Raises:
+      UserError: if one is not there or not whole.
+    """
+    numbers = mixed(path)
+    first = trials.removeprefix("best-")
+    wanted = numbers
+    if first != trials and first.isdecimal() and 1 <= int(first) <= len(numbers):
+        wanted = numbers[: int(first)]
+    elif trials != "best":
+        wanted = [number for text in trials.split(",") for number in numbers if text == str(number)]
+        if len(wanted) != len(trials.split(",")):
+            raise UserError(f"{str(path)!r} holds the trials {', '.join(map(str, numbers))}, and not {trials}")
+    return [load_exported(path / place(number), task) for number in wanted]
 
 
 def placeless(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,10 +132,14 @@ def test_a_run_that_is_stopped_waits_two_seconds_for_its_loggers(tmp_path: Path,
     away.set()
     listener._tellers[0].wait(10)
     assert said == []
-    with jaxgen.log_to(Away(), say=said.append) as listener:
-        away.clear()
+    away.clear()
+
+    def say(line: str) -> None:
+        said.append(line)
+        away.set()
+
+    with jaxgen.log_to(Away(), say=say) as listener:
         listener.begin(story(1, tmp_path))
-        threading.Timer(0.3, away.set).start()
     assert [line.split(" ")[0] for line in said] == ["waiting", "Away:"]
 
 

@@ -82,6 +82,23 @@ def test_the_example_of_the_card_runs(results: Results, tmp_path: Path, monkeypa
     assert len(json.loads(capsys.readouterr().out.replace("'", '"'))) == 10
 
 
+def test_the_card_of_a_mixture_says_what_it_is(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = jaxgen.export([results.trained(1), results.trained(0)], tmp_path / "mixture")
+    text = (folder / CARD).read_text()
+    head, tables, _ = parsed(text)
+    assert (head.library_name, head.tags) == ("jaxgen", ["jaxgen", "jax", "names", "mixture"])
+    for row in results.rows:
+        place = f'<a href="trial-{row.trial}/README.md">{row.trial}</a>'
+        assert tables[place] == f"{row.params:,}"
+        assert f"| {row.val_loss:.4f} | {row.test_loss:.4f} |" in text
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(folder)
+    exec(compile(example, CARD, "exec"), {})
+    assert len(json.loads(capsys.readouterr().out.replace("'", '"'))) == 10
+
+
 def test_two_exports_of_a_trial_are_the_same_bytes(results: Results, tmp_path: Path) -> None:
     """From the process that trained it, from its folder, and from another export."""
     assert results.out is not None

@@ -20,9 +20,13 @@ from tasks.names.test_families import trained
 
 import jaxgen
 from jaxgen.fields import UserError
+from jaxgen.judge.results import Trained
+from jaxgen.reopen import load_all
 from jaxgen.storage.card import CARD
-from jaxgen.storage.portable import FACTS, WEIGHTS
+from jaxgen.storage.portable import FACTS, MIXTURE, WEIGHTS
+from jaxgen.tasks.digits.task import DIGITS
 from jaxgen.tasks.names import ngram
+from jaxgen.tasks.names.scores import score
 
 
 @pytest.mark.parametrize("family", SOME)
@@ -204,3 +208,59 @@ def test_a_chain_of_ones_own_is_named(tmp_path: Path) -> None:
     config = jaxgen.override(member.config, {"optimizer.chain": optax.lion})
     folder = jaxgen.export(dataclasses.replace(member, config=config), tmp_path / "trial")
     assert "lion" in str(jaxgen.load(folder).config.optimizer.chain)
+
+
+def mixture() -> list[Any]:
+    """Three trials of one task."""
+    return [
+        dataclasses.replace(trained(family), trial=number) for number, family in ((5, "gru"), (2, "mlp"), (7, "transformer"))
+    ]
+
+
+def test_an_exported_mixture_is_the_mixture(tmp_path: Path) -> None:
+    members = mixture()
+    folder = jaxgen.export(members, tmp_path / "mixture")
+    assert {path.name for path in folder.iterdir()} == {MIXTURE, CARD, "trial-5", "trial-2", "trial-7"}
+    again = load_all(folder)
+    assert [one.trial for one in again] == [5, 2, 7]
+    assert jaxgen.sample(again, 5, seed=1) == jaxgen.sample(members, 5, seed=1)
+    assert np.array_equal(score(again, ["abc", "ga"]), score(members, ["abc", "ga"]))
+    assert [one.trial for one in load_all(folder, "7,5")] == [7, 5]
+    assert [one.trial for one in load_all(folder, "best-2")] == [5, 2]
+    assert jaxgen.load(folder, trial=2).trial == 2
+    assert jaxgen.load(folder / "trial-2").trial == 2
+    with pytest.raises(UserError, match="holds the mixture of the trials 5, 2, 7; load each by its number"):
+        jaxgen.load(folder)
+    for trials in ("3", "2,3", "best-4", "best-0", "worst"):
+        with pytest.raises(UserError, match=f"holds the trials 5, 2, 7, and not {trials}"):
+            load_all(folder, trials)
+    with pytest.raises(UserError, match="there already"):
+        jaxgen.export(members, folder)
+    other = jaxgen.export(load_all(folder), tmp_path / "other")
+    for path in folder.rglob("*.*"):
+        assert path.is_dir() or path.read_bytes() == (other / path.relative_to(folder)).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"format": 2, "trials": []}', '{"format": 9, "trials": [5]}', '{"format": 2, "trials": ["../x"]}']
+)
+def test_a_damaged_mixture_is_refused(content: str, tmp_path: Path) -> None:
+    folder = jaxgen.export(mixture()[:2], tmp_path / "mixture")
+    (folder / MIXTURE).write_text(content)
+    with pytest.raises(UserError, match="holds no whole mixture"):
+        load_all(folder)
+
+
+def test_what_is_no_mixture_is_refused(tmp_path: Path) -> None:
+    member = trained("mlp")
+    for members, says in (
+        ([], "expected one, or several different ones"),
+        ([member, member], "expected one, or several different"),
+    ):
+        with pytest.raises(UserError, match=says):
+            jaxgen.export(members, tmp_path / "mixture")
+    digits = [Trained(number, DIGITS.config(), DIGITS, {}, {}) for number in (0, 1)]
+    with pytest.raises(UserError, match="'digits' has no mixtures; export one trial"):
+        jaxgen.export(digits, tmp_path / "mixture")
+    assert [*tmp_path.iterdir()] == []
+    assert jaxgen.load(jaxgen.export([member], tmp_path / "one")).trial == member.trial
