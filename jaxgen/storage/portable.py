@@ -33,6 +33,12 @@ def export(trained: Trained, out: str | Path) -> Path:
 
     Raises:
       UserError: if there is such a folder and it is not empty, or it cannot be written.
+
+    Examples:
+      >>> folder = jaxgen.export(trained, "small")
+      >>> sorted(path.name for path in folder.iterdir())
+      ['trial.json', 'weights.safetensors']
+      >>> elsewhere = jaxgen.load("small")  # without the corpus
     """
     out = Path(out)
     if not out.name:
