@@ -1,4 +1,5 @@
-"""What the docstrings of public names show is run. What the examples begin with stands in `docs/reference.md`."""
+"""What the docstrings of public names show is run, and so are the files of examples/. What the former begin with stands in
+`docs/reference.md`."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import doctest
 import importlib
 import inspect
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +64,21 @@ def test_each_public_name_has_an_example_that_runs(name: str, given: dict[str, A
 def test_the_page_shows_each_public_name_once() -> None:
     shown = re.findall(r"^::: jaxgen\.(\w+)$", PAGE, re.M)
     assert sorted(shown) == sorted([*_PUBLIC, *_MODULES])
+
+
+SAID = {"names": "adam beats sgd by", "loop": r"step 500: validation 0\.0", "digits": ""}  # what each file of examples/ prints
+
+
+def test_all_files_of_examples_are_run_and_listed() -> None:
+    files = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    assert files == set(SAID)
+    assert files == set(re.findall(r"^\| \[(\w+)\.py\]", (ROOT / "examples" / "README.md").read_text(encoding="utf-8"), re.M))
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_file_of_examples_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+    assert re.search(SAID[name], capsys.readouterr().out)
