@@ -21,8 +21,14 @@ def shown(cell: dict[str, Any]) -> str:
     source = "".join(cell["source"])
     if cell["cell_type"] != "code":
         return source + "\n"
-    outputs = ("".join(found.get("text", found.get("data", {}).get("text/plain", ""))) for found in cell["outputs"])
-    return "\n".join([fenced("python", source), *(fenced("text", text) for text in outputs if text.strip())])
+    return "\n".join([fenced("python", source), *map(given, cell["outputs"])])
+
+
+def given(output: dict[str, Any]) -> str:
+    """What a cell gave: a value as it stands, since it may be a table; what was printed in lines that may be broken."""
+    if output["output_type"] == "stream":
+        return fenced("{ .text .printed }", "".join(output["text"]))
+    return fenced("text", "".join(output["data"]["text/plain"]))
 
 
 def page(path: Path) -> str:

@@ -22,8 +22,8 @@ DOCS = ROOT / "docs"
 LESSONS = [path for path in sorted((DOCS / "lessons").glob("*.md")) if path.stem != "index"]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 LARGEST = 2_000  # characters that a stored output may have
-OURS = ("https://github.com/karpathy/makemore",)  # outside links whose form is known are of papers, archives and these
-OUTSIDE = re.compile(
+REPOSITORIES = ("https://github.com/karpathy/makemore",)
+OUTSIDE = re.compile(  # papers and archives, where they are sure to stay
     r"https://(doi\.org/10\.\d{4,}/\S+|arxiv\.org/abs/\d{4}\.\d{4,5}|(www\.)?jmlr\.org/papers/v\d+/\w+\.html"
     r"|proceedings\.mlr\.press/v\d+/\w+\.html|archive\.ics\.uci\.edu/dataset/\d+/\S+|www\.cs\.toronto\.edu/~tijmen/csc321/\S+\.pdf)"
 )
@@ -96,7 +96,7 @@ def test_links_lead_somewhere(pages: dict[Path, Page]) -> None:
             if anchor and target.suffix == ".html" and not anchor.startswith("__"):
                 assert anchor in pages[target].ids, f"{page.path.name} links to {link}"
     assert len(outside) > 30
-    assert not [link for link in outside if not OUTSIDE.fullmatch(link) and link not in OURS and "squidfunk" not in link]
+    assert not [link for link in outside if not OUTSIDE.fullmatch(link) and link not in REPOSITORIES]
 
 
 def test_conclusions_are_what_the_answers_say() -> None:
