@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from processes import Commands
 
 DOCS = ROOT / "docs"
 LESSONS = [path for path in sorted((DOCS / "lessons").glob("*.md")) if path.stem != "index"]
@@ -161,3 +163,24 @@ def test_what_is_stored_of_a_notebook_is_small(path: Path) -> None:
     assert outputs
     assert max(len(json.dumps(output)) for output in outputs) <= LARGEST
     assert not [output for output in outputs if output["output_type"] == "error"]
+
+
+def asked(path: Path) -> list[list[str]]:
+    """The commands of a page's blocks of bash that give flags, but for those on a file of the reader's."""
+    blocks = re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.S)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines if line.startswith("jaxgen ")]
+    return [found[1:] for found in words if any(word.startswith("-") for word in found) and not {"--task", "--data"} & {*found}]
+
+
+@pytest.mark.parametrize("path", [DOCS / "index.md", DOCS / "guide.md", *LESSONS], ids=lambda path: path.stem)
+def test_commands_of_a_page_are_understood(path: Path, commands: Commands, tmp_path: Path) -> None:
+    """They come to where the folder is looked at, which is after all flags have been."""
+    held = tmp_path / "held"
+    held.mkdir()
+    (held / "config.json").write_text("{}")
+    for command, *words in asked(path):
+        trains = command in ("sweep", "train")
+        words = [*words, "--out", str(held)] if trains else [str(tmp_path / "none"), *words[1:]]
+        code, _, err = commands.call(command, *words)
+        assert (code, ("holds a run" if trains else "holds no run") in err) == (2, True), err
