@@ -1,18 +1,22 @@
-"""Writes conclusions.md and pictures/ from finished runs of the ablations.
+"""Writes conclusions.md: answers.json as a page, after a table of all questions.
 
+    python docs/build.py
     python docs/build.py 'Bundled names=runs' 'Indian names, by rows=runs/indian_rows'
 
-Each argument is a title and the folder that holds the runs, by the ablations' names. The pictures are those of
-the first folder.
+Each argument is a title and the folder that holds finished runs, by the ablations' names: what they answer goes into
+answers.json first, in place of what stood there, and the pictures of the first folder's into pictures/.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxgen.commands.ablations import ablations
 from jaxgen.judge.answers import answer
@@ -27,47 +31,121 @@ PICTURES = ("layers.png", "differences.png", "curves.png")  # the first that a r
 HEAD = """# What came out
 
 Each answer comes from the command above it, run on two CPU cores, with all that the command leaves out at the ablation's own
-settings. Losses are mean cross-entropy in nats a character. This page and its pictures are written by `python docs/build.py`.
+settings. Losses are mean cross-entropy in nats a character. This page is written by `python docs/build.py`.
+
+The answers on this page were found with intervals by a bootstrap over seeds, and by a paired t-test of each pair of arms
+corrected for all pairs. The rule of [today](verdicts.md) gives other intervals, and tells more arms apart.
 
 The Indian names are a CSV file that the project holds no copy of: 14,663 names of men from public records, 8,361 of them
 different (the gist mbejda/7f86ca901fe41bc14a63, without the rows that hold more than a name). Split by rows, the same name may
 be in training and in validation; split by names, the different names count once each and none is in two parts.
 """
 
+TABLE = """## All questions
+
+On the {title}: the best arm, the next one, by how many nats it leads, and whether that is resolved (more than chance). Minutes
+were measured on two CPU cores of a shared machine: take them as an estimate.
+
+| question | minutes | best | next | margin | resolved |
+| --- | ---: | --- | --- | ---: | --- |
+"""
+
+# What the sentences of verdicts say, in the order in which they are looked for.
+LEAD = re.compile(
+    r"(?:(?P<part>split by \w+): )?(?P<open>not resolved: )?(?P<best>.+?) (?:leads|beats) (?P<next>.+?) by (?P<by>[\d.]+) nats"
+)
+EQUAL = re.compile(r"(?P<open>not resolved: )(?P<best>.+?) and (?P<next>.+?) come to the same loss(?P<by>)")
+SEARCH = re.compile(
+    r"(?P<best>.+?) finds the better setting than (?P<next>.+?) in (?P<plays>\d+%) of .* and (?P<by>[\d.]+) nats lower"
+)
+MINUTES = re.compile(r"(?:(\d+) min )?(?:(\d+) s )?on 2 cores")
+
+
+def minutes(name: str) -> str:
+    """How long an ablation took, as its module says: minutes and seconds, 1:17."""
+    found = MINUTES.search(" ".join((ABLATIONS[name].__doc__ or "").split()))
+    return f"{int(found[1] or 0)}:{int(found[2] or 0):02d}" if found else ""
+
+
+def standing(sentences: Sequence[str]) -> tuple[str, str, str, str]:
+    """What the first sentence that compares two says: the best, the next, by how much, and whether it is resolved."""
+    found = next((hit for line in sentences for kind in (LEAD, EQUAL, SEARCH) if (hit := kind.match(line))), None)
+    if found is None:
+        return sentences[0], "", "", ""
+    said = found.groupdict()
+    resolved = f"in {said['plays']} of plays" if "plays" in said else "no" if said["open"] else "yes"
+    return said["best"] + (f" ({said['part']})" if said.get("part") else ""), said["next"], said["by"] or "0", resolved
+
+
+def table(title: str, answers: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row a question that has an answer on one corpus."""
+    rows = []
+    for name, found in answers.items():
+        if title in found:
+            question = f"[{name}](#{name}): {ABLATIONS[name].QUESTION.text}"
+            rows.append(f"| {' | '.join([question, minutes(name), *standing(found[title]['sentences'])])} |")
+    return TABLE.format(title=title[0].lower() + title[1:]) + "\n".join(rows) + "\n"
+
 
 def command(flags: Sequence[str]) -> str:
     """The command with which a run was started, without where it was to lie and whether it went on."""
     where = {place for i, flag in enumerate(flags) if flag == "--out" for place in (i, i + 1)}
     kept = [flag for i, flag in enumerate(flags) if i not in where and flag not in ("--resume", "--overwrite")]
-    return f"python -m experiments.sweep {shlex.join(kept)}"
+    return f"jaxgen sweep {shlex.join(kept)}"
 
 
-def section(name: str, folders: Mapping[str, Path]) -> str:
+def section(name: str, found: Mapping[str, Any]) -> str:
     """One ablation: its question, and by corpus the command and what it answered."""
-    found = {title: folder / name for title, folder in folders.items() if (folder / name / "config.json").exists()}
-    if not found:
-        return ""
-    parts = [f"## {name}\n\n{ABLATIONS[name].QUESTION.text}\n"]
-    for title, run in found.items():
-        facts, sentences = read_config(run), answer(load_results(run), run_task(run)).sentences
-        parts.append(
-            f"**{title}**\n\n```bash\n{command(facts['flags'])}\n```\n\n" + "\n".join(f"- {line}" for line in sentences) + "\n"
-        )
-    plots = next(iter(found.values())) / "plots"
-    picture = next((plots / kind for kind in PICTURES if (plots / kind).exists()), None)
-    if picture is not None:
-        (DOCS / "pictures").mkdir(exist_ok=True)
-        shutil.copyfile(picture, DOCS / "pictures" / f"{name}.png")
-        parts.append(f"![{ABLATIONS[name].QUESTION.text}](pictures/{name}.png)\n")
+    text = ABLATIONS[name].QUESTION.text
+    parts = [f"## {name}\n\n{text}\n"]
+    for title, said in found.items():
+        lines = "\n".join(f"- {line}" for line in said["sentences"])
+        parts.append(f"**{title}**\n\n```bash\n{command(said['flags'])}\n```\n\n{lines}\n")
+    if (DOCS / "pictures" / f"{name}.png").exists():
+        parts.append(f"![{text}](pictures/{name}.png)\n")
     return "\n".join(parts)
+
+
+def page(answers: Mapping[str, Mapping[str, Any]]) -> str:
+    """conclusions.md; its table is of the corpus that comes first."""
+    ordered = {name: answers[name] for name in ABLATIONS if name in answers}
+    title = next(iter(next(iter(ordered.values()))))
+    return "\n".join([HEAD, table(title, ordered), *(section(name, found) for name, found in ordered.items())])
+
+
+def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Ablation -> corpus -> the flags and the answer of a finished run, for all that lie in these folders."""
+    runs = {name: {title: folder / name for title, folder in folders.items()} for name in ABLATIONS}
+    return {
+        name: {
+            title: {"flags": read_config(run)["flags"], "sentences": answer(load_results(run), run_task(run)).sentences}
+            for title, run in found.items()
+            if (run / "config.json").exists()
+        }
+        for name, found in runs.items()
+    }
+
+
+def take_pictures(folder: Path) -> None:
+    """Copies each run's picture."""
+    for name in ABLATIONS:
+        picture = next((plot for kind in PICTURES if (plot := folder / name / "plots" / kind).exists()), None)
+        if picture is not None:
+            shutil.copyfile(picture, DOCS / "pictures" / f"{name}.png")
 
 
 def main() -> None:
     folders = {title: Path(folder) for title, _, folder in (argument.rpartition("=") for argument in sys.argv[1:])}
-    if not folders or not all(folders):
+    if not all(folders):
         raise SystemExit(__doc__)
-    sections = [part for part in (section(name, folders) for name in ABLATIONS) if part]
-    (DOCS / "conclusions.md").write_text("\n".join([HEAD, *sections]), encoding="utf-8")
+    answers = json.loads((DOCS / "answers.json").read_text(encoding="utf-8"))
+    for name, found in read(folders).items():
+        answers[name] = answers.get(name, {}) | found
+    if folders:
+        take_pictures(next(iter(folders.values())))
+    answers = {name: found for name, found in answers.items() if found}
+    (DOCS / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (DOCS / "conclusions.md").write_text(page(answers), encoding="utf-8")
 
 
 if __name__ == "__main__":

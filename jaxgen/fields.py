@@ -25,7 +25,15 @@ T = TypeVar("T")
 
 
 class UserError(ValueError):
-    """A mistake of the user's: the message says what was given, what was expected and what to do."""
+    """A mistake of the user's: the message says what was given, what was expected and what to do.
+
+    Examples:
+      >>> try:
+      ...     jaxgen.load_corpus("nams.txt")
+      ... except jaxgen.UserError as mistake:
+      ...     print(mistake)
+      cannot read 'nams.txt' ...
+    """
 
 
 SHOWN = 200  # characters of what is given that an error quotes
@@ -70,11 +78,32 @@ class Known(BaseMetadata):
 LEAF, STRUCTURE, STRENGTH, HIDDEN = Mark("leaf"), Mark("structure"), Mark("strength"), Mark("hidden")
 
 Leaf = Annotated[T, LEAF]
-"""An integer that may differ from lane to lane of one program, as floats do."""
+"""An integer that may differ from lane to lane of one program, as floats do.
+
+Examples:
+  >>> @dataclass(frozen=True)
+  ... class Model:
+  ...     every: jaxgen.Leaf[int] = 1  # 1, 2 and 5 train side by side in one program
+"""
 Static = Annotated[T, STRUCTURE]
-"""A float that selects the program, for code that asks it for its value: `jaxgen.Static[float]`."""
+"""A float that selects the program, for code that asks it for its value: `jaxgen.Static[float]`.
+
+Examples:
+  >>> class Net(nn.Module):
+  ...     rate: jaxgen.Static[float] = 0.5  # each value is a program of its own
+  ...     @nn.compact
+  ...     def __call__(self, x, train):
+  ...         return nn.Dense(1)(nn.Dropout(self.rate, deterministic=not train)(x))[:, 0]
+  >>> own = jaxgen.supervised(Net, (x, y), loss="squared_error")
+"""
 Strength = Annotated[T, STRENGTH]
-"""A number that is None in a program where it is zero in every trial: what it strengthens is not computed then."""
+"""A number that is None in a program where it is zero in every trial: what it strengthens is not computed then.
+
+Examples:
+  >>> @dataclass(frozen=True)
+  ... class Penalties:
+  ...     pull: jaxgen.Strength[float] = 0.0  # where it is 0 in every trial, the task finds None and computes nothing
+"""
 
 LARGEST = 3e38  # of a float32, nearly
 Share = Annotated[float, Interval(ge=0.0, lt=1.0)]
@@ -401,6 +430,11 @@ def override(config: T, values: Mapping[str, Any]) -> T:
 
     Raises:
       UserError: for an unknown key, or a value that is not of the key's type.
+
+    Examples:
+      >>> config = jaxgen.override(jaxgen.Config(), {"model.hidden": 16, "optimizer.learning_rate": 0.01})
+      >>> config.model.hidden
+      16
     """
     found: Any = config
     for key, given in values.items():

@@ -1,4 +1,13 @@
-"""Pieces of networks whose numbers may be leaves: elsewhere, such code asks a float for its value."""
+"""Pieces of networks whose numbers may be leaves: elsewhere, such code asks a float for its value.
+
+Examples:
+  >>> class Net(nn.Module):
+  ...     dropout: float = 0.1
+  ...     @nn.compact
+  ...     def __call__(self, x, train):
+  ...         return nn.Dense(1)(jaxgen.nn.Dropout(self.dropout)(x, train))[:, 0]
+  >>> rates = jaxgen.grid(jaxgen.supervised(Net, (x, y), loss="squared_error").config(), {"model.dropout": [0.0, 0.1, 0.5]})
+"""
 
 from __future__ import annotations
 

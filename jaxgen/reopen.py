@@ -34,6 +34,12 @@ def load_results(path: str | Path, task: Any = None) -> Results:
 
     Raises:
       UserError: if there is no run, or nothing has been saved yet.
+
+    Examples:
+      >>> jaxgen.run(sweep, corpus, out="runs/results")
+      Results(6 of 6 trials ended, in runs/results)
+      >>> len(jaxgen.load_results("runs/results").rows)
+      6
     """
     path = Path(path)
     facts = read_config(path)
@@ -100,6 +106,12 @@ def load(path: str | Path, trial: int | str = "best", task: Any = None) -> Train
 
     Raises:
       UserError: if there is no such run or trial.
+
+    Examples:
+      >>> results = jaxgen.run(sweep, corpus, out="runs/load")
+      >>> trained = jaxgen.load("runs/load")  # the best trial
+      >>> jaxgen.load("runs/load", trial=4).trial
+      4
     """
     if is_mixture(Path(path)):
         members = load_mixed(Path(path), str(trial), None if task is None else task_of(task))
@@ -209,6 +221,13 @@ def sample(trained: Trained | Sequence[Trained], count: int = 20, seed: int = 0,
 
     Raises:
       UserError: for a value that is not allowed, or a task that makes nothing.
+
+    Examples:
+      >>> names = jaxgen.sample(trained, count=5, temperature=0.8, prefix="ma")
+      >>> len(names), all(name.startswith("ma") for name in names)
+      (5, True)
+      >>> names == jaxgen.sample(trained, count=5, temperature=0.8, prefix="ma")  # the same seed, the same names
+      True
     """
     members = [trained] if isinstance(trained, Trained) else list(trained)
     return members[0].task.sample(members, count, seed, **how)
@@ -219,5 +238,11 @@ def predict(trained: Trained, inputs: Any) -> Any:
 
     Raises:
       UserError: for inputs of another kind than those that it was trained on, or a task that predicts nothing.
+
+    Examples:
+      >>> config = task.config(train__steps=40, train__eval_every=20)
+      >>> trained = jaxgen.run(config, task).best()
+      >>> jaxgen.predict(trained, x[:5]).shape
+      (5,)
     """
     return trained.task.predict(trained, inputs)

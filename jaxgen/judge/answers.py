@@ -23,6 +23,12 @@ def answer(results: Results, task: Any = None) -> Verdict:
     Args:
       task: what was trained, on its rows, for a question that needs more than the run's tables; or the corpus of names.
         None: what the results know of it.
+
+    Examples:
+      >>> verdict = jaxgen.answer(results, corpus)
+      >>> print(verdict)
+      sgd beats adam by ... nats (95% CI ... to ..., 3 seeds)
+      Selected: sgd, ...
     """
     opened = task_of(task) if task is not None else results.task
     name = results.question.verdict

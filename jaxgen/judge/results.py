@@ -157,7 +157,18 @@ class Arm:
 
 @dataclass
 class Results:
-    """What a run has found so far."""
+    """What a run has found so far.
+
+    Examples:
+      >>> results = jaxgen.run(sweep, corpus)
+      >>> results
+      Results(6 of 6 trials ended)
+      >>> [arm.values["optimizer.name"] for arm in results.leaderboard()]  # the best first
+      ['sgd', 'adam']
+      >>> table = results.to_pandas()  # a row a trial; with the pandas extra
+      >>> results.best()
+      Trained(trial ... of names, ... parameters; ...)
+    """
 
     sweep: Sweep
     rows: list[Row] = field(default_factory=list)

@@ -73,7 +73,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """An answer: sentences, of which the first is the one to quote, and the numbers behind them."""
+    """An answer: sentences, of which the first is the one to quote, and the numbers behind them.
+
+    Examples:
+      >>> verdict = results.verdict()
+      >>> print(verdict.sentences[0])
+      sgd beats adam by ... nats (95% CI ... to ..., 3 seeds)
+      >>> verdict.comparisons[0].resolved
+      True
+    """
 
     sentences: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()

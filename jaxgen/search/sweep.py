@@ -18,7 +18,15 @@ from jaxgen.fields import UserError, declared, override, parse, quoted, register
 
 @dataclass(frozen=True)
 class Question:
-    """What a sweep is to answer."""
+    """What a sweep is to answer.
+
+    Examples:
+      >>> question = jaxgen.Question("mine", "Which optimizer wins?", arms=("optimizer.name",))
+      >>> tuned = jaxgen.grid(config, {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": [0.01, 0.1]})
+      >>> results = jaxgen.run(jaxgen.seeds(tuned, 3), corpus, question=question)  # each arm at its better rate
+      >>> results.verdict().comparisons[0].better
+      'adam'
+    """
 
     name: str = "sweep"
     text: str = ""
@@ -33,7 +41,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A list of trials: a base config, and for each trial the values in which it differs."""
+    """A list of trials: a base config, and for each trial the values in which it differs.
+
+    Examples:
+      >>> sweep = jaxgen.grid(config, {"optimizer.name": ["sgd", "adam"], "seed": range(3)})
+      >>> sweep
+      Sweep(6 trials over optimizer.name, seed)
+      >>> sweep.points[0]
+      {'optimizer.name': 'sgd', 'seed': 0}
+      >>> [trial.seed for trial in sweep]  # its configs
+      [0, 1, 2, 0, 1, 2]
+    """
 
     base: Config
     points: tuple[Mapping[str, Any], ...] = ({},)
@@ -121,6 +139,13 @@ def grid(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
 
     Raises:
       UserError: for an axis that is no list.
+
+    Examples:
+      >>> sweep = jaxgen.grid(config, {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": [0.01, 0.1]})
+      >>> sweep.points[1]
+      {'optimizer.name': 'sgd', 'optimizer.learning_rate': 0.1}
+      >>> len(jaxgen.seeds(sweep, 3))
+      12
     """
     columns = [_listed(key, values) for key, values in axes.items()]
     _few(base, math.prod(map(len, columns)))
@@ -132,6 +157,11 @@ def zipped(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
 
     Raises:
       UserError: if the axes have different lengths, or one is no list.
+
+    Examples:
+      >>> sweep = jaxgen.zipped(config, {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": [0.3, 0.003]})
+      >>> sweep.points
+      ({'optimizer.name': 'sgd', 'optimizer.learning_rate': 0.3}, {'optimizer.name': 'adam', 'optimizer.learning_rate': 0.003})
     """
     columns = {key: _listed(key, values) for key, values in axes.items()}
     lengths = {key: len(column) for key, column in columns.items()}
@@ -145,7 +175,14 @@ def zipped(base: Config | Sweep, axes: Mapping[str, Iterable[Any]]) -> Sweep:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Numbers between two, evenly or (`log`) with evenly spread logarithms; whole numbers where both ends are."""
+    """Numbers between two, evenly or (`log`) with evenly spread logarithms; whole numbers where both ends are.
+
+    Examples:
+      >>> rates = jaxgen.Uniform(1e-4, 1e-1, log=True)
+      >>> widths = jaxgen.Uniform(8, 64)  # whole numbers
+      >>> jaxgen.random(config, {"optimizer.learning_rate": rates, "model.hidden": widths}, trials=5)
+      Sweep(5 trials over optimizer.learning_rate, model.hidden)
+    """
 
     low: float
     high: float
@@ -171,6 +208,11 @@ def random(
 
     Raises:
       UserError: for an axis that is neither, or a list without values.
+
+    Examples:
+      >>> sweep = jaxgen.random(config, {"optimizer.learning_rate": jaxgen.Uniform(1e-4, 1e-1, log=True)}, trials=20)
+      >>> all(1e-4 <= point["optimizer.learning_rate"] <= 1e-1 for point in sweep.points)
+      True
     """
     source = stdlib_random.Random(seed)
     _few(base, trials)
@@ -186,7 +228,13 @@ def random(
 
 
 def seeds(base: Config | Sweep, count: int) -> Sweep:
-    """Each trial of `base` at `count` seeds: its base config's and those that follow."""
+    """Each trial of `base` at `count` seeds: its base config's and those that follow.
+
+    Examples:
+      >>> sweep = jaxgen.seeds(jaxgen.grid(config, {"model.hidden": [16, 32]}), 3)
+      >>> [(point["model.hidden"], point["seed"]) for point in sweep.points]
+      [(16, 0), (16, 1), (16, 2), (32, 0), (32, 1), (32, 2)]
+    """
     first = _sweep(base).base.seed
     return grid(base, {"seed": range(first, first + count)})
 

@@ -41,6 +41,12 @@ def export(trained: Trained | Sequence[Trained], out: str | Path) -> Path:
 
     Raises:
       UserError: if there is such a folder and it is not empty, it cannot be written, or the task has no mixtures.
+
+    Examples:
+      >>> folder = jaxgen.export(trained, "small")
+      >>> sorted(path.name for path in folder.iterdir())
+      ['README.md', 'trial.json', 'weights.safetensors']
+      >>> elsewhere = jaxgen.load("small")  # without the corpus
     """
     out, members = Path(out), [trained] if isinstance(trained, Trained) else list(trained)
     if not out.name:

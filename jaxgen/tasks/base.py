@@ -44,7 +44,15 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report that a task gives: a title, and what stands below it."""
+    """A part of a report that a task gives: a title, and what stands below it.
+
+    Examples:
+      >>> class WithNote(jaxgen.Task):
+      ...     def show(self, found):
+      ...         return [jaxgen.Section("sizes", "Sizes", head=["part", "rows"], rows=[["train", 160], ["test", 20]])]
+      >>> WithNote().show(None)[0].title
+      'Sizes'
+    """
 
     name: str
     """Of its address on the page, and of its picture's file."""
@@ -81,6 +89,21 @@ class Task:
 
     Traced, of one lane, see `train.functions.Functions` for what each takes and gives: `init loss gradients score evaluate
     batch pace before layers`. On the host: all others.
+
+    Examples:
+      >>> class Mean(jaxgen.Task):  # one number, as near as can be to all rows
+      ...     name = "mean"
+      ...     def splits(self, data):
+      ...         return np.arange(100.0)
+      ...     def init(self, config, key):
+      ...         return {"guess": jnp.zeros(())}, {}
+      ...     def loss(self, config, params, stats, batch, key, step):
+      ...         return (batch - params["guess"]) ** 2, stats
+      ...     def score(self, config, params, stats, rows, keys):
+      ...         return {"loss": (rows - params["guess"]) ** 2}
+      >>> config = Mean().config(optimizer__name="sgd", optimizer__learning_rate=0.1, train__steps=20)
+      >>> jaxgen.run(config, Mean())
+      Results(1 of 1 trials ended)
     """
 
     name: str = "task"

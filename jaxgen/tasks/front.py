@@ -290,6 +290,17 @@ def supervised(
 
     Raises:
       UserError: for a network that is none, a loss or metric that is not there, or a field of a network without a default.
+
+    Examples:
+      >>> class Net(nn.Module):
+      ...     width: int = 8  # structure: each value is a program of its own
+      ...     dropout: float = 0.0  # a leaf: values may differ side by side in one program
+      ...     @nn.compact
+      ...     def __call__(self, x, train):
+      ...         x = nn.relu(nn.Dense(self.width)(x))
+      ...         return nn.Dense(1)(jaxgen.nn.Dropout(self.dropout)(x, train))[:, 0]
+      >>> task = jaxgen.supervised(Net, (x, y), loss="squared_error", metrics=["absolute_error"], name="sines")
+      >>> sweep = jaxgen.grid(task.config(), {"model.dropout": [0.0, 0.2], "seed": range(3)})
     """
     made = (
         choice({key: network_of(one) for key, one in network.items()}) if isinstance(network, Mapping) else network_of(network)

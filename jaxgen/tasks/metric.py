@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """A number by which trials are told apart: a weighted mean over rows, or of a whole split."""
+    """A number by which trials are told apart: a weighted mean over rows, or of a whole split.
+
+    Examples:
+      >>> accuracy = jaxgen.Metric("accuracy", higher_is_better=True)
+      >>> within = jaxgen.Metric("within 1", higher_is_better=True, what="share of rows that are less than 1 off")
+      >>> def close(outputs, targets):
+      ...     return abs(outputs - targets) < 1.0
+      >>> own = jaxgen.supervised(Net, (x, y), loss="squared_error", metrics=[(within, close)], select="within 1")
+      >>> own.metrics[0].name
+      'within 1'
+    """
 
     name: str = "loss"
     unit: str = ""

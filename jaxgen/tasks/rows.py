@@ -17,7 +17,12 @@ SHARES = (0.8, 0.9)  # where shuffled rows are cut: training, validation, test
 
 
 class Splits(NamedTuple):
-    """The parts of a task's rows, each a pytree of arrays that share their first axis; None: there is none."""
+    """The parts of a task's rows, each a pytree of arrays that share their first axis; None: there is none.
+
+    Examples:
+      >>> parts = jaxgen.Splits(train=(x[:160], y[:160]), validation=(x[160:180], y[160:180]), test=(x[180:], y[180:]))
+      >>> own = jaxgen.supervised(Net, parts, loss="squared_error")
+    """
 
     train: Any
     validation: Any

@@ -22,6 +22,11 @@ class Weighed(NamedTuple):
     values: (N, ...), of each row, or of each of its places
     weights: like `values`, numbers or booleans; None: all count alike
     penalty: (), what a loss adds to the mean of its rows, such as a regularizer of the task's own
+
+    Examples:
+      >>> def loss(self, config, params, stats, batch, key, step):
+      ...     misses, counts = (batch["x"] - params["guess"]) ** 2, batch["there"]
+      ...     return jaxgen.Weighed(misses, counts), stats
     """
 
     values: Num[Array, "rows ..."]

@@ -205,6 +205,11 @@ def lower(config: Config, windows: int, since: int = 0, count: int | None = None
 
     Raises:
       UserError: for an optimizer that is not there.
+
+    Examples:
+      >>> numbers = jaxgen.lower(config, windows=corpus.windows)  # for a loop of your own over `jaxgen.trial`
+      >>> len(numbers.optimizer.learning_rate)  # that of each step
+      40
     """
     register(type(config))
     config = resolve(config)

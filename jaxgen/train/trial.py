@@ -1,4 +1,13 @@
-"""One trial is three pure functions: init, update, evaluate. They know nothing of lanes, devices, files or other trials."""
+"""One trial is three pure functions: init, update, evaluate. They know nothing of lanes, devices, files or other trials.
+
+Examples:
+  >>> config = task.config()
+  >>> numbers, functions = jaxgen.lower(config, windows=160), task.opened(config.data).functions()
+  >>> state = jaxgen.trial.init(functions, numbers, jax.random.key(0))
+  >>> state, metrics = jaxgen.trial.update(functions, numbers, state, (x[:32], y[:32]))
+  >>> float(jaxgen.trial.evaluate(functions, numbers, state, (x, y))["loss"]) > 0
+  True
+"""
 
 from __future__ import annotations
 

@@ -111,7 +111,14 @@ class TrainConfig(Training):
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that defines one trial."""
+    """Everything that defines one trial.
+
+    Examples:
+      >>> config = jaxgen.Config()
+      >>> config.model.hidden, config.optimizer.name
+      (100, 'adam')
+      >>> small = jaxgen.override(config, {"model.hidden": 32, "train.steps": 500})
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

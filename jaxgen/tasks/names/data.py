@@ -90,7 +90,14 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """The names of a file, in its order, with repetitions."""
+    """The names of a file, in its order, with repetitions.
+
+    Examples:
+      >>> corpus.names[:3]
+      ('smith', 'johnson', 'williams')
+      >>> len(corpus.vocabulary)  # its characters and the boundary
+      27
+    """
 
     names: tuple[str, ...]
     path: str
@@ -127,6 +134,11 @@ def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
 
     Raises:
       UserError: if there is no such file or column, it is larger than `given.LARGEST` bytes or no text, or no name is left.
+
+    Examples:
+      >>> corpus = jaxgen.load_corpus("names.txt")
+      >>> corpus
+      Corpus(400 names of 'names.txt': 'smith', 'johnson', 'williams', ...)
     """
     if ADDRESS.match(str(path)) and not Path(path).exists():
         raise UserError(f"{str(path)!r} is an address, and those are not read; save what is there as a file, and give that")

@@ -62,6 +62,11 @@ def score(trained: Trained | Sequence[Trained], names: Sequence[str]) -> NDArray
 
     Raises:
       UserError: if trials are of different vocabularies.
+
+    Examples:
+      >>> nats = jaxgen.score(trained, ["smith", "smithsmith"])
+      >>> bool(nats[0] < nats[1])  # smith is the likelier name
+      True
     """
     members = [trained] if isinstance(trained, Trained) else list(trained)
     vocabulary = members[0].task.vocabulary
