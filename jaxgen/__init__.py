@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from jaxgen.reopen import sample as sample
     from jaxgen.report.notebook import plot as plot
     from jaxgen.report.notebook import write_report as write_report
-    from jaxgen.runs import run as run
     from jaxgen.search.sweep import Question as Question
     from jaxgen.search.sweep import Sweep as Sweep
     from jaxgen.search.sweep import Uniform as Uniform
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     from jaxgen.train import trial as trial
     from jaxgen.train.functions import Weighed as Weighed
     from jaxgen.train.optimizers import lower as lower
+    from jaxgen.training import run as run
 
 # Names are looked up when they are used, so that reading a command's flags does not import JAX.
 _PUBLIC = {
@@ -103,7 +103,7 @@ _PUBLIC = {
     "plot": "report.notebook",
     "predict": "reopen",
     "random": "search.sweep",
-    "run": "runs",
+    "run": "training",
     "sample": "reopen",
     "score": "tasks.names.scores",
     "seeds": "search.sweep",

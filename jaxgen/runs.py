@@ -92,14 +92,6 @@ def run(
         fit together, or a folder that holds a run or is written by another process: nothing has been written then. And for a
         disk that is full or fails: what was saved before is whole then.
       Interrupted: after `stop` said so.
-
-    Examples:
-      >>> sweep = jaxgen.grid(config, {"optimizer.name": ["sgd", "adam"], "seed": range(3)})
-      >>> results = jaxgen.run(sweep, corpus, out="runs/first")  # out=None keeps it in memory
-      >>> results
-      Results(6 of 6 trials ended, in runs/first)
-      >>> jaxgen.run(sweep, corpus, out="runs/first", resume=True)  # nothing is left to do
-      Results(6 of 6 trials ended, in runs/first)
     """
     sweep, question = sweep_of(sweep), question or Question()
     if not len(sweep):

@@ -73,10 +73,13 @@ def run(
         disk that is full or fails: what was saved before is whole then.
       runs.Interrupted: after `stop` said so.
 
-    Example:
-      >>> sweep = jaxgen.grid(config, {"optimizer.name": ["sgd", "adam"]})
-      >>> jaxgen.run(sweep, names, progress=False)
-      Results(2 of 2 trials ended)
+    Examples:
+      >>> sweep = jaxgen.grid(config, {"optimizer.name": ["sgd", "adam"], "seed": range(3)})
+      >>> results = jaxgen.run(sweep, corpus, out="runs/first", progress=False)  # out=None keeps it in memory
+      >>> results
+      Results(6 of 6 trials ended, in runs/first)
+      >>> jaxgen.run(sweep, corpus, out="runs/first", resume=True, progress=False)  # nothing is left to do
+      Results(6 of 6 trials ended, in runs/first)
     """
     kept, said = begin(cache)
     with contextlib.ExitStack() as open_ones:

@@ -54,6 +54,7 @@ def disk(tmp: Path, names: Path, few: int, codes: Sequence[int]) -> None:
     from conftest import SMALL, bytes_of, same
 
     import jaxgen
+    from jaxgen import runs
     from jaxgen.engine import plan
     from jaxgen.report.page import report
 
@@ -68,7 +69,7 @@ def disk(tmp: Path, names: Path, few: int, codes: Sequence[int]) -> None:
 
     def go(out: Path, reported: bool = True) -> None:
         nonlocal trained
-        jaxgen.run(sweep, corpus, out, width=2, chunk=1, resume=True)
+        runs.run(sweep, corpus, out, width=2, chunk=1, resume=True)
         trained = trained or int(ctypes.CDLL(None).fault_count())
         if reported:
             report(out)

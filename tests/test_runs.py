@@ -13,6 +13,7 @@ import pytest
 from conftest import same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.fields import UserError
 from jaxgen.runs import Interrupted
@@ -36,7 +37,7 @@ def sweep(small: Config) -> Sweep:
 @pytest.fixture(scope="module")
 def done(sweep: Sweep, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "done"
-    jaxgen.run(sweep, corpus, out, width=4)
+    runs.run(sweep, corpus, out, width=4)
     return out
 
 
@@ -66,7 +67,7 @@ def test_the_folder_holds_what_the_contract_says(done: Path, sweep: Sweep, corpu
 
 
 def test_a_run_on_disk_is_the_run_in_memory(done: Path, sweep: Sweep, corpus: Corpus) -> None:
-    memory = jaxgen.run(sweep, corpus, width=4)
+    memory = runs.run(sweep, corpus, width=4)
     disk = jaxgen.load_results(done)
     assert memory.results_csv() == disk.results_csv() == (done / "results.csv").read_text()
     for trial in (0, 7, memory.best_row().trial):
@@ -99,7 +100,7 @@ def test_interrupted_and_resumed_is_uninterrupted(every: int, done: Path, sweep:
             return segments >= every  # noqa: B023  (called in this turn of the loop only)
 
         try:
-            jaxgen.run(sweep, corpus, out, width=4, resume=True, listener=count, stop=stop)
+            runs.run(sweep, corpus, out, width=4, resume=True, listener=count, stop=stop)
             break
         except Interrupted:
             stops += 1
@@ -124,108 +125,108 @@ def test_a_crash_between_saves_loses_nothing_but_time(
             raise KeyError("the machine is gone")
 
     with pytest.raises(KeyError):
-        jaxgen.run(sweep, corpus, out, width=4, listener=crash)
+        runs.run(sweep, corpus, out, width=4, listener=crash)
     with open(out / "metrics.csv", "a") as file:
         file.write("0,20,1.0,")  # a torn line
-    jaxgen.run(sweep, corpus, out, width=4, resume=True)
+    runs.run(sweep, corpus, out, width=4, resume=True)
     assert everything(done)[:2] == everything(out)[:2]
 
 
 def test_resuming_a_finished_run_changes_nothing(done: Path, sweep: Sweep, corpus: Corpus) -> None:
     before = {path: path.read_bytes() for path in done.iterdir() if path.is_file()}
-    results = jaxgen.run(sweep, corpus, done, resume=True, width=4)
+    results = runs.run(sweep, corpus, done, resume=True, width=4)
     assert {path: path.read_bytes() for path in done.iterdir() if path.is_file()} == before
     assert len(results.rows) == len(sweep)
 
 
 def test_a_folder_that_holds_a_run_is_refused(done: Path, sweep: Sweep, corpus: Corpus, small: Config, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--resume"):
-        jaxgen.run(sweep, corpus, done)
+        runs.run(sweep, corpus, done)
     with pytest.raises(UserError, match=r"holds a run of model.hidden 8, and here it is 16"):
-        jaxgen.run(Sweep(small), corpus, done, resume=True)
+        runs.run(Sweep(small), corpus, done, resume=True)
     with pytest.raises(UserError, match=r"holds a run of train.steps 40, and here it is 41"):
-        jaxgen.run(Sweep(jaxgen.override(sweep.base, {"train.steps": 41}), sweep.points), corpus, done, resume=True)
+        runs.run(Sweep(jaxgen.override(sweep.base, {"train.steps": 41}), sweep.points), corpus, done, resume=True)
     (tmp_path / "thesis.tex").write_text("years of work")
     wanted: list[dict[str, Any]] = [{}, {"overwrite": True}, {"resume": True}]
     for flags in wanted:
         with pytest.raises(UserError, match="holds files but no run"):
-            jaxgen.run(sweep, corpus, tmp_path, **flags)
+            runs.run(sweep, corpus, tmp_path, **flags)
     with pytest.raises(UserError, match="not a folder"):
-        jaxgen.run(sweep, corpus, tmp_path / "thesis.tex")
+        runs.run(sweep, corpus, tmp_path / "thesis.tex")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
 def test_overwrite_deletes_a_run_and_nothing_else(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    jaxgen.run(Sweep(small), corpus, out)
+    runs.run(Sweep(small), corpus, out)
     (out / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"notes\.txt"):
-        jaxgen.run(Sweep(small), corpus, out, overwrite=True)
+        runs.run(Sweep(small), corpus, out, overwrite=True)
     assert (out / "results.csv").exists()
     (out / "notes.txt").unlink()
-    jaxgen.run(Sweep(jaxgen.override(small, {"seed": 1})), corpus, out, overwrite=True)
+    runs.run(Sweep(jaxgen.override(small, {"seed": 1})), corpus, out, overwrite=True)
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text('{"theme": "dark"}')
     with pytest.raises(UserError, match="not of a run"):
-        jaxgen.run(Sweep(small), corpus, other, overwrite=True)
+        runs.run(Sweep(small), corpus, other, overwrite=True)
     assert (other / "config.json").read_text() == '{"theme": "dark"}'
 
 
 @pytest.mark.parametrize("harm", ["gone", "short"])
 def test_metrics_that_lost_lines_are_noticed(harm: str, small: Config, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    jaxgen.run(Sweep(small), corpus, out)
+    runs.run(Sweep(small), corpus, out)
     metrics = out / "metrics.csv"
     metrics.unlink() if harm == "gone" else metrics.write_text("trial,step\n")
     with pytest.raises(UserError, match="damaged"):
-        jaxgen.run(Sweep(small), corpus, out, resume=True)
+        runs.run(Sweep(small), corpus, out, resume=True)
 
 
 def test_a_lost_manifest_is_no_fresh_start(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    jaxgen.run(Sweep(small), corpus, out)
+    runs.run(Sweep(small), corpus, out)
     before = (out / "results.csv").read_bytes()
     for path in (out / "checkpoints").glob("save-*.json"):
         path.unlink()
     with pytest.raises(UserError, match="manifest"):
-        jaxgen.run(Sweep(small), corpus, out, resume=True)
+        runs.run(Sweep(small), corpus, out, resume=True)
     assert (out / "results.csv").read_bytes() == before
 
 
 def test_resuming_mends_the_table(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    jaxgen.run(Sweep(small), corpus, out)
+    runs.run(Sweep(small), corpus, out)
     before = (out / "results.csv").read_bytes()
     (out / "results.csv").write_text("")
-    jaxgen.run(Sweep(small), corpus, out, resume=True)
+    runs.run(Sweep(small), corpus, out, resume=True)
     assert (out / "results.csv").read_bytes() == before
 
 
 def test_chains_are_arms_of_their_own_and_are_remembered(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     sweep = jaxgen.grid(small, {"optimizer.chain": [optax.lion, optax.adabelief], "seed": np.arange(2)})
-    results = jaxgen.run(sweep, corpus, tmp_path / "run")
+    results = runs.run(sweep, corpus, tmp_path / "run")
     assert sorted(arm.values["optimizer.chain"] for arm in results.leaderboard()) == ["adabelief", "lion"]
     assert all(len(arm.rows) == 2 for arm in results.leaderboard())
     assert jaxgen.sample(jaxgen.load(tmp_path / "run"), 3) == jaxgen.sample(results.best(), 3)
     other = jaxgen.grid(small, {"optimizer.chain": [optax.lion, optax.sgd], "seed": np.arange(2)})
     with pytest.raises(UserError, match=r"optimizer.chain 'adabelief', and here it is 'lion', 'sgd'"):
-        jaxgen.run(other, corpus, tmp_path / "run", resume=True)
+        runs.run(other, corpus, tmp_path / "run", resume=True)
 
 
 def test_a_folder_that_cannot_be_made(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot write"):
-        jaxgen.run(Sweep(small), corpus, tmp_path / "file" / "run")
+        runs.run(Sweep(small), corpus, tmp_path / "file" / "run")
 
 
 def test_a_changed_corpus_is_refused(small: Config, tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("anna\nbob\ncarl\ndora\nemil\n" * 20)
-    jaxgen.run(Sweep(small), load_corpus(path), tmp_path / "run")
+    runs.run(Sweep(small), load_corpus(path), tmp_path / "run")
     path.write_text("anna\nbob\ncarl\ndora\nemma\n" * 20)
     with pytest.raises(UserError, match="changed since"):
-        jaxgen.run(Sweep(small), load_corpus(path), tmp_path / "run", resume=True)
+        runs.run(Sweep(small), load_corpus(path), tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("trial", [-1, 12, "first"])
@@ -241,11 +242,11 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 
 def test_a_sweep_of_none_and_a_varied_path_are_refused(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="0 trials"):
-        jaxgen.run(jaxgen.seeds(small, 0), corpus, tmp_path / "run")
+        runs.run(jaxgen.seeds(small, 0), corpus, tmp_path / "run")
     with pytest.raises(UserError, match="one corpus"):
-        jaxgen.run(jaxgen.grid(small, {"data.path": ["a", "b"]}), corpus, tmp_path / "run")
+        runs.run(jaxgen.grid(small, {"data.path": ["a", "b"]}), corpus, tmp_path / "run")
     with pytest.raises(UserError, match="learning_rate"):
-        jaxgen.run(jaxgen.grid(small, {"optimizer.learning_rate": [-1.0]}), corpus, tmp_path / "run")
+        runs.run(jaxgen.grid(small, {"optimizer.learning_rate": [-1.0]}), corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -257,7 +258,7 @@ def test_a_sweep_of_none_and_a_varied_path_are_refused(small: Config, corpus: Co
 def test_odd_corpora_work(names: list[str], small: Config, tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("\n".join(names), encoding="utf-8")
-    results = jaxgen.run(jaxgen.seeds(small, 2), load_corpus(path))
+    results = runs.run(jaxgen.seeds(small, 2), load_corpus(path))
     assert {row.status for row in results.rows} == {"completed"}
     assert all(np.isfinite(row.test_loss) for row in results.rows)
     assert set("".join(jaxgen.sample(results.best(), 5))) <= set("".join(names))
@@ -265,7 +266,7 @@ def test_odd_corpora_work(names: list[str], small: Config, tmp_path: Path) -> No
 
 def test_configs_of_ones_own_are_a_sweep(small: Config, corpus: Corpus) -> None:
     configs = [small, jaxgen.override(small, {"seed": 4, "optimizer.name": "sgd"})]
-    results = jaxgen.run(configs, corpus)
+    results = runs.run(configs, corpus)
     assert results.keys == ("optimizer.name",)
     assert [row.seed for row in sorted(results.rows, key=lambda r: r.trial)] == [0, 4]
     size = sum(p.size for p in jax.tree.leaves(results.best().params))

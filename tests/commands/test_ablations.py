@@ -13,6 +13,7 @@ from conftest import SMALL
 from invented import results_of
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.commands.ablations import ablations, owners
 from jaxgen.commands.sweep import Flags, given, sweep_of
 from jaxgen.engine import probe
@@ -81,7 +82,7 @@ def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path:
         sweep = Sweep(sweep.base, tuple(sweep.points[trial] for trial in trials[:: -(-len(trials) // MOST)]))
     sweep = jaxgen.seeds(sweep, 2)
     lanes: dict[str, Any] = {"width": 4, "chunk": 2, "devices": 1}  # what is shared out over several takes longer to compile
-    results = jaxgen.run(sweep, corpus, tmp_path / "run", source=source, question=question, **lanes)
+    results = runs.run(sweep, corpus, tmp_path / "run", source=source, question=question, **lanes)
     assert len(results.rows) == len(sweep)
     sentences = answer(results, corpus).sentences
     assert sentences

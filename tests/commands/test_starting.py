@@ -10,6 +10,7 @@ import pytest
 from processes import Commands
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.commands.cli import flags_of
 from jaxgen.commands.starting import base_of
 from jaxgen.commands.sweep import Flags, sweep_of
@@ -66,7 +67,7 @@ def test_a_file_says_keys_with_dots_or_sections(text: str, tmp_path: Path) -> No
 def test_a_run_gives_its_best_setting_and_an_export_its_config(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     small = override(small, {"seed": 5})
     sweep = jaxgen.grid(small, {"optimizer.learning_rate": [1e30, 1e-3, 1e-5], "seed": [5, 6]})
-    results = jaxgen.run(sweep, corpus, tmp_path / "run", width=2, chunk=1)
+    results = runs.run(sweep, corpus, tmp_path / "run", width=2, chunk=1)
     best = results.leaderboard()[0].values["optimizer.learning_rate"]
     wanted = override(results.sweep.base, {"optimizer.learning_rate": best})
     for where in ("run", "run/config.json"):

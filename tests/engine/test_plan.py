@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine import lanes as engine
 from jaxgen.engine import plan
 from jaxgen.engine.plan import Lanes, Plan, Planned, candidates, choose, fit, halved, measure
@@ -138,7 +139,7 @@ def test_a_plan_that_does_not_fit_the_memory_is_halved(
 ) -> None:
     """The device's refusal is made up, because a test cannot use up a machine's memory."""
     sweep = jaxgen.grid(small, {"optimizer.learning_rate": [1e-3, 1e-2, 1e-1, 0.3]})
-    wanted = jaxgen.run(sweep, corpus, width=2, chunk=1)
+    wanted = runs.run(sweep, corpus, width=2, chunk=1)
     train, said = engine.train, []
 
     def narrow(task: Functions, data: Data, group: Group, plan: Plan, *rest: object) -> object:
@@ -147,7 +148,7 @@ def test_a_plan_that_does_not_fit_the_memory_is_halved(
         return train(task, data, group, plan, *rest)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(engine, "train", narrow)
-    found = jaxgen.run(
+    found = runs.run(
         sweep,
         corpus,
         tmp_path / "run",
@@ -252,7 +253,7 @@ plan.CPU_OPTIONS = plan.RARE  # as `compiled_quickly` has it
 base = jaxgen.override(jaxgen.Config(), eval(sys.argv[2]))
 sweep = jaxgen.seeds(jaxgen.grid(base, {"optimizer.name": ["sgd", "adam"]}), 8)
 for devices in (1, 2, 8):
-    print(jaxgen.run(sweep, jaxgen.load_corpus(sys.argv[1]), width=16, chunk=2, devices=devices).results_csv(), end="END")
+    print(runs.run(sweep, jaxgen.load_corpus(sys.argv[1]), width=16, chunk=2, devices=devices).results_csv(), end="END")
 """
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import same_bits
 
-import jaxgen
+from jaxgen import runs
 from jaxgen.config import Config
 from jaxgen.engine import lanes as engine
 from jaxgen.engine import timing
@@ -172,10 +172,10 @@ def test_groups_that_read_other_parts_share_a_program() -> None:
     values = {"train.batch_size": 7, "train.steps": 30, "train.eval_every": 10}
     base = together.config(optimizer__name="sgd", optimizer__learning_rate=0.1)
     sweep = grid(override(base, values), {"data.split_seed": [0, 1, 2]})
-    found = jaxgen.run(sweep, together, width=1, chunk=1)
+    found = runs.run(sweep, together, width=1, chunk=1)
     assert found.programs == 1
     first, *_ = sorted(found.rows, key=lambda row: row.trial)  # of the shortest part for training, and the longest for test
-    (row,) = jaxgen.run([next(iter(sweep))], alone, width=1, chunk=1).rows
+    (row,) = runs.run([next(iter(sweep))], alone, width=1, chunk=1).rows
     assert {*row.metrics} == {"train_loss", "val_loss", "test_loss"}
     assert (row.best_step, row.status) == (first.best_step, first.status)
     assert row.metrics == first.metrics  # to the bit

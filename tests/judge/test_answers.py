@@ -11,6 +11,7 @@ import pytest
 from test_verdict import results
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.judge.answers import BUDGET, SEARCHES, answer, gradient_ratios, loss_table
 from jaxgen.judge.results import Diagnostic, Results, Row
 from jaxgen.search.sweep import Question
@@ -124,7 +125,7 @@ def test_a_mixture_is_the_mean_of_probabilities() -> None:
 
 
 def test_mixtures_of_a_run(small: Config, corpus: Corpus) -> None:
-    found = jaxgen.run(jaxgen.seeds(small, 4), corpus, width=4, chunk=2, question=Question(verdict="ensembles"))
+    found = runs.run(jaxgen.seeds(small, 4), corpus, width=4, chunk=2, question=Question(verdict="ensembles"))
     trained = [found.trained(row.trial) for row in found.rows]
     _, validation, test = (windows(part, corpus.vocabulary, 3) for part in cut(corpus, "rows", 42))
     losses = surprise(trained, validation)

@@ -18,6 +18,7 @@ from test_telling import HOSTILE
 from test_tensorboard import Points, metrics, table
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import Event, SegmentDone
 from jaxgen.engine.plan import Planned
 from jaxgen.judge.results import Results
@@ -180,7 +181,7 @@ def test_a_service_holds_what_the_tables_do(service: str, small: Config, corpus:
     sweep = jaxgen.grid(small, {"optimizer.name": ["sgd"], "optimizer.learning_rate": [0.1, 1e30]})
     said: list[str] = []
     with jaxgen.log_to(service, say=said.append) as listener:
-        jaxgen.run(sweep, corpus, out, width=2, chunk=1, listener=listener)
+        runs.run(sweep, corpus, out, width=2, chunk=1, listener=listener)
     assert said == []
     found = READ[service](out)
     agrees(found, out)
@@ -205,12 +206,12 @@ def test_going_on_doubles_nothing(service: str, small: Config, corpus: Corpus, t
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), jaxgen.log_to(service) as listener:
-        jaxgen.run(sweep, corpus, out, width=2, chunk=1, listener=crash)
+        runs.run(sweep, corpus, out, width=2, chunk=1, listener=crash)
     first = READ[service](out)
     assert first.points
     for _ in range(2):
         with jaxgen.log_to(service) as listener:
-            listener.begin(jaxgen.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=listener))
+            listener.begin(runs.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=listener))
         found = READ[service](out)
         agrees(found, out)
         assert found.points.keys() >= first.points.keys()

@@ -14,6 +14,7 @@ from conftest import ROOT, bytes_of, same
 from test_tensorboard import metrics, story, table
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import Event, SegmentDone
 from jaxgen.engine.plan import Planned
 from jaxgen.judge.results import Results
@@ -63,7 +64,7 @@ def test_a_logger_of_ones_own_is_told_what_the_tables_hold(small: Config, corpus
     axes = {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": [0.01], "seed": range(2)}
     base = jaxgen.override(small, {"train.names": 8})
     with jaxgen.log_to(notes) as listener:
-        jaxgen.run(jaxgen.grid(base, axes), corpus, out, width=2, chunk=1, listener=listener)
+        runs.run(jaxgen.grid(base, axes), corpus, out, width=2, chunk=1, listener=listener)
     assert (notes.run.name, notes.run.folder, notes.run.again, notes.closed) == ("my run", out, False, 1)
     assert {key: tuple(map(np.float32, values)) for key, values in notes.points.items()} == metrics(out)
     rows = table(out / "results.csv")
@@ -98,7 +99,7 @@ def test_the_example_of_the_docs_runs(
 def test_results_are_the_same_bytes(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """Beside a logger that fails at once, one that is away for as long as the run takes, and none."""
     sweep = jaxgen.grid(small, {"seed": range(3)})
-    jaxgen.run(sweep, corpus, tmp_path / "a", width=2, chunk=1)
+    runs.run(sweep, corpus, tmp_path / "a", width=2, chunk=1)
     away, said = threading.Event(), list[str]()
 
     class Failing(jaxgen.Logger):
@@ -110,7 +111,7 @@ def test_results_are_the_same_bytes(small: Config, corpus: Corpus, tmp_path: Pat
             away.wait()
 
     with jaxgen.log_to(Failing(), Away(), say=said.append) as listener:
-        jaxgen.run(sweep, corpus, tmp_path / "b", width=2, chunk=1, listener=listener)
+        runs.run(sweep, corpus, tmp_path / "b", width=2, chunk=1, listener=listener)
         away.set()
     assert same(bytes_of(tmp_path / "a"), bytes_of(tmp_path / "b"))
     assert said == ["Failing: nothing more is logged ([Errno 28] No space left on device); the run itself goes on"]
@@ -163,7 +164,7 @@ def test_only_what_comes_after_the_last_step_is_told_again(small: Config, corpus
 
     told, first = threading.Event(), First()
     with pytest.raises(KeyboardInterrupt), jaxgen.log_to(first) as listener:
-        jaxgen.run(sweep, corpus, out, width=2, chunk=1, listener=crash)
+        runs.run(sweep, corpus, out, width=2, chunk=1, listener=crash)
     assert first.ends
     assert len(first.ends) < 6
 
@@ -175,7 +176,7 @@ def test_only_what_comes_after_the_last_step_is_told_again(small: Config, corpus
 
     second = Second()
     with jaxgen.log_to(second) as listener:
-        jaxgen.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=listener)
+        runs.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=listener)
     assert (second.run.id, second.run.again) == (first.run.id, True)
     assert first.points.keys().isdisjoint(second.points)
     assert first.ends.keys().isdisjoint(second.ends)
@@ -245,7 +246,7 @@ def test_a_run_whose_identity_is_damaged_goes_on(tmp_path: Path) -> None:
 def test_a_run_without_a_folder_is_logged_by_the_name_of_its_sweep(small: Config, corpus: Corpus) -> None:
     notes, said = Notes(), list[str]()
     with jaxgen.log_to(notes, "tensorboard", say=said.append) as listener:
-        jaxgen.run(jaxgen.seeds(small, 1), corpus, listener=listener)
+        runs.run(jaxgen.seeds(small, 1), corpus, listener=listener)
     assert (notes.run.name, notes.run.folder, len(notes.ends)) == ("sweep", None, 1)
     assert notes.trials[0].name == "0 seed=0"
     assert len(said) == 1

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, TENS
 from tensorboard.plugins.hparams import metadata
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import Event, SegmentDone
 from jaxgen.engine.plan import Planned
 from jaxgen.judge.results import Curve, Results
@@ -41,14 +42,14 @@ def read(out: Path, run: str = "") -> EventAccumulator:
     return found.Reload()
 
 
-def runs(out: Path) -> list[str]:
+def kept(out: Path) -> list[str]:
     return sorted(path.name for path in (out / "tensorboard").iterdir() if path.is_dir())
 
 
 def points(out: Path) -> Points:
     """The losses by trial and step, each of which is there once."""
     found: Points = {}
-    for run in runs(out):
+    for run in kept(out):
         train, validation = (read(out, run).Scalars(f"loss/{part}") for part in ("train", "validation"))
         for a, b in zip(train, validation, strict=True):
             place = (int(run.partition(" ")[0]), a.step)
@@ -80,18 +81,18 @@ def run(small: Config, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory)
     out = tmp_path_factory.mktemp("tensorboard") / "run"
     axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [1e-2, 0.1, 1e30], "seed": range(2)}
     with jaxgen.log_to("tensorboard") as listener:
-        jaxgen.run(jaxgen.grid(small, axes), corpus, out, width=2, chunk=1, listener=listener)
+        runs.run(jaxgen.grid(small, axes), corpus, out, width=2, chunk=1, listener=listener)
     return out
 
 
 def of(out: Path, trial: str) -> str:
     """TensorBoard's name of a trial."""
-    return next(run for run in runs(out) if run.startswith(f"{trial} "))
+    return next(run for run in kept(out) if run.startswith(f"{trial} "))
 
 
 def test_the_curves_are_those_of_the_table(run: Path) -> None:
     rates = ("0.01", "0.1", "1e+30")
-    assert runs(run) == [f"{i} sgd learning_rate={rates[i // 2]} seed={i % 2}" for i in range(6)]
+    assert kept(run) == [f"{i} sgd learning_rate={rates[i // 2]} seed={i % 2}" for i in range(6)]
     found, expected = points(run), metrics(run)
     assert found.keys() == expected.keys()
     assert np.array_equal([*found.values()], [expected[place] for place in found], equal_nan=True)
@@ -156,20 +157,20 @@ def test_a_run_that_was_lost_in_part_has_each_point_once(small: Config, corpus: 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), jaxgen.log_to("tensorboard") as listener:
-        jaxgen.run(sweep, corpus, out, width=2, chunk=1, listener=crash)
+        runs.run(sweep, corpus, out, width=2, chunk=1, listener=crash)
     written, saved = points(out), load_results(out).curves
     assert len(written) > len(saved)  # else this test shows nothing
     with jaxgen.log_to("tensorboard") as listener:
-        jaxgen.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=listener)
+        runs.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=listener)
     assert points(out) == metrics(out)
     assert written.keys() <= metrics(out).keys()
     # A session in which there is nothing left to do, and that has no event to tell.
     first = points(out)
     files.remove(out / "tensorboard")
     with jaxgen.log_to("tensorboard") as listener:
-        listener.begin(jaxgen.run(sweep, corpus, out, resume=True, listener=listener))
+        listener.begin(runs.run(sweep, corpus, out, resume=True, listener=listener))
     assert points(out) == first
-    assert all(len(read(out, run).Scalars("summary/test_loss")) == 1 for run in runs(out))
+    assert all(len(read(out, run).Scalars("summary/test_loss")) == 1 for run in kept(out))
 
 
 def story(trials: int, out: Path) -> Results:
@@ -206,7 +207,7 @@ def test_one_file_is_open_at_a_time_however_many_trials(tmp_path: Path, monkeypa
         listener.begin(story(100, tmp_path))
     assert max(opened) == 1
     assert max(waiting) == 50
-    assert len(runs(tmp_path)) == 100
+    assert len(kept(tmp_path)) == 100
     assert sorted(points(tmp_path)) == [(trial, step) for trial in range(100) for step in (10, 20, 30)]
     assert len(opened) == 100 * (3 + 2 + 3) + 2  # format and start, three points, three lines of the end; the experiment
 
@@ -214,7 +215,7 @@ def test_one_file_is_open_at_a_time_however_many_trials(tmp_path: Path, monkeypa
 def test_what_is_not_finite_is_no_metric(tmp_path: Path) -> None:
     with jaxgen.log_to("tensorboard") as listener:
         listener.begin(story(1, tmp_path))
-    (run,) = runs(tmp_path)
+    (run,) = kept(tmp_path)
     assert [tag for tag in read(tmp_path, run).Tags()["scalars"] if tag.startswith("summary")] == ["summary/train_loss"]
 
 
@@ -243,13 +244,13 @@ def test_a_disk_that_fails_is_one_line_and_the_run_goes_on(small: Config, corpus
             super().end(trial, summary)
 
     with jaxgen.log_to(Broken(), say=said.append) as listener:
-        jaxgen.run(sweep, corpus, out, width=2, chunk=1, listener=listener)
+        runs.run(sweep, corpus, out, width=2, chunk=1, listener=listener)
     (line,) = said
     assert line.startswith("Broken: nothing more is logged (cannot write ")
     assert line.endswith("the run itself goes on")
     assert "\n" not in line
     assert len(load_results(out).rows) == 2
-    jaxgen.run(sweep, corpus, out, width=2, chunk=1, overwrite=True)
+    runs.run(sweep, corpus, out, width=2, chunk=1, overwrite=True)
     assert not (out / "tensorboard").exists()
 
 

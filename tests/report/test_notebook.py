@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.judge.results import Results
 from jaxgen.report import plots
 from jaxgen.report.pictures import PICTURES, told
@@ -64,9 +65,9 @@ def test_curves_of_a_running_sweep_are_drawn(large: Results) -> None:
 
 def test_a_report_from_python(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """Of a run in a folder, by its results or by its path; and one picture of the task's own."""
-    results = jaxgen.run(jaxgen.seeds(small, 2), corpus, tmp_path / "run")
+    results = runs.run(jaxgen.seeds(small, 2), corpus, tmp_path / "run")
     assert results.report() == jaxgen.write_report(tmp_path / "run") == tmp_path / "run" / "report.html"
     assert (tmp_path / "run" / "plots" / "curves.png").exists()
     assert results.plot("embeddings").get_suptitle() == "Characters as the best trial sees them"
-    with pytest.raises(jaxgen.UserError, match=r"in memory alone.*give `jaxgen.run` out="):
+    with pytest.raises(jaxgen.UserError, match=r"in memory alone.*give `runs.run` out="):
         replace(results, out=None).report()

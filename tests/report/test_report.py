@@ -20,6 +20,7 @@ from rich.console import Console
 
 import jaxgen
 import jaxgen.report
+from jaxgen import runs
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.judge.results import Results
 from jaxgen.judge.verdict import Verdict
@@ -50,7 +51,7 @@ def test_watch_shows_the_standing_and_its_end(terminal: bool, small: Config, cor
             if terminal and isinstance(event, SegmentDone):
                 time.sleep(0.3)  # the live table is drawn four times a second
 
-        results = jaxgen.run(sweep, corpus, width=2, listener=slowly)
+        results = runs.run(sweep, corpus, width=2, listener=slowly)
     shown = out.getvalue()
     if terminal:
         assert "all running" in shown or "2 running" in shown or "1 running" in shown
@@ -186,7 +187,7 @@ def test_the_report_of_a_run(small: Config, corpus: Corpus, tmp_path: Path, monk
     """From a folder: where a trial diverged, names with true labels, the same bytes again, nothing stale left."""
     monkeypatch.setattr("jaxgen.report.page.answer", lambda results, task: Verdict((f"{len(results.rows)} trials",)))
     axes = {"optimizer.name": ["sgd"], "optimizer.learning_rate": [0.1, 1e30]}
-    results = jaxgen.run(jaxgen.grid(small, axes), corpus, tmp_path / "run", width=2, chunk=1)
+    results = runs.run(jaxgen.grid(small, axes), corpus, tmp_path / "run", width=2, chunk=1)
     (row,) = (row for row in results.rows if row.status == "diverged")
     (tmp_path / "run" / "plots").mkdir()
     (tmp_path / "run" / "plots" / "heat.png").write_bytes(b"of an earlier report")

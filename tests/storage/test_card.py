@@ -20,6 +20,7 @@ from safetensors import safe_open
 from tasks.names.test_families import trained
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.judge.results import Results, Trained
 from jaxgen.storage.card import CARD, code, portable
 from jaxgen.storage.portable import WEIGHTS
@@ -50,7 +51,7 @@ def told(cell: str) -> str:
 @pytest.fixture(scope="module")
 def results(small: Config, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Results:
     base = jaxgen.override(small, {"train.names": 8})
-    return jaxgen.run(jaxgen.seeds(base, 2), corpus, tmp_path_factory.mktemp("card") / "run")
+    return runs.run(jaxgen.seeds(base, 2), corpus, tmp_path_factory.mktemp("card") / "run")
 
 
 def test_the_card_says_what_the_trial_is(results: Results, corpus: Corpus, tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_a_task_of_ones_own_has_a_card(tmp_path: Path) -> None:
     task = jaxgen.supervised((init, apply), (x, x[:, :1]), loss=lambda o, t: ((o - t) ** 2)[:, 0], name=f"mine {EVIL}")
     task.place = "/home/me/secret/task.py:task"
     config = jaxgen.override(task.config(), {"train.steps": 20, "train.eval_every": 20, "train.batch_size": 8})
-    results = jaxgen.run(config, task)
+    results = runs.run(config, task)
     folder = jaxgen.export(results.best(), tmp_path / "trial")
     head, tables, kinds = parsed((folder / CARD).read_text())
     assert head.tags == ["jaxgen", "jax", f"mine {EVIL}"]

@@ -13,6 +13,7 @@ import saved
 from conftest import bytes_of, same, same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import Ended, SegmentDone
 from jaxgen.fields import UserError
 from jaxgen.report.page import report
@@ -49,7 +50,7 @@ def go(sweep: Sweep, corpus: Corpus, out: Path, segments: int = 99) -> tuple[lis
         patch.setattr(folder, "SHARE", float("inf"))
         patch.setattr(folder, "ThreadPoolExecutor", lambda threads: saved.AtOnce())
         try:
-            jaxgen.run(sweep, corpus, out, width=4, chunk=2, resume=True, listener=listener, stop=lambda: left <= 0)
+            runs.run(sweep, corpus, out, width=4, chunk=2, resume=True, listener=listener, stop=lambda: left <= 0)
         except Interrupted:
             said.append("interrupted")
     return said, ended

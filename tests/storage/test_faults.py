@@ -22,6 +22,7 @@ from conftest import ROOT, bytes_of, same, same_bits
 from processes import Commands, Running
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.fields import UserError
 from jaxgen.runs import Interrupted
@@ -149,7 +150,7 @@ def test_damage_is_noticed(small: Config, corpus: Corpus, long: bool, tmp_path: 
             nonlocal left
             left -= isinstance(event, SegmentDone)
 
-        jaxgen.run(sweep, corpus, out, width=4, chunk=2, resume=True, listener=listener, stop=lambda: left <= 0)
+        runs.run(sweep, corpus, out, width=4, chunk=2, resume=True, listener=listener, stop=lambda: left <= 0)
 
     go(tmp_path / "reference")
     reference = bytes_of(tmp_path / "reference")

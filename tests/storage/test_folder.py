@@ -21,6 +21,7 @@ import saved
 from conftest import bytes_of, same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import Event, SegmentDone
 from jaxgen.engine.plan import Planned
 from jaxgen.fields import UserError
@@ -54,7 +55,7 @@ def go(sweep: Sweep, corpus: Corpus, out: Path, segments: int = 99, **flags: Any
             said.append(str(event))
 
     try:
-        jaxgen.run(sweep, corpus, out, resume=True, listener=listener, stop=lambda: left <= 0, **flags)
+        runs.run(sweep, corpus, out, resume=True, listener=listener, stop=lambda: left <= 0, **flags)
     except Interrupted:
         said.append("interrupted")
     return said
@@ -93,7 +94,7 @@ def test_each_segment_is_saved_where_that_takes_a_twentieth_of_the_time(
     monkeypatch.setattr(folder, "ThreadPoolExecutor", lambda threads: saved.AtOnce())
     monkeypatch.setattr(folder, "cores", lambda: 2)
     monkeypatch.setattr(folder.Folder, "_write", lambda *args: write(*args) + 1.0)
-    jaxgen.run(Sweep(sweep.base, ({"train.eval_every": 7},)), corpus, tmp_path / "run", width=1, chunk=1, listener=listener)
+    runs.run(Sweep(sweep.base, ({"train.eval_every": 7},)), corpus, tmp_path / "run", width=1, chunk=1, listener=listener)
     assert now == 7 * segment
     assert max(int(path.stem[5:]) for path in (tmp_path / "run" / "checkpoints").glob("save-*.json")) == saves
 
@@ -139,7 +140,7 @@ def test_one_writer(corpus: Corpus, begun: Path, sweep: Sweep, tmp_path: Path) -
     held = Lock(out)
     for resume in (True, False):
         with pytest.raises(UserError, match=f"being written by process {os.getpid()} on"):
-            jaxgen.run(sweep, corpus, out, resume=resume, overwrite=not resume)
+            runs.run(sweep, corpus, out, resume=resume, overwrite=not resume)
     held.release()
     assert not (out / LOCK).exists()
     go(sweep, corpus, out)
@@ -154,7 +155,7 @@ def test_the_folder_is_held_whatever_becomes_of_the_lock_file(
     (out / LOCK).unlink()
     for resume in (True, False):
         with pytest.raises(UserError, match="being written by another process"):
-            jaxgen.run(sweep, corpus, out, resume=resume, overwrite=not resume)
+            runs.run(sweep, corpus, out, resume=resume, overwrite=not resume)
     assert bytes_of(out)[:2] == before
     held.release()
     go(sweep, corpus, out)
@@ -186,7 +187,7 @@ def test_what_another_process_wrote_is_not_written_over(
         written[path] = content
 
     with pytest.raises(files.CannotWrite, match="was written by another process since"):
-        jaxgen.run(sweep, corpus, out, width=4, chunk=2, listener=interfere)
+        runs.run(sweep, corpus, out, width=4, chunk=2, listener=interfere)
     assert written
     for path, content in written.items():
         assert path.read_bytes() == content
@@ -206,7 +207,7 @@ def test_a_dead_process_blocks_no_one(begun: Path, sweep: Sweep, corpus: Corpus,
         assert child.stdout is not None
         child.stdout.readline()
         with pytest.raises(UserError, match=f"process {child.pid} on"):
-            jaxgen.run(sweep, corpus, out, resume=True)
+            runs.run(sweep, corpus, out, resume=True)
         child.kill()
     assert (out / LOCK).exists()
     go(sweep, corpus, out)
@@ -247,7 +248,7 @@ def test_what_is_no_plain_file_is_refused(
     (out / name).symlink_to(tmp_path / "moved") if what == "symbolic link" else os.mkfifo(out / name)
     before = sorted(str(path) for path in tmp_path.rglob("*"))
     with pytest.raises(UserError):
-        jaxgen.run(sweep, corpus, out, resume=True)
+        runs.run(sweep, corpus, out, resume=True)
     with pytest.raises(UserError):
         jaxgen.load_results(out).best()
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
@@ -258,13 +259,13 @@ def test_checkpoints_behind_a_link_are_left_alone(small: Config, corpus: Corpus,
     out, docs = tmp_path / "run", tmp_path / "docs"
     docs.mkdir()
     (docs / "thesis.tex").write_text("years of work")
-    jaxgen.run(Sweep(small), corpus, out)
+    runs.run(Sweep(small), corpus, out)
     shutil.rmtree(out / "checkpoints")
     (out / "results.csv").unlink()
     (out / "checkpoints").symlink_to(docs)
     for resume in (True, False):
         with contextlib.suppress(UserError):
-            jaxgen.run(Sweep(small), corpus, out, resume=resume, overwrite=not resume)
+            runs.run(Sweep(small), corpus, out, resume=resume, overwrite=not resume)
         assert (docs / "thesis.tex").read_text() == "years of work"
 
 
@@ -288,7 +289,7 @@ def test_a_run_in_another_order_of_trials_is_refused(begun: Path, sweep: Sweep, 
     for changes in ({"taken": -1}, {"taken": 10**12}, {"taken": 0}, {"group": 1}, {"group": 1, "taken": 0}):
         newest.write_text(files.signed(manifest | changes))
         with pytest.raises(UserError, match="another order"):
-            jaxgen.run(sweep, corpus, out, resume=True)
+            runs.run(sweep, corpus, out, resume=True)
 
 
 @pytest.mark.parametrize("how", ["resume", "overwrite"])
@@ -301,20 +302,20 @@ def test_killed_in_its_very_first_write(how: str, small: Config, corpus: Corpus,
     others = {"notes.new"} if how == "resume" else set()  # --overwrite refuses a folder with more than a run in it
     for name in others:
         (out / name).write_text("mine")
-    results = jaxgen.run(Sweep(small), corpus, out, resume=how == "resume", overwrite=how == "overwrite")
+    results = runs.run(Sweep(small), corpus, out, resume=how == "resume", overwrite=how == "overwrite")
     assert len(results.rows) == 1
     assert others <= {path.name for path in out.iterdir()} <= folder.FILES | others
 
 
 def test_a_run_of_another_format_is_named_and_can_be_replaced(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    jaxgen.run(Sweep(small), corpus, out)
+    runs.run(Sweep(small), corpus, out)
     facts = json.loads((out / "config.json").read_bytes())
     (out / "config.json").write_text(json.dumps(facts | {"format": 99}))
-    for use in (lambda: jaxgen.run(Sweep(small), corpus, out, resume=True), lambda: jaxgen.load(out)):
+    for use in (lambda: runs.run(Sweep(small), corpus, out, resume=True), lambda: jaxgen.load(out)):
         with pytest.raises(UserError, match="format 99, expected"):
             use()
-    jaxgen.run(Sweep(small), corpus, out, overwrite=True)
+    runs.run(Sweep(small), corpus, out, overwrite=True)
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +324,7 @@ def known(request: pytest.FixtureRequest, small: Config, corpus: Corpus, tmp_pat
     out = tmp_path_factory.mktemp("known") / "run"
     base = jaxgen.override(small, {"data.dev": 20, "train.names": 8} if request.param else {})
     sweep = jaxgen.grid(base, {"optimizer.name": ["sgd", "adam"], "seed": range(2)})
-    kept = jaxgen.run(sweep, corpus, out, width=4, chunk=2)
+    kept = runs.run(sweep, corpus, out, width=4, chunk=2)
     return request.param, out, kept, report(out).read_text(encoding="utf-8")
 
 
@@ -346,7 +347,7 @@ def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(version: int, kno
         unknown = "<code>--train.names 0</code> " if version == 4 else ""  # it has its default, so the page does not name it
         assert report(out).read_text(encoding="utf-8") == page.replace(unknown, "").replace(str(there), str(out))
         with pytest.raises(UserError, match=f"format {version}, expected 9"):
-            jaxgen.run(kept.sweep, corpus, out, resume=True)
+            runs.run(kept.sweep, corpus, out, resume=True)
         folder.check_out(out, resume=False, overwrite=True)
     finally:
         shutil.rmtree(out)
@@ -357,13 +358,13 @@ def test_an_error_before_the_first_save_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(folder.Folder, "save", lambda *args, **flags: (_ for _ in ()).throw(UserError("no")))
     with pytest.raises(UserError, match="no"):
-        jaxgen.run(sweep, corpus, tmp_path / "run")
+        runs.run(sweep, corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_model_larger_than_the_memory_is_refused(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="GB of memory"):
-        jaxgen.run(Sweep(jaxgen.override(small, {"model.hidden": 65536, "model.depth": 40})), corpus, tmp_path / "run")
+        runs.run(Sweep(jaxgen.override(small, {"model.hidden": 65536, "model.depth": 40})), corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -12,6 +12,7 @@ import saved
 from conftest import same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.judge.results import Row
 from jaxgen.storage import folder
@@ -60,7 +61,7 @@ def test_the_table_grows_by_new_rows(small: Config, corpus: Corpus, tmp_path: Pa
             seen.append(table.read_bytes())
 
     steps = {"optimizer.name": ["sgd"], "train.steps": [40, 20], "seed": [0, 1, 2]}
-    results = jaxgen.run(jaxgen.grid(small, steps), corpus, tmp_path / "run", width=4, chunk=2, listener=listener)
+    results = runs.run(jaxgen.grid(small, steps), corpus, tmp_path / "run", width=4, chunk=2, listener=listener)
     assert len(seen) > 2
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(seen))
     ends = [int(line.split(b",")[0]) for line in seen[-1].splitlines()[1:]]
@@ -75,7 +76,7 @@ def test_a_table_that_lacks_a_column_is_made_anew(
     """The second group has a loss that the first one lacks. As it is before the end, when it is put in order."""
     monkeypatch.setattr(folder.Folder, "arrange", lambda self, results: None)
     sweep = jaxgen.grid(small, {"data.dev": [0, 20], "optimizer.name": ["sgd"]})
-    results = jaxgen.run(sweep, corpus, tmp_path / "run", width=4, chunk=2)
+    results = runs.run(sweep, corpus, tmp_path / "run", width=4, chunk=2)
     table = (tmp_path / "run" / "results.csv").read_text()
     assert "dev_loss" in table.splitlines()[0]
     assert table == results.results_csv()

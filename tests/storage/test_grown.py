@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import Evaluated
 from jaxgen.fields import UserError, flatten, override
 from jaxgen.runs import Interrupted, Notice
@@ -37,7 +38,7 @@ LARGER: dict[str, dict[str, Any]] = {
 
 
 def train(sweep: Sweep, corpus: Corpus, out: Path | None, **more: Any) -> jaxgen.Results:
-    return jaxgen.run(sweep, corpus, out, width=2, chunk=1, resume=True, **more)
+    return runs.run(sweep, corpus, out, width=2, chunk=1, resume=True, **more)
 
 
 def rows(results: jaxgen.Results) -> dict[Any, Any]:

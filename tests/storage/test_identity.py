@@ -20,6 +20,7 @@ from conftest import same_bits
 from processes import Commands
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.lanes import Event
 from jaxgen.engine.plan import Planned
 from jaxgen.fields import UserError
@@ -83,7 +84,7 @@ def sweep(task: Task) -> Sweep:
 @pytest.fixture(scope="module")
 def done(task: Task, sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("done") / "run"
-    jaxgen.run(sweep, task, out, **PLACES)
+    runs.run(sweep, task, out, **PLACES)
     return out
 
 
@@ -94,7 +95,7 @@ def begun(task: Task, sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder, "SHARE", float("inf"))
         with pytest.raises(Interrupted):
-            jaxgen.run(sweep, task, out, stop=lambda: True, **PLACES)
+            runs.run(sweep, task, out, stop=lambda: True, **PLACES)
     return out
 
 
@@ -106,7 +107,7 @@ def resumed(sweep: Sweep, task: Any, out: Path) -> list[str]:
         if isinstance(event, Notice):
             said.append(event.text)
 
-    jaxgen.run(sweep, task, out, resume=True, listener=listener)
+    runs.run(sweep, task, out, resume=True, listener=listener)
     return said
 
 
@@ -194,7 +195,7 @@ def test_a_run_of_another_task_is_refused(
         with pytest.raises(UserError, match="holds a run of the task 'signs'; give that one"):
             resumed(its, given, begun)
     assert content(begun) == before
-    jaxgen.run(Sweep(small), corpus, tmp_path / "names")
+    runs.run(Sweep(small), corpus, tmp_path / "names")
     with pytest.raises(UserError, match="holds a run of the task 'names'; give that one"):
         resumed(sweep, task, tmp_path / "names")
     with pytest.raises(UserError, match="of the task 'names', and not of 'signs'"):
@@ -283,7 +284,7 @@ def test_nothing_that_a_folder_names_is_imported(
     monkeypatch.chdir(tmp_path)
     out, exported = tmp_path / "run", tmp_path / "trial"
     if of == "names":
-        jaxgen.run(Sweep(small), corpus, out)
+        runs.run(Sweep(small), corpus, out)
     else:
         shutil.copytree(done, out)
     jaxgen.export(jaxgen.load(out, task=None if of == "names" else task), exported)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.config import OPTIMIZERS, resolve
 from jaxgen.fields import flatten, override
 from jaxgen.runs import Interrupted
@@ -38,10 +39,10 @@ def test_each_time_that_a_run_trains_is_a_session(
     monkeypatch.chdir(repository)
     before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     with pytest.raises(Interrupted):
-        jaxgen.run(small, corpus, out, stop=lambda: True, width=2, chunk=1)
+        runs.run(small, corpus, out, stop=lambda: True, width=2, chunk=1)
     monkeypatch.chdir(tmp_path)
-    jaxgen.run(small, corpus, out, resume=True, width=2, chunk=1)
-    jaxgen.run(small, corpus, out, resume=True, width=2, chunk=1)  # it has ended, and trains nothing
+    runs.run(small, corpus, out, resume=True, width=2, chunk=1)
+    runs.run(small, corpus, out, resume=True, width=2, chunk=1)  # it has ended, and trains nothing
     first, second = facts(out)["sessions"]
     times = [datetime.datetime.fromisoformat(one[key]) for one in (first, second) for key in ("started", "ended")]
     assert [before, *times] == sorted([before, *times])

@@ -18,6 +18,7 @@ from flax import nnx
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine import plan
 from jaxgen.engine.plan import Planned
 from jaxgen.job import prepared
@@ -118,7 +119,7 @@ def task_of(network: Any, data: Any = (X, Y), loss: Any = "squared_error", **mor
 
 def run(task: Supervised, axes: Any = None, out: Path | None = None, **more: Any) -> Results:
     values = {key: more.pop(key) for key in list(more) if "__" in key}
-    return jaxgen.run(jaxgen.grid(task.config(**(SMALL | values)), axes or {"seed": [0, 1]}), task, out, **PLACES, **more)
+    return runs.run(jaxgen.grid(task.config(**(SMALL | values)), axes or {"seed": [0, 1]}), task, out, **PLACES, **more)
 
 
 NETWORKS = {"linen": Noisy, "nnx": OfNNX, "equinox": OfEquinox, "pair": (init, apply)}
@@ -290,11 +291,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "too few rows": (lambda: run(task_of(Linear, (X[:5], Y[:5]))), "5 rows are too few to be cut 80/10/10"),
     "inputs alone": (lambda: run(task_of(Linear, X)), "the data of the task 'own' are a ndarray"),
     "another task's configs": (
-        lambda: jaxgen.run([jaxgen.Config()], task_of(Linear)),
+        lambda: runs.run([jaxgen.Config()], task_of(Linear)),
         "configs of another task than 'own'",
     ),
     "no task": (
-        lambda: jaxgen.run([jaxgen.Config()], "names"),
+        lambda: runs.run([jaxgen.Config()], "names"),
         "a str was given for a task; expected one from jaxgen.supervised",
     ),
     "a key that is not there": (
@@ -380,7 +381,7 @@ class Split(jaxgen.Task):
 def test_a_metric_that_a_part_does_not_define_is_refused(tmp_path: Path) -> None:
     task = Split()
     with pytest.raises(jaxgen.UserError, match="the metric 'auc' is not a number on the test part"):
-        jaxgen.run([task.config(**SMALL)], task, tmp_path / "run", width=2, chunk=2, devices=1)
+        runs.run([task.config(**SMALL)], task, tmp_path / "run", width=2, chunk=2, devices=1)
     assert not (tmp_path / "run").exists()
 
 
@@ -445,7 +446,7 @@ def test_what_a_task_lacks_is_said() -> None:
             return X
 
     with pytest.raises(jaxgen.UserError, match="the task 'bare' has no init; give it one"):
-        jaxgen.run([Bare().config()], Bare())
+        runs.run([Bare().config()], Bare())
 
 
 class Weightless(Split):
@@ -463,4 +464,4 @@ class Weightless(Split):
 
 def test_a_part_without_weights_is_refused() -> None:
     with pytest.raises(jaxgen.UserError, match="the metric 'loss' is not a number on the test part"):
-        jaxgen.run([Weightless().config(**SMALL)], Weightless())
+        runs.run([Weightless().config(**SMALL)], Weightless())

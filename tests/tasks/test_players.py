@@ -12,6 +12,7 @@ import pytest
 from conftest import same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.judge.results import Results
 from jaxgen.runs import Interrupted
 from jaxgen.tasks import find
@@ -101,7 +102,7 @@ def base(task: Task) -> Any:
 @pytest.fixture(scope="module")
 def calm(task: Task) -> Results:
     """Four trials, of which the last one's generator never moves."""
-    return jaxgen.run(jaxgen.zipped(base(task), AXES), task, **PLAN)
+    return runs.run(jaxgen.zipped(base(task), AXES), task, **PLAN)
 
 
 def state(results: Results, trial: int) -> Any:
@@ -131,7 +132,7 @@ def test_a_player_whose_pace_is_0_rests_to_the_bit(task: Task, calm: Results) ->
 @pytest.mark.parametrize("lane", [0, 3])
 def test_a_lane_that_diverges_does_so_alone(lane: int, task: Task, calm: Results) -> None:
     rates = [1e30 if number == lane else 1.0 for number in range(4)]
-    wild = jaxgen.run(jaxgen.zipped(base(task), {**AXES, "model.critic_rate": rates}), task, **PLAN)
+    wild = runs.run(jaxgen.zipped(base(task), {**AXES, "model.critic_rate": rates}), task, **PLAN)
     rows, others = ({row.trial: row for row in results.rows} for results in (wild, calm))
     assert rows[lane].status == "diverged"
     assert rows[lane].steps < 400
@@ -146,11 +147,11 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(place: str, task: Task, tm
     segments = itertools.count(1)
     sweep = jaxgen.zipped(base(task), AXES)
     with pytest.raises(Interrupted):
-        jaxgen.run(sweep, task, tmp_path / "run", stop=lambda: next(segments) == 3, **NARROW)
+        runs.run(sweep, task, tmp_path / "run", stop=lambda: next(segments) == 3, **NARROW)
     again = find(place)
     assert again is not task
-    jaxgen.run(jaxgen.zipped(base(again), AXES), again, tmp_path / "run", resume=True, **NARROW)
-    jaxgen.run(sweep, task, tmp_path / "whole", **NARROW)
+    runs.run(jaxgen.zipped(base(again), AXES), again, tmp_path / "run", resume=True, **NARROW)
+    runs.run(sweep, task, tmp_path / "whole", **NARROW)
     for name in ("results.csv", "metrics.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     resumed, whole = (jaxgen.load_results(tmp_path / name, task=task) for name in ("run", "whole"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.commands.ablations import ablations, owners
 from jaxgen.commands.cli import flags_of
 from jaxgen.commands.sweep import Flags, sweep_of
@@ -60,7 +61,7 @@ def test_an_ablation_trains_and_is_answered(task: str, name: str, tmp_path: Path
     sweep = ablation.sweep(override(found.config(), {**ablation.SETTINGS, **TINY}))
     if not request.config.getoption("--long"):
         sweep = Sweep(sweep.base, sweep.points[:FEW])
-    results = jaxgen.run(sweep, found, tmp_path / "run", question=ablation.QUESTION, width=2, chunk=1)
+    results = runs.run(sweep, found, tmp_path / "run", question=ablation.QUESTION, width=2, chunk=1)
     assert len(results.rows) == len(sweep)
     sentences = results.verdict().sentences
     assert sentences

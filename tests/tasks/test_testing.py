@@ -15,7 +15,7 @@ import pytest
 from conftest import SMALL
 
 import jaxgen
-from jaxgen import fields
+from jaxgen import fields, runs
 from jaxgen.tasks import TASKS, find
 from jaxgen.testing import PROMISES, check, look
 
@@ -240,7 +240,7 @@ class Unlike(Line):
 )
 def test_a_run_refuses_a_step_that_changes_what_a_state_is_made_of(kind: type[Line], said: str) -> None:
     with pytest.raises(jaxgen.UserError, match=said):
-        jaxgen.run([kind().config()], kind())
+        runs.run([kind().config()], kind())
 
 
 class Net(nn.Module):

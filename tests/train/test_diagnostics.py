@@ -17,6 +17,7 @@ import reference
 from conftest import V, float64, network, only, same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine import lanes as engine
 from jaxgen.engine.lanes import Looked, SegmentDone
 from jaxgen.engine.plan import Plan, compiler_options
@@ -153,7 +154,7 @@ LANES: Any = {"width": 4, "chunk": 2}
 @pytest.fixture(scope="module")
 def done(sweep: Sweep, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("diagnostics") / "run"
-    jaxgen.run(sweep, corpus, out, **LANES)
+    runs.run(sweep, corpus, out, **LANES)
     return out
 
 
@@ -193,7 +194,7 @@ def test_a_row_is_a_layer_of_a_trial_as_a_segment_begins(done: Path, sweep: Swee
 
 
 def test_what_is_read_is_what_was_seen(done: Path, sweep: Sweep, corpus: Corpus) -> None:
-    memory, disk = jaxgen.run(sweep, corpus, **LANES), jaxgen.load_results(done)
+    memory, disk = runs.run(sweep, corpus, **LANES), jaxgen.load_results(done)
     assert all(isinstance(row, Diagnostic) for row in disk.diagnostics)
     assert list(map(repr, memory.diagnostics)) == list(map(repr, disk.diagnostics))  # repr: no nan is equal to another
     assert memory.curves == disk.curves
@@ -210,7 +211,7 @@ def go(sweep: Sweep, corpus: Corpus, out: Path, segments: int) -> bool:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(folder, "SHARE", math.inf)
-            jaxgen.run(sweep, corpus, out, resume=True, listener=listener, stop=lambda: left <= 0, **LANES)
+            runs.run(sweep, corpus, out, resume=True, listener=listener, stop=lambda: left <= 0, **LANES)
     except Interrupted:
         return False
     return True
@@ -245,6 +246,6 @@ def test_damage_is_refused_by_name(harm: str, done: Path, sweep: Sweep, corpus: 
 
 def test_where_nobody_looks_there_is_no_table(done: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
     unseen = Sweep(sweep.base, sweep.points[:SEEDS])
-    jaxgen.run(unseen, corpus, tmp_path / "run", **LANES)
+    runs.run(unseen, corpus, tmp_path / "run", **LANES)
     assert not (tmp_path / "run" / DIAGNOSTICS).exists()
     assert jaxgen.load_results(tmp_path / "run").diagnostics == []

@@ -15,7 +15,7 @@ import pytest
 from conftest import same_bits
 from scipy import stats
 
-import jaxgen
+from jaxgen import runs
 from jaxgen.config import Config, config_of
 from jaxgen.engine import lanes as engine
 from jaxgen.engine.lanes import Ended
@@ -144,7 +144,7 @@ def test_epochs_that_cannot_be_counted_are_refused(values: dict[str, int], count
 def test_a_run_of_such_epochs_is_refused_before_anything_is_written(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     values = {"train.draw": "epochs", "train.batch_size": 1_000_000, "train.steps": 1}
     with pytest.raises(UserError, match=r"train\.draw is 'epochs'"):
-        jaxgen.run([override(small, values)], corpus, tmp_path / "run")
+        runs.run([override(small, values)], corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

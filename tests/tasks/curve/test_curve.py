@@ -13,6 +13,7 @@ from conftest import bytes_of, same, same_bits
 from numpy.polynomial import Legendre
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.config import OPTIMIZERS
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.fields import UserError, override
@@ -121,7 +122,7 @@ def sweep() -> Sweep:
 @pytest.fixture(scope="module")
 def run(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path]:
     out = tmp_path_factory.mktemp("curve") / "run"
-    return jaxgen.run(sweep, CURVE, out, width=8, chunk=4, question=Question("draws", verdict="draws")), out
+    return runs.run(sweep, CURVE, out, width=8, chunk=4, question=Question("draws", verdict="draws")), out
 
 
 def test_what_is_solved_is_what_numpy_solves(run: tuple[Results, Path]) -> None:
@@ -153,7 +154,7 @@ def test_interrupted_and_resumed_it_is_the_same(sweep: Sweep, run: tuple[Results
     question = Question("draws", verdict="draws")
     for stop in (3, 8):  # among what is solved, and among networks
         with pytest.raises(Interrupted):
-            jaxgen.run(
+            runs.run(
                 sweep,
                 CURVE,
                 tmp_path / "run",
@@ -164,7 +165,7 @@ def test_interrupted_and_resumed_it_is_the_same(sweep: Sweep, run: tuple[Results
                 listener=count,
                 stop=lambda stop=stop: segments >= stop,
             )
-    jaxgen.run(sweep, CURVE, tmp_path / "run", width=8, chunk=4, question=question, resume=True)
+    runs.run(sweep, CURVE, tmp_path / "run", width=8, chunk=4, question=question, resume=True)
     assert same(bytes_of(run[1]), bytes_of(tmp_path / "run"))
 
 
@@ -201,7 +202,7 @@ def test_arms_are_compared_over_draws(run: tuple[Results, Path]) -> None:
 
 def test_descent_comes_to_least_squares() -> None:
     values = {"model__family": "polynomial", "train__steps": 400, "train__eval_every": 400, "optimizer__learning_rate": 0.1}
-    results = jaxgen.run(Sweep(config(**values, model__degree=3)), CURVE, width=1, chunk=1, devices=1)
+    results = runs.run(Sweep(config(**values, model__degree=3)), CURVE, width=1, chunk=1, devices=1)
     train = parts_of(CURVE, results.sweep.base.data).train
     solved = data.least_squares(train, 3)
     found = results.best().params["dense_0"]
@@ -211,7 +212,7 @@ def test_descent_comes_to_least_squares() -> None:
 
 def test_a_penalty_that_least_squares_has_not_is_refused() -> None:
     with pytest.raises(UserError, match=r"regularizer\.l2 alone"):
-        jaxgen.run(Sweep(config(model__family="least_squares", regularizer__l1=0.1)), CURVE)
+        runs.run(Sweep(config(model__family="least_squares", regularizer__l1=0.1)), CURVE)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 from conftest import ROOT, bytes_of, same, same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.config import OPTIMIZERS
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.fields import UserError, override
@@ -151,7 +152,7 @@ def test_a_cnn_learns() -> None:
     small = config(
         model__family="cnn", model__channels=4, train__steps=200, train__eval_every=200, optimizer__learning_rate=0.01
     )
-    results = jaxgen.run(Sweep(small), DIGITS, width=1, chunk=1, devices=1)
+    results = runs.run(Sweep(small), DIGITS, width=1, chunk=1, devices=1)
     assert results.best_row().metrics["val_accuracy"] > 0.5  # chance is 0.1
 
 
@@ -162,7 +163,7 @@ def test_a_cnn_learns() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path]:
     """Every optimizer at two rates, with and without dropout."""
     out = tmp_path_factory.mktemp("digits") / "run"
-    return jaxgen.run(jaxgen.grid(config(), LEAVES), DIGITS, out, width=8, chunk=4), out
+    return runs.run(jaxgen.grid(config(), LEAVES), DIGITS, out, width=8, chunk=4), out
 
 
 def test_it_learns_in_one_program(run: tuple[Results, Path]) -> None:
@@ -187,8 +188,8 @@ def test_interrupted_and_resumed_it_is_the_same(run: tuple[Results, Path], tmp_p
         segments += isinstance(event, SegmentDone)
 
     with pytest.raises(Interrupted):
-        jaxgen.run(results.sweep, DIGITS, tmp_path / "run", width=8, chunk=4, listener=count, stop=lambda: segments >= 3)
-    jaxgen.run(results.sweep, DIGITS, tmp_path / "run", width=8, chunk=4, resume=True)
+        runs.run(results.sweep, DIGITS, tmp_path / "run", width=8, chunk=4, listener=count, stop=lambda: segments >= 3)
+    runs.run(results.sweep, DIGITS, tmp_path / "run", width=8, chunk=4, resume=True)
     assert same(bytes_of(out), bytes_of(tmp_path / "run"))
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Results, Trained
 from jaxgen.tasks.names.config import Config
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("compiled_quickly")
 @pytest.fixture(scope="module")
 def results(small: Config, corpus: Corpus) -> Results:
     base = jaxgen.override(small, {"train.steps": 300, "train.eval_every": 100})
-    return jaxgen.run(jaxgen.grid(base, {"optimizer.learning_rate": [1e-3, 1e-2], "seed": range(2)}), corpus)
+    return runs.run(jaxgen.grid(base, {"optimizer.learning_rate": [1e-3, 1e-2], "seed": range(2)}), corpus)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.fields import override
 from jaxgen.search.sweep import Uniform, groups
 from jaxgen.tasks.names.config import FAMILIES, Config
@@ -49,7 +50,7 @@ def test_what_repeats_is_learnt_to_nothing(families: Callable[..., list[str]]) -
         "model.depth": [3 if family == "dilated" else 1 for family in tried],  # reach 1, 2 and 4 characters back
         "optimizer.learning_rate": [0.1 if family == "bigram" else 0.01 for family in tried],  # logits are all it has
     }
-    results = jaxgen.run(jaxgen.zipped(base, axes), corpus_of([NAME] * 60), width=1, chunk=1, devices=1)
+    results = runs.run(jaxgen.zipped(base, axes), corpus_of([NAME] * 60), width=1, chunk=1, devices=1)
     losses = {row.values["model.family"]: row.val_loss for row in results.rows}
     assert losses.pop("bigram") == pytest.approx(2 * math.log(2) / (len(NAME) + 1), abs=0.01)
     assert {name: loss for name, loss in losses.items() if not loss < 0.05} == {}
@@ -66,7 +67,7 @@ def test_what_is_chance_is_learnt_no_better_than_it_is(families: Callable[..., l
         names.append(name)
     corpus = corpus_of(names)
     base = override(Config(), {**SIZES, "train.steps": 100, "train.eval_every": 50})
-    results = jaxgen.run(
+    results = runs.run(
         jaxgen.grid(base, {"model.family": families("ngram", "mlp", "transformer")}), corpus, width=1, chunk=1, devices=1
     )
     validation = windows(cut(corpus, "rows", base.data.split_seed)[1], corpus.vocabulary, 8)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.fields import UserError
 from jaxgen.runs import Interrupted
 from jaxgen.tasks.names import ngram
@@ -169,7 +170,7 @@ def test_counts_are_a_family_like_any_other(small: Config, corpus: Corpus, tmp_p
     """Beside networks, at several seeds; its losses those of the counts; loaded, exported, and sampled from alike."""
     base = jaxgen.override(small, {"train.names": 16})
     sweep = jaxgen.seeds(jaxgen.zipped(base, {"model.family": ["mlp", "ngram", "ngram"], "model.context": [3, 2, 3]}), 2)
-    results = jaxgen.run(sweep, corpus, out=tmp_path / "run")
+    results = runs.run(sweep, corpus, out=tmp_path / "run")
     rows = {row.trial: row for row in results.rows}
     train, validation, test = cut(corpus, "rows", base.data.split_seed)
     for trial in range(2, 6):
@@ -190,10 +191,10 @@ def test_counts_are_a_family_like_any_other(small: Config, corpus: Corpus, tmp_p
 def test_a_run_with_counts_goes_on_to_the_same_bytes(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """Stopped after each of its segments."""
     sweep = jaxgen.grid(jaxgen.override(small, {"train.names": 8}), {"model.family": ["ngram", "mlp"], "seed": range(2)})
-    jaxgen.run(sweep, corpus, out=tmp_path / "whole")
+    runs.run(sweep, corpus, out=tmp_path / "whole")
     for _ in range(10):
         try:
-            jaxgen.run(sweep, corpus, out=tmp_path / "parts", resume=True, stop=lambda: True)
+            runs.run(sweep, corpus, out=tmp_path / "parts", resume=True, stop=lambda: True)
         except Interrupted:
             continue
         break
@@ -207,4 +208,4 @@ def test_counts_of_another_order_are_refused(corpus: Corpus) -> None:
     assert not fits(found, 2, V - 1)
     assert not fits({**found, "order_1": {**found["order_1"], "left": found["order_1"]["left"][1:]}}, 2, V)
     with pytest.raises(UserError, match="expected a value"):
-        jaxgen.run([jaxgen.override(Config(), {"model.family": "ngram", "model.context": 99})], corpus)
+        runs.run([jaxgen.override(Config(), {"model.family": "ngram", "model.context": 99})], corpus)

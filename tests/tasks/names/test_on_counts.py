@@ -15,6 +15,7 @@ from conftest import bytes_of, losses_of, same, same_bits
 from families import SOME
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.fields import UserError, override
 from jaxgen.runs import Interrupted
 from jaxgen.storage.portable import WEIGHTS
@@ -137,7 +138,7 @@ def sweep_of(small: Config, **values: Any) -> jaxgen.Sweep:
 
 def test_a_trial_takes_its_counts_along(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """What the results say is what the trial comes to that is loaded, and what is exported."""
-    results = jaxgen.run(sweep_of(small), corpus, tmp_path / "run")
+    results = runs.run(sweep_of(small), corpus, tmp_path / "run")
     part = windows(cut(corpus, "rows", 42)[1], corpus.vocabulary, 4)
     loaded = [jaxgen.load(tmp_path / "run", row.trial) for row in results.rows]
     np.testing.assert_allclose(surprise(loaded, part).mean(1), [row.val_loss for row in results.rows], rtol=1e-5)
@@ -165,10 +166,10 @@ def test_a_trial_takes_its_counts_along(small: Config, corpus: Corpus, tmp_path:
 def test_a_run_on_counts_goes_on_to_the_same_bytes(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """Stopped after each of its segments."""
     values = {"train.names": 8, "model.family": "bigram", "train.batch_size": 8}
-    jaxgen.run(sweep_of(small, **values), corpus, tmp_path / "whole")
+    runs.run(sweep_of(small, **values), corpus, tmp_path / "whole")
     for _ in range(20):
         try:
-            jaxgen.run(sweep_of(small, **values), corpus, tmp_path / "parts", resume=True, stop=lambda: True)
+            runs.run(sweep_of(small, **values), corpus, tmp_path / "parts", resume=True, stop=lambda: True)
         except Interrupted:
             continue
         break
@@ -192,5 +193,5 @@ def test_counts_that_cannot_be_are_refused(
     monkeypatch.setattr("jaxgen.tasks.names.material.MOST", 1_000_000)
     few = Corpus(corpus.names[:80], "few.txt", None, "")
     with pytest.raises(UserError, match=says):
-        jaxgen.run([override(small, values)], few, tmp_path / "run")
+        runs.run([override(small, values)], few, tmp_path / "run")
     assert not (tmp_path / "run").exists()

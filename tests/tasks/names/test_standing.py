@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from test_families import VOCABULARY, T, apply, network
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.judge.results import Results, Row, Trained
 from jaxgen.tasks.names import ngram
 from jaxgen.tasks.names.config import Config
@@ -181,7 +182,7 @@ def test_every_trial_draws_for_itself(family: str) -> None:
 
 def test_the_results_say_how_good_names_are(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     sweep = jaxgen.grid(jaxgen.override(small, {"train.names": 16}), {"optimizer.learning_rate": [1e-3, 1e-2]})
-    found = jaxgen.run(sweep, corpus, out=tmp_path / "run")
+    found = runs.run(sweep, corpus, out=tmp_path / "run")
     longest = max(map(len, corpus.names))
     for row in found.rows:
         trained = found.trained(row.trial)

@@ -14,6 +14,7 @@ import pytest
 from conftest import final, same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.engine.plan import compiler_options
 from jaxgen.engine.programs import begin, column
 from jaxgen.fields import override, strengths
@@ -99,14 +100,14 @@ def test_in_a_whole_run(plain: Config, corpus: Corpus) -> None:
     """A mixed sweep on lanes of two devices: a trial without strengths has the bytes of one where nobody has any."""
     seeds = [{"seed": seed} for seed in range(3)]
     everything = dict.fromkeys(KEYS, 0.0) | {key: STRONG[key] for key in KEYS}
-    runs = [
-        jaxgen.run(Sweep(plain, (*seeds, last)), corpus, width=4, chunk=2) for last in ({"seed": 3}, everything | {"seed": 3})
+    both = [
+        runs.run(Sweep(plain, (*seeds, last)), corpus, width=4, chunk=2) for last in ({"seed": 3}, everything | {"seed": 3})
     ]
-    assert [run.programs for run in runs] == [1, 1]
+    assert [run.programs for run in both] == [1, 1]
     for number in range(3):
-        rows = [next(row for row in run.rows if row.trial == number) for run in runs]
+        rows = [next(row for row in run.rows if row.trial == number) for run in both]
         assert dataclasses.replace(rows[1], values={}) == dataclasses.replace(rows[0], values={})
-        assert same_bits(*(final(run, number) for run in runs))
+        assert same_bits(*(final(run, number) for run in both))
 
 
 def test_beside_trials_that_train_on_other_names_first_or_are_frozen(plain: Config, corpus: Corpus) -> None:
@@ -114,8 +115,8 @@ def test_beside_trials_that_train_on_other_names_first_or_are_frozen(plain: Conf
     source, points = Corpus(tuple(names), "others.txt", None, ""), ({"seed": 0}, {"seed": 1})
     more = ({"seed": 0, "train.pretrain": 10}, {"seed": 1, "train.freeze": 2})
     others = ({"seed": 2}, {"seed": 3})  # so that as many lanes are computed at once: a chunk of one rounds otherwise
-    alone = jaxgen.run(Sweep(plain, (*points, *others)), corpus, width=4, chunk=2)
-    beside = jaxgen.run(Sweep(plain, (*points, *more)), corpus, source=source, width=4, chunk=2)
+    alone = runs.run(Sweep(plain, (*points, *others)), corpus, width=4, chunk=2)
+    beside = runs.run(Sweep(plain, (*points, *more)), corpus, source=source, width=4, chunk=2)
 
     for number in range(2):
         assert same_bits(final(alone, number), final(beside, number))

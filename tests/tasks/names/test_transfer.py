@@ -10,6 +10,7 @@ import pytest
 from conftest import final, losses_of, same_bits
 
 import jaxgen
+from jaxgen import runs
 from jaxgen.fields import UserError, override
 from jaxgen.job import prepared
 from jaxgen.search.sweep import Sweep
@@ -54,7 +55,7 @@ def test_what_is_trained_on_first_are_the_names_that_the_vocabulary_can_write(
 def test_frozen_layers_stay_and_the_others_learn(freeze: int, small: Config, corpus: Corpus) -> None:
     """What is frozen is after many steps as after one."""
     config = override(small, {"model.depth": 2, "train.freeze": freeze, "optimizer.name": "adamw"})
-    results = jaxgen.run(Sweep(config, ({"train.steps": 1}, {"train.steps": 40})), corpus, width=2, chunk=2)
+    results = runs.run(Sweep(config, ({"train.steps": 1}, {"train.steps": 40})), corpus, width=2, chunk=2)
     (begun, _), (params, _) = final(results, 0), final(results, 1)
     names = layers(params)
     assert names == ["embedding", "hidden_0", "hidden_1", "output"]
@@ -63,7 +64,7 @@ def test_frozen_layers_stay_and_the_others_learn(freeze: int, small: Config, cor
 
 def test_held_out_names_have_a_loss_of_their_own(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     config = override(small, {"data.dev": 20})
-    results = jaxgen.run(Sweep(config), corpus, tmp_path / "run", width=1, chunk=1)
+    results = runs.run(Sweep(config), corpus, tmp_path / "run", width=1, chunk=1)
     (row,) = results.rows
     train, held = hold_out(cut(corpus, "rows", 42)[0], 20)
     part = windows(held, corpus.vocabulary, config.model.context)
@@ -79,5 +80,5 @@ def test_held_out_names_have_a_loss_of_their_own(small: Config, corpus: Corpus, 
 
 def test_pretraining_without_names_to_train_on_is_refused(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--data\.source"):
-        jaxgen.run(Sweep(override(small, {"train.pretrain": 5})), corpus, tmp_path / "run")
+        runs.run(Sweep(override(small, {"train.pretrain": 5})), corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
