@@ -158,30 +158,34 @@ def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:
 
 
 def show() -> None:
-    """Prints the ablations of every task with their questions, and what they take."""
+    """Prints the ablations of every task with their questions, and what they take: minutes as they were measured once."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from jaxgen.commands.ablations import ablations
+    from jaxgen.commands.ablations import grouped
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), caption=called("sweep ABLATION"), caption_justify="left")
+    about = "steps: of each trial. minutes: about, as measured once on two CPU cores."
+    about = f"{about} {called('sweep ABLATION')} trains one of them."
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=about, caption_justify="left")
     table.add_column("ablation", no_wrap=True)
     table.add_column("question", overflow="fold")
-    table.add_column("trials", justify="right", no_wrap=True)
-    table.add_column("steps a trial", justify="right", no_wrap=True)
+    for head in ("trials", "steps", "minutes"):
+        table.add_column(head, justify="right", no_wrap=True)
+    before = None
     for name in TASKS:
         task = find(name)
-        for ablation in ablations(name):
-            question, sweep = sweep_of(flags_of(Flags, task)(ablation), task)
-            steps = sorted({config.train.steps for config in sweep})
-            table.add_row(
-                ablation,
-                Text(question.text),
-                str(len(sweep)),
-                " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1]))),
-            )
+        for group, ablations in grouped(name).items():
+            if group != before:
+                table.add_section()
+                table.add_row(Text(group, style="bold"))
+            before = group
+            for ablation in ablations:
+                question, sweep = sweep_of(flags_of(Flags, task)(ablation.QUESTION.name), task)
+                steps = sorted({config.train.steps for config in sweep})
+                some = " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1])))
+                table.add_row(question.name, Text(question.text), str(len(sweep)), some, f"{ablation.MINUTES:.1f}")
     Console().print(table)
 
 

@@ -25,6 +25,7 @@ from jaxgen.runs import Notice
 ROWS = 20  # of the leaderboard while it runs, at most
 SHOWN = 200  # of that of a run that has ended
 HEAD = 5  # lines above it, and one below
+COUNTED = 10_000  # trials of a sweep whose settings are counted
 BAR = 30  # characters
 DRAW_EVERY = 0.5  # seconds between two leaderboards
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
@@ -57,12 +58,13 @@ def outcome(arm: Arm) -> str:
     return f"{count} ({some})" if some else str(count)
 
 
-def leaderboard(results: Results, rows: int | None = None, running: bool = False) -> Table:
+def leaderboard(results: Results, rows: int | None = None, running: bool = False, settings: int = 0) -> Table:
     """The arms by mean validation score, with the spread over seeds.
 
     Args:
       rows: how many arms at most.
       running: with the trials that have not ended, at their best evaluation so far, and without test losses.
+      settings: how many arms there will be, where that is known.
     """
     arms = results.leaderboard(running)
     ended = "" if running else f"{len(results.rows)} of {len(results.sweep)} trials ended; "
@@ -88,8 +90,9 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
         values = (Text(visible(cell(arm.values.get(key)))) for key in results.keys)
         losses = (estimate(arm.mean(name), arm.spread(name)) for name in kinds.values())
         shown.add_row(str(place), *values, *losses, outcome(arm))
-    if rows is not None and len(arms) > rows:
-        shown.caption = f"and {len(arms) - rows} more"
+    more = f"and {len(arms) - rows} more" if rows is not None and len(arms) > rows else ""
+    waiting = f"{settings - len(arms)} not begun yet" if settings > len(arms) else ""
+    shown.caption = "; ".join(part for part in (more, waiting) if part) or None
     return shown
 
 
@@ -138,6 +141,7 @@ class Watch:
         self._trained: set[int] = set()  # trials of the segment in progress
         self._busy = 0  # networks that trained in the last segment
         self._where = ""  # which program of several
+        self._settings = 0  # of the sweep; 0: too many to count
         self._best: Curve | None = None
         self._table: Table | None = None
         self._draw = self._said = -math.inf  # when to draw next, and when something was said
@@ -178,6 +182,9 @@ class Watch:
         """Takes in what an earlier session did, with which this one goes on."""
         self._results = results
         self._budget = [config.train.steps for config in results.sweep]
+        if len(results.sweep) <= COUNTED:
+            points = results.sweep.points
+            self._settings = len({tuple(repr(point.get(key)) for key in results.keys) for point in points})
         for curve in results.curves:
             self._steps[curve.trial] = curve.step
             self._consider(curve)
@@ -211,7 +218,7 @@ class Watch:
         """The head of the leaderboard, as much as fits below what is above it; None: nothing of it does."""
         rows, room = ROWS, self._console.height - HEAD
         while rows > 0:
-            table = leaderboard(results, rows, running=True)
+            table = leaderboard(results, rows, running=True, settings=self._settings)
             lines = len(self._console.render_lines(table))
             if lines <= room:
                 return table

@@ -211,6 +211,17 @@ def test_what_is_shown_is_text(terminal: bool, small: Config) -> None:
     assert not {"\a", "\x1b[2J"} & {part for part in ("\a", "\x1b[2J") if part in shown}
 
 
+def test_settings_that_wait_are_counted(sweep: Sweep) -> None:
+    story = Story(sweep, terminal=True)
+    story.plan(1)
+    for trials, said in (((0, 1), "2 not begun yet"), ((2,), "1 not begun yet"), ((4,), None)):
+        for trial in trials:
+            story.evaluated(trial, 20, 2.0)
+        story.segment(1, *trials)
+        last = story.picture()[-1].strip()
+        assert last == said or (said is None and "not begun" not in last)
+
+
 def test_several_programs_are_counted(sweep: Sweep) -> None:
     story = Story(sweep)
     with story.watch:

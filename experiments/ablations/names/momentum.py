@@ -16,6 +16,7 @@ from .settings import SHORT
 QUESTION = Question("momentum", "How much momentum, and is Nesterov's better?", arms=("optimizer.name", "optimizer.momentum"))
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 1.6
 
 
 def sweep(base: Config) -> Sweep:
