@@ -105,7 +105,7 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
       UserError: for an unknown ablation, a value that is not allowed, a number of trials or seeds out of 1 to MOST,
         or a key that is both a flag and varied.
     """
-    from jaxgen.commands.ablations import ablations
+    from jaxgen.commands.ablations import ablations, owners
 
     base = base_of(flags.config, flags.data, flags.column)
     axes = bool(flags.grid or flags.random or flags.zip)
@@ -114,7 +114,7 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     sweep, count, question, settings = Sweep(base), 1, Question(name), set()
     if flags.ablation is not None or name == DEFAULT:
         if name not in known:
-            raise UserError(_no_ablation(name, known))
+            raise UserError(_no_ablation(name, known, owners()))
         ablation = known[name]
         base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in named})
         sweep, count, question, settings = ablation.sweep(base), ablation.SEEDS, ablation.QUESTION, set(ablation.SETTINGS)
@@ -139,9 +139,9 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     return question, sweep
 
 
-def _no_ablation(name: str, known: Collection[str]) -> str:
+def _no_ablation(name: str, known: Collection[str], every: Collection[str]) -> str:
     """What to say of an ablation that a task does not have."""
-    alike = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.6)
+    alike = difflib.get_close_matches(name.lower().replace("-", "_"), [*known, *every], 1, 0.6)
     if alike:
         return f"there is no ablation {quoted(name)}; did you mean {alike[0]}? (--list shows them all)"
     some = f"one of {', '.join(known)}, or " if known else ""

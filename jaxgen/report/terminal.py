@@ -225,8 +225,8 @@ class Watch:
             rows = min(table.row_count - 1, table.row_count * room // lines)
         return None
 
-    def _facts(self) -> tuple[str, str, str, str]:
-        """How far the run is, in steps, in time, in trials, and the best that it has found."""
+    def _facts(self) -> tuple[str, str, str, str, str]:
+        """How far the run is, in per cent, in steps, in time, in trials, and the best that it has found."""
         assert self._results is not None
         (now, done), total, rows = self._now, sum(self._budget), self._results.rows
         time_left = ""
@@ -241,7 +241,8 @@ class Watch:
             value = self._results.selected(self._best)
             best = f"best validation {name} so far {number(value)} ({setting(self._results, self._best.trial)})"
         return (
-            f"{done / max(total, 1):.0%} ({done:,} of {total:,} steps)",
+            f"{done / max(total, 1):.0%}",
+            f"{done:,} of {total:,} steps",
             f"{duration(self._clock() - self._began)} elapsed{time_left}",
             f"{self._where}{', ' if self._where else ''}{self._speed:,.0f} steps a second, {self._busy} training, {ended}",
             best,
@@ -249,15 +250,16 @@ class Watch:
 
     def _say(self) -> None:
         self._said = self._now[0]
-        say(self._console, ", ".join(self._facts()))
+        share, steps, *others = self._facts()
+        say(self._console, ", ".join([f"{share} ({steps})", *others]))
 
     def picture(self) -> RenderableType:
         """What a terminal shows now."""
         if not self._segments:
             return Text(f"compiling ... {duration(self._clock() - self._began)}")
-        steps, when, trials, best = self._facts()
+        share, steps, when, trials, best = self._facts()
         bar = Table.grid(padding=(0, 1))
         bar.add_column(max_width=BAR)
-        bar.add_row(ProgressBar(sum(self._budget), self._now[1]), *(Text(line, no_wrap=True) for line in (steps, when)))
-        lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in (trials, best)]
+        bar.add_row(ProgressBar(sum(self._budget), self._now[1]), *(Text(line, no_wrap=True) for line in (share, when)))
+        lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in (f"{steps}, {trials}", best)]
         return Group(bar, *lines, *([] if self._table is None else [Text(), self._table]))

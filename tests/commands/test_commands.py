@@ -233,6 +233,7 @@ WRONG = [
     (["train", "--lr", "0.1"], "did you mean --optimizer.learning_rate?"),
     (["sweep", "optimisers"], "did you mean optimizers?"),
     (["sweep", "Optimizers"], "did you mean optimizers?"),
+    (["sweep", "curve_fit"], "did you mean curve_fits?"),
     (["sweep", "--grid", "optimizer.name=sgd", "adam"], "--grid optimizer.name=sgd,adam"),
     (["sweep", "--random", "optimizer.name=sgd:adam"], "draw from: optimizer.name=sgd,adam"),
     (["score", "RUN", "nowhere.txt"], "nowhere.txt"),
