@@ -58,13 +58,12 @@ def outcome(arm: Arm) -> str:
     return f"{count} ({some})" if some else str(count)
 
 
-def leaderboard(results: Results, rows: int | None = None, running: bool = False, settings: int = 0) -> Table:
+def leaderboard(results: Results, rows: int | None = None, running: bool = False) -> Table:
     """The arms by mean validation score, with the spread over seeds.
 
     Args:
       rows: how many arms at most.
       running: with the trials that have not ended, at their best evaluation so far, and without test losses.
-      settings: how many arms there will be, where that is known.
     """
     arms = results.leaderboard(running)
     ended = "" if running else f"{len(results.rows)} of {len(results.sweep)} trials ended; "
@@ -90,9 +89,8 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
         values = (Text(visible(cell(arm.values.get(key)))) for key in results.keys)
         losses = (estimate(arm.mean(name), arm.spread(name)) for name in kinds.values())
         shown.add_row(str(place), *values, *losses, outcome(arm))
-    more = f"and {len(arms) - rows} more" if rows is not None and len(arms) > rows else ""
-    waiting = f"{settings - len(arms)} not begun yet" if settings > len(arms) else ""
-    shown.caption = "; ".join(part for part in (more, waiting) if part) or None
+    if rows is not None and len(arms) > rows:
+        shown.caption = f"and {len(arms) - rows} more"
     return shown
 
 
@@ -141,7 +139,7 @@ class Watch:
         self._trained: set[int] = set()  # trials of the segment in progress
         self._busy = 0  # networks that trained in the last segment
         self._where = ""  # which program of several
-        self._settings = 0  # of the sweep; 0: too many to count
+        self._settings: list[tuple[str, ...]] = []  # of each trial; none of very many
         self._best: Curve | None = None
         self._table: Table | None = None
         self._draw = self._said = -math.inf  # when to draw next, and when something was said
@@ -183,8 +181,7 @@ class Watch:
         self._results = results
         self._budget = [config.train.steps for config in results.sweep]
         if len(results.sweep) <= COUNTED:
-            points = results.sweep.points
-            self._settings = len({tuple(repr(point.get(key)) for key in results.keys) for point in points})
+            self._settings = [tuple(repr(point.get(key)) for key in results.keys) for point in results.sweep.points]
         for curve in results.curves:
             self._steps[curve.trial] = curve.step
             self._consider(curve)
@@ -218,12 +215,18 @@ class Watch:
         """The head of the leaderboard, as much as fits below what is above it; None: nothing of it does."""
         rows, room = ROWS, self._console.height - HEAD
         while rows > 0:
-            table = leaderboard(results, rows, running=True, settings=self._settings)
+            table = leaderboard(results, rows, running=True)
+            waiting = f"{said} not begun yet" if (said := self._waiting()) else ""
+            table.caption = "; ".join(str(part) for part in (table.caption, waiting) if part) or None
             lines = len(self._console.render_lines(table))
             if lines <= room:
                 return table
             rows = min(table.row_count - 1, table.row_count * room // lines)
         return None
+
+    def _waiting(self) -> int:
+        """How many settings of the sweep have not begun."""
+        return len({*self._settings} - {self._settings[trial] for trial in self._steps if self._settings})
 
     def _facts(self) -> tuple[str, str, str, str, str]:
         """How far the run is, in per cent, in steps, in time, in trials, and the best that it has found."""
