@@ -2,8 +2,8 @@
 
 Reading order, room by room; each imports only from those before it:
 
-`fields`: what is known of a config's field stands in its type; `given`: files that a user gives, looked at before they are
-  read; `config`: the sections that every task has
+`near`: what a mistyped name was meant for; `fields`: what is known of a config's field stands in its type; `given`: files that
+  a user gives, looked at before they are read; `config`: the sections that every task has
 `nn`: pieces of networks that take leaves
 `train`: one trial as pure functions: `functions` (what it knows of its task), `optimizers`, `objective` (penalties and
   constraints), `order` (rows by epochs), `trial`, `diagnostics`

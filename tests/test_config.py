@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from jaxgen import config as configs
 from jaxgen import fields
 from jaxgen.config import resolve, validate
-from jaxgen.fields import Leaf, Share, Static, Strength, UserError, flatten, keys, near, override, parse
+from jaxgen.fields import Leaf, Share, Static, Strength, UserError, flatten, keys, override, parse
+from jaxgen.near import near
 from jaxgen.tasks.names import config as of_names
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import Config

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import tyro
 
 from jaxgen.called import called
-from jaxgen.fields import Field, UserError, described, keys, near, quoted
+from jaxgen.fields import Field, UserError, described, keys, quoted
+from jaxgen.near import near
 
 WORD = typing.get_args(tyro.conf.Positional[int])[1]  # the mark of what stands by itself, without a flag
 CONFIG = "config"  # the part of a command's flags whose keys are flags by themselves

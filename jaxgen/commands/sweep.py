@@ -95,7 +95,7 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
       UserError: for an unknown ablation, a value that is not allowed, a number of trials or seeds out of 1 to MOST,
         or a key that is both a flag and varied.
     """
-    from jaxgen.commands.ablations import ablations
+    from jaxgen.commands.ablations import ablations, owners
 
     base = base_of(flags, task, named)
     own = bool(flags.grid or flags.random or flags.zip or flags.preset or flags.start)
@@ -104,7 +104,7 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     sweep, count, question, settings = Sweep(base), 1, Question(name), set()
     if flags.ablation is not None or name == DEFAULT:
         if name not in known:
-            raise UserError(_no_ablation(name, known))
+            raise UserError(_no_ablation(name, known, owners()))
         ablation = known[name]
         kept = {*named, *(() if flags.preset is None else task.presets[flags.preset].values)}
         base = override(base, {key: value for key, value in ablation.SETTINGS.items() if key not in kept})
@@ -130,9 +130,9 @@ def sweep_of(flags: Any, task: Task, named: Collection[str] = ()) -> tuple[Quest
     return question, sweep
 
 
-def _no_ablation(name: str, known: Collection[str]) -> str:
+def _no_ablation(name: str, known: Collection[str], every: Collection[str]) -> str:
     """What to say of an ablation that a task does not have."""
-    alike = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.6)
+    alike = difflib.get_close_matches(name.lower().replace("-", "_"), [*known, *every], 1, 0.6)
     if alike:
         return f"there is no ablation {quoted(name)}; did you mean {alike[0]}? (--list shows them all)"
     some = f"one of {', '.join(known)}, or " if known else ""
@@ -149,30 +149,34 @@ def _axes(pairs: Iterable[tuple[str, A]]) -> dict[str, A]:
 
 
 def show() -> None:
-    """Prints the ablations of every task with their questions, and what they take."""
+    """Prints the ablations of every task with their questions, and what they take: minutes as they were measured once."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from jaxgen.commands.ablations import ablations
+    from jaxgen.commands.ablations import grouped
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), caption=called("sweep ABLATION"), caption_justify="left")
+    about = "steps: of each trial. minutes: about, as measured once on two CPU cores."
+    about = f"{about} {called('sweep ABLATION')} trains one of them."
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=about, caption_justify="left")
     table.add_column("ablation", no_wrap=True)
     table.add_column("question", overflow="fold")
-    table.add_column("trials", justify="right", no_wrap=True)
-    table.add_column("steps a trial", justify="right", no_wrap=True)
+    for head in ("trials", "steps", "minutes"):
+        table.add_column(head, justify="right", no_wrap=True)
+    before = None
     for name in TASKS:
         task = find(name)
-        for ablation in ablations(name):
-            question, sweep = sweep_of(flags_of(Flags, task)(ablation), task)
-            steps = sorted({config.train.steps for config in sweep})
-            table.add_row(
-                ablation,
-                Text(question.text),
-                str(len(sweep)),
-                " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1]))),
-            )
+        for group, ablations in grouped(name).items():
+            if group != before:
+                table.add_section()
+                table.add_row(Text(group, style="bold"))
+            before = group
+            for ablation in ablations:
+                question, sweep = sweep_of(flags_of(Flags, task)(ablation.QUESTION.name), task)
+                steps = sorted({config.train.steps for config in sweep})
+                some = " to ".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1])))
+                table.add_row(question.name, Text(question.text), str(len(sweep)), some, f"{ablation.MINUTES:.1f}")
     Console().print(table)
 
 

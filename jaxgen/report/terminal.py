@@ -25,6 +25,7 @@ from jaxgen.runs import Notice
 ROWS = 20  # of the leaderboard while it runs, at most
 SHOWN = 200  # of that of a run that has ended
 HEAD = 5  # lines above it, and one below
+COUNTED = 10_000  # trials of a sweep whose settings are counted
 BAR = 30  # characters
 DRAW_EVERY = 0.5  # seconds between two leaderboards
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
@@ -165,6 +166,7 @@ class Watch:
         self._trained: set[int] = set()  # trials of the segment in progress
         self._busy = 0  # networks that trained in the last segment
         self._where = ""  # which program of several
+        self._settings: list[tuple[str, ...]] = []  # of each trial; none of very many
         self._best: Curve | None = None
         self._table: Table | None = None
         self._draw = self._said = -math.inf  # when to draw next, and when something was said
@@ -205,6 +207,8 @@ class Watch:
         """Takes in what an earlier session did, with which this one goes on."""
         self._results = results
         self._budget = [config.train.steps for config in results.sweep]
+        if len(results.sweep) <= COUNTED:
+            self._settings = [tuple(repr(point.get(key)) for key in results.keys) for point in results.sweep.points]
         for curve in results.curves:
             self._steps[curve.trial] = curve.step
             self._consider(curve)
@@ -239,14 +243,20 @@ class Watch:
         rows, room = ROWS, self._console.height - HEAD
         while rows > 0:
             table = leaderboard(results, rows, running=True)
+            waiting = f"{said} not begun yet" if (said := self._waiting()) else ""
+            table.caption = "; ".join(str(part) for part in (table.caption, waiting) if part) or None
             lines = len(self._console.render_lines(table))
             if lines <= room:
                 return table
             rows = min(table.row_count - 1, table.row_count * room // lines)
         return None
 
-    def _facts(self) -> tuple[str, str, str, str]:
-        """How far the run is, in steps, in time, in trials, and the best that it has found."""
+    def _waiting(self) -> int:
+        """How many settings of the sweep have not begun."""
+        return len({*self._settings} - {self._settings[trial] for trial in self._steps if self._settings})
+
+    def _facts(self) -> tuple[str, str, str, str, str]:
+        """How far the run is, in per cent, in steps, in time, in trials, and the best that it has found."""
         assert self._results is not None
         (now, done), total, rows = self._now, sum(self._budget), self._results.rows
         time_left = ""
@@ -261,7 +271,8 @@ class Watch:
             value = self._results.selected(self._best)
             best = f"best validation {name} so far {number(value)} ({setting(self._results, self._best.trial)})"
         return (
-            f"{done / max(total, 1):.0%} ({done:,} of {total:,} steps)",
+            f"{done / max(total, 1):.0%}",
+            f"{done:,} of {total:,} steps",
             f"{duration(self._clock() - self._began)} elapsed{time_left}",
             f"{self._where}{', ' if self._where else ''}{self._speed:,.0f} steps a second, {self._busy} training, {ended}",
             best,
@@ -269,15 +280,16 @@ class Watch:
 
     def _say(self) -> None:
         self._said = self._now[0]
-        say(self._console, ", ".join(self._facts()))
+        share, steps, *others = self._facts()
+        say(self._console, ", ".join([f"{share} ({steps})", *others]))
 
     def picture(self) -> RenderableType:
         """What a terminal shows now."""
         if not self._segments:
             return Text(f"compiling ... {duration(self._clock() - self._began)}")
-        steps, when, trials, best = self._facts()
+        share, steps, when, trials, best = self._facts()
         bar = Table.grid(padding=(0, 1))
         bar.add_column(max_width=BAR)
-        bar.add_row(ProgressBar(sum(self._budget), self._now[1]), *(Text(line, no_wrap=True) for line in (steps, when)))
-        lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in (trials, best)]
+        bar.add_row(ProgressBar(sum(self._budget), self._now[1]), *(Text(line, no_wrap=True) for line in (share, when)))
+        lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in (f"{steps}, {trials}", best)]
         return Group(bar, *lines, *([] if self._table is None else [Text(), self._table]))

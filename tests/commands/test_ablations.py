@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
-from conftest import SMALL
+from conftest import ROOT, SMALL
 from invented import results_of
 
 import jaxgen
 from jaxgen import runs
-from jaxgen.commands.ablations import ablations, owners
+from jaxgen.commands.ablations import ablations, grouped, owners
 from jaxgen.commands.sweep import Flags, given, sweep_of
 from jaxgen.engine import probe
 from jaxgen.fields import flatten, override
@@ -22,7 +23,7 @@ from jaxgen.job import prepared
 from jaxgen.judge.answers import VERDICTS, answer
 from jaxgen.report.page import report
 from jaxgen.search.sweep import Sweep, groups
-from jaxgen.tasks import task_of
+from jaxgen.tasks import TASKS, task_of
 from jaxgen.tasks.names.config import FAMILIES, Config
 from jaxgen.tasks.names.data import Corpus
 from jaxgen.tasks.names.loss import next_character
@@ -48,6 +49,25 @@ def test_it_is_a_question_and_a_sweep_of_allowed_values(name: str) -> None:
     assert len(list(sweep)) == len(sweep) > 1
     points = [tuple(sorted(point.items(), key=str)) for point in sweep.points]
     assert len(set(points)) == len(points)
+
+
+def test_they_stand_in_the_groups_and_the_order_of_the_guide() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    sections = dict(part.split("\n", 1) for part in guide.split("\n## ")[1:])
+    for task in TASKS:
+        for group, modules in grouped(task).items():
+            asked = re.findall(r"experiments\.sweep (\w+)`? ", sections[group])
+            own = [ablation.QUESTION.name for ablation in modules]
+            assert own == asked if task == "names" else {*own} & {*asked}
+
+
+def test_minutes_are_those_that_stand_in_what_an_ablation_says_of_itself() -> None:
+    for task in TASKS:
+        for ablation in ablations(task).values():
+            said = " ".join((ablation.__doc__ or "").split())
+            found = re.search(r"(?:(\d+) min )?(?:(\d+) s )?on 2 cores", said)
+            assert found, said
+            assert abs(ablation.MINUTES - int(found[1] or 0) - int(found[2] or 0) / 60) < 0.051, said
 
 
 def tiny(name: str, corpus: Corpus) -> Sweep:

@@ -178,7 +178,11 @@ def test_list_shows_the_ablations(commands: Commands) -> None:
     assert out.split()[:4] == ["ablation", "question", "trials", "steps"]
     (line,) = (line for line in out.splitlines() if line.split()[:1] == ["optimizers"])
     assert "Which of the seven classic optimizers" in line
-    assert line.split()[-2:] == ["126", "2,000"]  # seven optimizers, three rates, six seeds
+    assert line.split()[-3:] == ["126", "2,000", "1.3"]  # seven optimizers, three rates, six seeds
+    heads = [line.strip() for line in out.splitlines()]
+    places = [heads.index(head) for head in ("Optimizers", "Vanishing gradients", "More than one network", "Other tasks")]
+    assert places == sorted(places)
+    assert "minutes: about, as measured once on two CPU cores" in out
 
 
 WRONG = [
@@ -232,6 +236,7 @@ WRONG = [
     (["train", "--lr", "0.1"], "did you mean --optimizer.learning_rate?"),
     (["sweep", "optimisers"], "did you mean optimizers?"),
     (["sweep", "Optimizers"], "did you mean optimizers?"),
+    (["sweep", "curve_fit"], "did you mean curve_fits?"),
     (["sweep", "--grid", "optimizer.name=sgd", "adam"], "--grid optimizer.name=sgd,adam"),
     (["sweep", "--random", "optimizer.name=sgd:adam"], "draw from: optimizer.name=sgd,adam"),
     (["score", "RUN", "nowhere.txt"], "nowhere.txt"),

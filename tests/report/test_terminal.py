@@ -150,9 +150,9 @@ def test_the_time_left_runs_down_between_segments(sweep: Sweep) -> None:
     for step in (20, 40):
         story.evaluated(0, step, 2.0)
         story.segment(10, 0, None)
-    assert "17% (40 of 240 steps) 0:21 elapsed, 1:40 left" in story.picture()[0]
+    assert "17% 0:21 elapsed, 1:40 left" in story.picture()[0]
     story.time += 30
-    assert "17% (40 of 240 steps) 0:51 elapsed, 1:10 left" in story.picture()[0]
+    assert "17% 0:51 elapsed, 1:10 left" in story.picture()[0]
     story.time += 300
     assert "0:00 left" in story.picture()[0]
 
@@ -209,6 +209,27 @@ def test_what_is_shown_is_text(terminal: bool, small: Config) -> None:
     assert shown.count(r"[bold]x\x1b[2J\r\x07") >= 2
     assert r"[red]the run\x1b[2J began" in shown
     assert not {"\a", "\x1b[2J"} & {part for part in ("\a", "\x1b[2J") if part in shown}
+
+
+@pytest.mark.parametrize("width", [70, 80, 120])
+def test_the_time_left_has_room(width: int, small: Config) -> None:
+    story = Story(jaxgen.grid(small, {"train.steps": [100_000], "seed": range(6)}), terminal=True, size=(width, 24))
+    story.plan(1)
+    for step in (20, 40):
+        story.evaluated(0, step, 2.0)
+        story.segment(10, 0, None)
+    assert story.picture()[0].endswith("0% 0:21 elapsed, 83:19:40 left")
+
+
+def test_settings_that_wait_are_counted(sweep: Sweep) -> None:
+    story = Story(sweep, terminal=True)
+    story.plan(1)
+    for trials, said in (((0, 1), "2 not begun yet"), ((2,), "1 not begun yet"), ((4,), None)):
+        for trial in trials:
+            story.evaluated(trial, 20, 2.0)
+        story.segment(1, *trials)
+        last = story.picture()[-1].strip()
+        assert last == said or (said is None and "not begun" not in last)
 
 
 def test_several_programs_are_counted(sweep: Sweep) -> None:

@@ -21,6 +21,7 @@ QUESTION = Question(
 )
 SETTINGS = {"model.degree": 9, "optimizer.learning_rate": 0.01}
 SEEDS = 1  # the draws of the noise are what varies
+MINUTES = 0.9
 DRAWS = 20
 
 

@@ -21,6 +21,7 @@ QUESTION = Question(
 )
 SETTINGS = {"model.family": "least_squares"}
 SEEDS = 1  # what is solved is the same at each
+MINUTES = 0.9
 DRAWS = 20
 
 

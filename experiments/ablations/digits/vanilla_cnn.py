@@ -20,6 +20,7 @@ QUESTION = Question(
 )
 SETTINGS = {"optimizer.schedule": "cosine"}
 SEEDS = 6
+MINUTES = 3.8
 
 
 def sweep(base: Config) -> Sweep:

@@ -16,6 +16,7 @@ from .settings import SHORT
 QUESTION = Question("activations", "Which activation function?", arms=("model.activation",))
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 2.1
 
 
 def sweep(base: Config) -> Sweep:

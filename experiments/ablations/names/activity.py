@@ -16,6 +16,7 @@ from .settings import LEARNT_BY_HEART
 QUESTION = Question("activity", "Does it help to keep activations small?", arms=("regularizer.activity",))
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 1.2
 
 
 def sweep(base: Config) -> Sweep:

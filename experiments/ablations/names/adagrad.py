@@ -16,6 +16,7 @@ from .settings import SHORT
 QUESTION = Question("adagrad", "What should AdaGrad's sum of squared gradients start at?", arms=("optimizer.accumulator",))
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 0.9
 
 
 def sweep(base: Config) -> Sweep:

@@ -21,6 +21,7 @@ QUESTION = Question(
 )
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 1.2
 
 
 def sweep(base: Config) -> Sweep:

@@ -18,6 +18,7 @@ QUESTION = Question(
 )
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 1.2
 
 
 def sweep(base: Config) -> Sweep:

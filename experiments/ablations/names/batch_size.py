@@ -16,6 +16,7 @@ from .settings import SHORT
 QUESTION = Question("batch_size", "How large a batch, at the same number of windows seen?", arms=("train.batch_size",))
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 1.4
 
 
 def sweep(base: Config) -> Sweep:

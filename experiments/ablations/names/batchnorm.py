@@ -19,6 +19,7 @@ QUESTION = Question(
 )
 SETTINGS = {"train.steps": 1500, "train.eval_every": 150}
 SEEDS = 5
+MINUTES = 2.9
 
 
 def sweep(base: Config) -> Sweep:

@@ -16,6 +16,7 @@ from .settings import SHORT
 QUESTION = Question("context", "How many characters should the network see?", arms=("model.context",))
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 2.5
 
 
 def sweep(base: Config) -> Sweep:

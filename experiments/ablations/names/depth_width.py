@@ -16,6 +16,7 @@ from .settings import SHORT
 QUESTION = Question("depth_width", "Is it better to be deep or wide?", arms=("model.depth", "model.hidden"))
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 2.6
 
 
 def sweep(base: Config) -> Sweep:

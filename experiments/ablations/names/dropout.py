@@ -30,6 +30,7 @@ QUESTION = Question(
 )
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 2.4
 
 
 def sweep(base: Config) -> Sweep:

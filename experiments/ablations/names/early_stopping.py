@@ -21,6 +21,7 @@ QUESTION = Question(
 )
 SETTINGS = LEARNT_BY_HEART | {"train.eval_every": 250, "optimizer.schedule": "constant", "train.steps": 8000}
 SEEDS = 8
+MINUTES = 1.0
 
 
 def sweep(base: Config) -> Sweep:

@@ -16,6 +16,7 @@ from .settings import LEARNT_BY_HEART
 QUESTION = Question("ensembles", "How much better is the mixture of several trials than the best one?", verdict="ensembles")
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 16
+MINUTES = 0.6
 
 
 def sweep(base: Config) -> Sweep:

@@ -26,6 +26,7 @@ SETTINGS = {
     "train.eval_every": 100,
 }
 SEEDS = 3
+MINUTES = 4.6
 DRAWS = 4  # of a learning rate and a dropout rate, the same for each family
 
 # Family -> its width and depth, with which it has 19,000 to 21,500 parameters (with these settings and a vocabulary of 27) and

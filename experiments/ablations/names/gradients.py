@@ -28,6 +28,7 @@ SETTINGS = {
     "model.hidden": 50,
 }
 SEEDS = 6
+MINUTES = 3.5
 
 
 def sweep(base: Config) -> Sweep:

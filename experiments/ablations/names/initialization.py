@@ -24,6 +24,7 @@ QUESTION = Question(
 )
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 1.4
 
 
 def sweep(base: Config) -> Sweep:

@@ -16,6 +16,7 @@ from .settings import LEARNT_BY_HEART
 QUESTION = Question("l1", "How strong an L1 penalty?", arms=("regularizer.l1",))
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 1.4
 
 
 def sweep(base: Config) -> Sweep:

@@ -16,6 +16,7 @@ from .settings import LEARNT_BY_HEART
 QUESTION = Question("l2", "How strong an L2 penalty?", arms=("regularizer.l2",))
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 1.6
 
 
 def sweep(base: Config) -> Sweep:

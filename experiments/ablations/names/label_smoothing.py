@@ -16,6 +16,7 @@ from .settings import LEARNT_BY_HEART
 QUESTION = Question("label_smoothing", "Does label smoothing help?", arms=("regularizer.label_smoothing",))
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 1.2
 
 
 def sweep(base: Config) -> Sweep:

@@ -18,6 +18,7 @@ QUESTION = Question(
 )
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 1.7
 
 
 def sweep(base: Config) -> Sweep:

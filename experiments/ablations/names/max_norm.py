@@ -16,6 +16,7 @@ from .settings import LEARNT_BY_HEART
 QUESTION = Question("max_norm", "Does it help to bound the length of a unit's weights?", arms=("regularizer.max_norm",))
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 1.2
 
 
 def sweep(base: Config) -> Sweep:

@@ -26,6 +26,7 @@ QUESTION = Question(
 )
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 1.6
 
 
 def sweep(base: Config) -> Sweep:

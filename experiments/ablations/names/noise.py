@@ -16,6 +16,7 @@ from .settings import LEARNT_BY_HEART
 QUESTION = Question("noise", "Does noise on the embeddings help?", arms=("regularizer.noise",))
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 1.4
 
 
 def sweep(base: Config) -> Sweep:

@@ -19,6 +19,7 @@ QUESTION = Question(
 )
 SETTINGS = {"train.steps": 2000}
 SEEDS = 6
+MINUTES = 1.3
 LEARNING_RATES = {
     "sgd": (0.1, 0.3, 1.0),
     "momentum": (0.01, 0.03, 0.1),

@@ -22,6 +22,7 @@ QUESTION = Question(
 )
 SETTINGS = LEARNT_BY_HEART | {"data.dev": 10, "data.split": "rows"}
 SEEDS = 6
+MINUTES = 3.5
 
 
 def sweep(base: Config) -> Sweep:

@@ -14,6 +14,7 @@ from jaxgen.search.sweep import Question, Sweep, grid
 QUESTION = Question("residual", "Do residual connections help, and from what depth on?", arms=("model.residual", "model.depth"))
 SETTINGS = {"train.steps": 1000, "train.eval_every": 100}
 SEEDS = 6
+MINUTES = 2.0
 
 
 def sweep(base: Config) -> Sweep:

@@ -16,6 +16,7 @@ from .settings import SHORT
 QUESTION = Question("rmsprop", "How long should RMSProp remember squared gradients?", arms=("optimizer.b2",))
 SETTINGS = SHORT
 SEEDS = 6
+MINUTES = 0.9
 
 
 def sweep(base: Config) -> Sweep:

@@ -15,6 +15,7 @@ from jaxgen.search.sweep import Question, Sweep, grid
 QUESTION = Question("search", "Grid, random or coarse-to-fine random search, at the same budget?", verdict="search")
 SETTINGS = {"train.steps": 1500, "train.eval_every": 300}
 SEEDS = 2
+MINUTES = 2.1
 
 
 def sweep(base: Config) -> Sweep:

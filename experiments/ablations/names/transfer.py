@@ -27,6 +27,7 @@ QUESTION = Question(
 )
 SETTINGS = LEARNT_BY_HEART | {"data.source": "data/names.txt", "optimizer.schedule": "constant", "train.steps": 3000}
 SEEDS = 6
+MINUTES = 1.9
 
 
 def sweep(base: Config) -> Sweep:

@@ -16,6 +16,7 @@ from .settings import LEARNT_BY_HEART
 QUESTION = Question("weight_decay", "Is decoupled weight decay better than L2 inside Adam?", arms=("optimizer.name",))
 SETTINGS = LEARNT_BY_HEART
 SEEDS = 6
+MINUTES = 2.2
 
 
 def sweep(base: Config) -> Sweep:
