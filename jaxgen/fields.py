@@ -321,6 +321,11 @@ def items(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Field]]:
     for part in fields(type(config)):
         value = getattr(config, part.name)
         if part.section:
+            if not isinstance(value, part.kinds[0]):
+                raise UserError(
+                    f"{prefix}{part.name} is {quoted(value)}, expected a {part.kinds[0].__name__}; to set single keys write "
+                    f"jaxgen.override(config, {{'{prefix}{part.name}.KEY': VALUE}})"
+                )
             yield from items(value, f"{prefix}{part.name}.")
         elif not part.hidden:
             yield prefix + part.name, value, part

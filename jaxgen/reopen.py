@@ -14,7 +14,7 @@ from jaxgen.engine.lanes import Ended
 from jaxgen.engine.programs import state_shape
 from jaxgen.fields import UserError, override, quoted
 from jaxgen.job import prepared, results_of, trained_of
-from jaxgen.judge.results import DIVERGED, Results, Trained, by_score
+from jaxgen.judge.results import DIVERGED, Results, Trained, by_score, together
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.checkpoint import Store
 from jaxgen.storage.facts import measured, read_config, task_facts
@@ -229,7 +229,7 @@ def sample(trained: Trained | Sequence[Trained], count: int = 20, seed: int = 0,
       >>> names == jaxgen.sample(trained, count=5, temperature=0.8, prefix="ma")  # the same seed, the same names
       True
     """
-    members = [trained] if isinstance(trained, Trained) else list(trained)
+    members = together(trained)
     return members[0].task.sample(members, count, seed, **how)
 
 
@@ -245,4 +245,5 @@ def predict(trained: Trained, inputs: Any) -> Any:
       >>> jaxgen.predict(trained, x[:5]).shape
       (5,)
     """
-    return trained.task.predict(trained, inputs)
+    (one,) = together(trained)[:1]
+    return one.task.predict(one, inputs)

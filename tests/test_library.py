@@ -6,6 +6,7 @@ import io
 import re
 from html.parser import HTMLParser
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pandas
@@ -14,6 +15,7 @@ from invented import EVIL, large, trained, verdict
 
 import jaxgen
 from jaxgen.job import sweep_of
+from jaxgen.tasks import task_of
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
 
@@ -109,3 +111,37 @@ def test_what_is_no_sweep_is_a_line(given: Any, says: str) -> None:
 def test_the_version_is_the_packages() -> None:
     assert jaxgen.__version__ == metadata.version("jaxgen")
     assert re.match(r"\d+\.\d+", jaxgen.__version__)
+
+
+@pytest.mark.parametrize("make", [jaxgen.sample, jaxgen.score, jaxgen.predict, jaxgen.export])
+@pytest.mark.parametrize("given", [large(), [], ["adam"], 3, None])
+def test_what_is_no_trained_trial_is_a_line(make: Any, given: Any) -> None:
+    with pytest.raises(jaxgen.UserError, match=r"given for a trained trial; expected results.best\(\)"):
+        make(given) if make is jaxgen.sample else make(given, "x")
+
+
+def test_a_section_that_is_none_is_a_line() -> None:
+    wrong: Any = {"steps": 10}
+    with pytest.raises(jaxgen.UserError, match=r"train is \{'steps': 10\}, expected a TrainConfig; to set single keys"):
+        list(jaxgen.Sweep(Config(train=wrong)))
+
+
+def test_names_from_python_are_those_of_a_file(corpus: Corpus, tmp_path: Path) -> None:
+    """And so the same trial: to the bit."""
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(corpus.names) + "\n", encoding="utf-8")
+    read, given = jaxgen.load_corpus(path), jaxgen.load_corpus(name for name in corpus.names)
+    assert (given.names, given.sha256) == (read.names, read.sha256)
+    for names in (list(corpus.names), tuple(corpus.names), path, str(path)):
+        assert task_of(names).corpus.sha256 == read.sha256  # pyright: ignore[reportAttributeAccessIssue]  (of names)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [([], "no names were given"), (["a", 3], "3 is among them"), (["a\nb"], "a line break in"), ([" "], "no names")],
+)
+def test_names_that_are_none_are_a_line(given: Any, says: str) -> None:
+    with pytest.raises(jaxgen.UserError, match=says):
+        jaxgen.load_corpus(given)
+    with pytest.raises(jaxgen.UserError, match="lie in no file"):
+        jaxgen.load_corpus("names given in Python")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgen.config import resolve
-from jaxgen.fields import CHAIN, UserError, brief, flatten, override
+from jaxgen.fields import CHAIN, UserError, brief, flatten, override, quoted
 from jaxgen.judge import shown
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.tasks.base import Task
@@ -126,6 +126,19 @@ class Trained:
         floats = sum(math.prod(np.shape(leaf)) for leaf in leaves(self.params))
         differs = shown.of_config(flatten(self.config), flatten(type(self.config)()))
         return f"Trained(trial {self.trial} of {self.task.name}, {floats:,} parameters{f'; {differs}' if differs else ''})"
+
+
+def together(trained: Trained | Iterable[Trained]) -> list[Trained]:
+    """One trained trial or several, as several.
+
+    Raises:
+      UserError: where something else was given.
+    """
+    found = [trained] if isinstance(trained, Trained) else list(trained) if isinstance(trained, list | tuple) else []
+    if not found or not all(isinstance(one, Trained) for one in found):
+        what = "results were" if isinstance(trained, Results) else f"{quoted(trained)} was"
+        raise UserError(f"{what} given for a trained trial; expected results.best(), results.trained(3) or jaxgen.load(...)")
+    return found
 
 
 @dataclass(frozen=True)

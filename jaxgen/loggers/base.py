@@ -46,6 +46,15 @@ class Logger:
 
     It is called from a thread of its own, so that a service that is slow or away holds up nothing. Whenever a session of a run
     begins or goes on, it is told all that is known from the first step on; `start` can say what it has already.
+
+    Examples:
+      >>> class Finals(jaxgen.Logger):
+      ...     def end(self, trial, summary):
+      ...         if trial == 0:
+      ...             print(sorted(summary)[-1])
+      >>> with jaxgen.log_to(Finals()) as listener:
+      ...     results = jaxgen.run(sweep, corpus, progress=False, listener=listener)
+      val_loss
     """
 
     def open(self, run: Logged) -> None:

@@ -67,6 +67,11 @@ def log_to(*loggers: str | Logger, say: Callable[[str], None] = warn) -> Telling
 
     Raises:
       UserError: for a name that is none, a package that is not installed, or a service that wants an account.
+
+    Examples:
+      >>> jaxgen.log_to("aim")
+      Traceback (most recent call last):
+      jaxgen.fields.UserError: there is no logger 'aim'; expected one or several of tensorboard, mlflow, wandb, trackio
     """
     different = [one for place, one in enumerate(loggers) if one not in loggers[:place]]
     found = [find(one) if isinstance(one, str) else one for one in different]

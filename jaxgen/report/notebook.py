@@ -30,6 +30,10 @@ def plot(results: Results, kind: str) -> Figure:
 
     Raises:
       UserError: for another kind, or one that does not apply to these results.
+
+    Examples:
+      >>> figure = jaxgen.plot(results, "curves")  # or results.plot("curves")
+      >>> figure.savefig("curves.png")
     """
     name, ended = ALSO.get(kind, kind), any(math.isfinite(row.score) for row in results.rows)
     verdict = answer(results) if ended else Verdict(("nothing has ended",))
@@ -57,6 +61,11 @@ def write_report(of: Results | str | Path, task: Any = None) -> Path:
 
     Raises:
       UserError: if the results are in memory alone, or the folder holds no run.
+
+    Examples:
+      >>> run = jaxgen.run(sweep, corpus, out="runs/reported", progress=False, report=False)
+      >>> jaxgen.write_report("runs/reported").name
+      'report.html'
     """
     if not isinstance(of, Results):
         return report(of, task)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from jaxgen.config import validate
 from jaxgen.fields import CHAIN, UserError, flatten, override
-from jaxgen.judge.results import Trained, named_value
+from jaxgen.judge.results import Trained, named_value, together
 from jaxgen.storage.arrays import named, named_shapes, nested, unnamed
 from jaxgen.storage.card import CARD, card, card_of_mixture, portable
 from jaxgen.storage.facts import task_facts
@@ -48,7 +48,7 @@ def export(trained: Trained | Sequence[Trained], out: str | Path) -> Path:
       ['README.md', 'trial.json', 'weights.safetensors']
       >>> elsewhere = jaxgen.load("small")  # without the corpus
     """
-    out, members = Path(out), [trained] if isinstance(trained, Trained) else list(trained)
+    out, members = Path(out), together(trained)
     if not out.name:
         raise UserError(f"{str(out)!r} is no name of a folder; give the name of a new one")
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):

@@ -60,7 +60,7 @@ def task_of(given: Any) -> Task:
     if found is None:
         raise UserError(
             f"a {type(given).__name__} was given for a task; expected one from jaxgen.supervised, a subclass of jaxgen.Task, "
-            "or a corpus from jaxgen.load_corpus"
+            "or names: a corpus from jaxgen.load_corpus, a list of texts, or a file's path"
         )
     return found
 

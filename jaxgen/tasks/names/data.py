@@ -7,6 +7,7 @@ import hashlib
 import io
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -122,13 +123,17 @@ TABLES = {".csv": ",;\t", ".tsv": "\t,;", ".tab": "\t,;"}  # what may stand betw
 ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
-def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
+IN_MEMORY = "names given in Python"  # in place of a path
+
+
+def load_corpus(path: str | Path | Iterable[str], column: str | None = None) -> Corpus:
     """The names of a text file (a name a line) or of a table with commas, semicolons or tabs (`column`, or its only one): in
     UTF-8, or in UTF-16 or UTF-32 with their marks; also packed by gzip.
 
     Spaces around a name and empty names are dropped; everything else is kept as it is.
 
     Args:
+      path: of the file; or the names themselves, which is as if they stood in a text file.
       column: of a table, what its first row says; or its number, from 1 on: the first row is then one like the others where one
         of its cells is a number, and else stands above the columns.
 
@@ -139,7 +144,13 @@ def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
       >>> corpus = jaxgen.load_corpus("names.txt")
       >>> corpus
       Corpus(400 names of 'names.txt': 'smith', 'johnson', 'williams', ...)
+      >>> jaxgen.load_corpus(["anna", "bob"])
+      Corpus(2 names of 'names given in Python': 'anna', 'bob')
     """
+    if not isinstance(path, str | Path):
+        return _listed(path, column)
+    if str(path) == IN_MEMORY:
+        raise UserError("the names of this run were given in Python and lie in no file; give them again, as task=names")
     if ADDRESS.match(str(path)) and not Path(path).exists():
         raise UserError(f"{str(path)!r} is an address, and those are not read; save what is there as a file, and give that")
     path = Path(path)
@@ -151,13 +162,37 @@ def load_corpus(path: str | Path, column: str | None = None) -> Corpus:
         rows = _column(text, column, str(path), kind)
     else:
         rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    names = tuple(name for name in (row.strip() for row in rows) if name)
+    names = _whole(rows, str(path))
     if not names:
         raise UserError(f"{str(path)!r} holds no names; expected a text file with a name a line, or a table with --column")
+    return Corpus(names, str(path), column, hashlib.sha256(content).hexdigest())
+
+
+def _whole(rows: Iterable[str], where: str) -> tuple[str, ...]:
+    """The names in some lines.
+
+    Raises:
+      UserError: if one has a line break in it.
+    """
+    names = tuple(name for name in (row.strip() for row in rows) if name)
     broken = next((name for name in names if "\n" in name or "\r" in name), None)
     if broken is not None:
-        raise UserError(f"{str(path)!r} holds a name with a line break in it, {quoted(broken)}; put each name on one line")
-    return Corpus(names, str(path), column, hashlib.sha256(content).hexdigest())
+        raise UserError(f"{where!r} holds a name with a line break in it, {quoted(broken)}; put each name on one line")
+    return names
+
+
+def _listed(given: Iterable[str], column: str | None) -> Corpus:
+    """Names from Python, with the SHA-256 of a text file of theirs."""
+    rows = list(given)
+    strange = next((row for row in rows if not isinstance(row, str)), None)
+    if strange is not None or column is not None:
+        what = f"column is {quoted(column)}" if strange is None else f"{quoted(strange)} is among them"
+        raise UserError(f"names were given, and {what}; expected texts, or a file's path")
+    names = _whole(rows, IN_MEMORY)
+    if not names:
+        raise UserError("no names were given; expected a list of texts, or a file's path")
+    content = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogatepass")
+    return Corpus(names, IN_MEMORY, None, hashlib.sha256(content).hexdigest())
 
 
 def _column(text: str, column: str | None, path: str, kind: str) -> list[str]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.fields import UserError, quoted
-from jaxgen.judge.results import Trained
+from jaxgen.judge.results import Trained, together
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import ModelConfig
 from jaxgen.tasks.names.data import BOUNDARY, Corpus, Vocabulary
@@ -60,7 +60,7 @@ def sample(
     _check("top_p", top_p, top_p is None or 0 < top_p <= 1, "a share in (0, 1]")
     _check("seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
     _check("max_length", max_length, max_length is None or 1 <= max_length <= LONGEST, f"1 to {LONGEST:,}")
-    members = [trained] if isinstance(trained, Trained) else list(trained)
+    members = together(trained)
     vocabulary = members[0].task.vocabulary
     if any(member.task.vocabulary != vocabulary for member in members):
         raise UserError("trials of different vocabularies cannot be mixed; give trials of one corpus")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgen.fields import UserError
-from jaxgen.judge.results import Trained
+from jaxgen.judge.results import Trained, together
 from jaxgen.tasks.names import models
 from jaxgen.tasks.names.config import Config, ModelConfig
 from jaxgen.tasks.names.data import Windows, windows
@@ -68,7 +68,7 @@ def score(trained: Trained | Sequence[Trained], names: Sequence[str]) -> NDArray
       >>> bool(nats[0] < nats[1])  # smith is the likelier name
       True
     """
-    members = [trained] if isinstance(trained, Trained) else list(trained)
+    members = together(trained)
     vocabulary = members[0].task.vocabulary
     if any(member.task.vocabulary != vocabulary for member in members):
         raise UserError("trials of different vocabularies cannot be mixed; give trials of one corpus")

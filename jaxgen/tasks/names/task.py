@@ -77,8 +77,11 @@ class Names(Task):
         return self._source
 
     def of(self, given: Any) -> Names | None:
-        from jaxgen.tasks.names.data import Corpus
+        from jaxgen.tasks.names.data import Corpus, load_corpus
 
+        names = isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)
+        if names or isinstance(given, str | Path):
+            return Names(load_corpus(given))
         return Names(given) if isinstance(given, Corpus) else None
 
     def begun_on(self, source: Any) -> Names:
