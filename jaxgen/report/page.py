@@ -8,7 +8,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +188,10 @@ def when(facts: Mapping[str, Any]) -> list[str]:
 
 def _moment(said: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(said)
+        moment = datetime.fromisoformat(said)
     except (TypeError, ValueError):
         return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
