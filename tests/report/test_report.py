@@ -261,7 +261,7 @@ def test_the_questions_own_picture_stands_below_the_verdict(verdict: str, own: s
     results = invented.large()
     found = Found(replace(results, question=replace(results.question, verdict=verdict)), invented.verdict(), None)
     names: tuple[str, ...] = ("differences", "budgets", "curves", "layers", "mine")
-    pictures = dict.fromkeys(names, Drawn("", "", Markup(), Markup(), 1, 1, False))
+    pictures: dict[str, Drawn] = dict.fromkeys(names, Drawn("", "", Markup(), Markup(), 1, 1, False))
     told = layout(found, pictures, [])
     assert told.own == own
     others = (*told.sure, *told.drawn, *told.insides)
