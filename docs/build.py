@@ -26,7 +26,7 @@ from jaxgen.tasks import TASKS
 
 DOCS = Path(__file__).parent
 ABLATIONS = {name: ablation for task in TASKS for name, ablation in ablations(task).items()}
-PICTURES = ("layers.png", "differences.png", "curves.png")  # the first that a run has
+PICTURES = ("mixture.png", "layers.png", "differences.png", "curves.png")  # the first that a run has
 
 HEAD = """# What came out
 

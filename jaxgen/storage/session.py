@@ -46,23 +46,33 @@ def _commit() -> str | None:
 
 
 def told(facts: Mapping[str, Any]) -> list[str]:
-    """When, how long and where a run was trained, in sentences; none of a run from before this was kept."""
+    """When, how long and where a run was trained, in a sentence; none of a run from before this was kept."""
     sessions: Sequence[Session] = facts.get("sessions", [])
     if not sessions:
         return []
     first, last = sessions[0], sessions[-1]
-    spans = [_seconds(one) for one in sessions if one["ended"] is not None]
-    whole = f"{sum(spans) / 60:.1f} minutes" if len(spans) == len(sessions) else "of unknown length, as it was killed once"
-    times = f" in {len(sessions)} sessions" if len(sessions) > 1 else ""
-    end = f" to {_short(last['ended'])}" if last["ended"] is not None else ""
+    start, end = _moment(first["started"]), _moment(last["ended"])
+    times = [] if start is None else [f"{start:%Y-%m-%d %H:%M}{'' if end is None else f' to {end:%Y-%m-%d %H:%M}'} UTC"]
+    several = f" in {len(sessions)} sessions" if len(sessions) > 1 else ""
     commit = f", commit {first['commit'][:12]}" if first["commit"] else ""
-    return [f"{_short(first['started'])}{end} UTC, {whole}{times}; {last['machine']}, Python {last['python']}{commit}"]
+    return [f"{', '.join([*times, _whole(sessions) + several])}; {last['machine']}, Python {last['python']}{commit}"]
 
 
-def _seconds(session: Session) -> float:
-    start, end = (datetime.datetime.fromisoformat(session[key] or "") for key in ("started", "ended"))
-    return (end - start).total_seconds()
+def _whole(sessions: Sequence[Session]) -> str:
+    """How long all sessions took together."""
+    total = 0.0
+    for one in sessions:
+        start, end = _moment(one["started"]), _moment(one["ended"])
+        if start is None or end is None:
+            return "of unknown length, as it was killed once"
+        total += (end - start).total_seconds()
+    return f"{total / 60:.1f} minutes"
 
 
-def _short(time: str | None) -> str:
-    return (time or "")[:16].replace("T", " ")
+def _moment(said: str | None) -> datetime.datetime | None:
+    """A time as a file says it; None where it is none."""
+    try:
+        moment = datetime.datetime.fromisoformat(said or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -16,6 +16,8 @@ from jaxgen.report import plots
 from jaxgen.report.pictures import PICTURES, told
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
+from jaxgen.tasks.names.ensemble import mixtures
+from jaxgen.tasks.names.standing import standings
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +67,21 @@ def test_curves_of_a_running_sweep_are_drawn(large: Results) -> None:
 
 def test_a_report_from_python(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """Of a run in a folder, by its results or by its path; and one picture of the task's own."""
-    results = runs.run(jaxgen.seeds(small, 2), corpus, tmp_path / "run")
+    asked = jaxgen.Question(verdict="ensembles")
+    results = runs.run(jaxgen.seeds(small, 2), corpus, tmp_path / "run", question=asked)
     assert results.report() == jaxgen.write_report(tmp_path / "run") == tmp_path / "run" / "report.html"
     assert (tmp_path / "run" / "plots" / "curves.png").exists()
     assert results.plot("embeddings").get_suptitle() == "Characters as the best trial sees them"
-    with pytest.raises(jaxgen.UserError, match=r"in memory alone.*give `runs.run` out="):
+    # Its own picture: what mixtures come to, beside the best trial and the counts.
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.index('<figure id="mixture"') < page.index('<section id="names"') < page.index('<section id="leaderboard"')
+    mixture, best, floor = results.plot("mixture").axes[0].lines
+    losses = mixtures([results.trained(trial) for trial in (0, 1)], corpus).by_size
+    assert dict(zip(*mixture.get_data(), strict=True)) == losses
+    assert set(best.get_ydata()) == {results.best_row().val_loss}
+    assert set(floor.get_ydata()) == {standings(results, corpus)[0].floor.val_loss}
+    one = replace(results, question=jaxgen.Question())
+    with pytest.raises(jaxgen.UserError, match="there is no picture 'mixture'"):
+        one.plot("mixture")
+    with pytest.raises(jaxgen.UserError, match=r"in memory alone.*give `jaxgen.run` out="):
         replace(results, out=None).report()

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import invented
+import matplotlib.image as mpimg
 import pytest
+from markupsafe import Markup
 from pages import Parsed, evil_page
 from rich.console import Console
 
@@ -24,8 +26,8 @@ from jaxgen import runs
 from jaxgen.engine.lanes import SegmentDone
 from jaxgen.judge.results import Results
 from jaxgen.judge.verdict import Verdict
-from jaxgen.report.page import command_of, heads, html, no_answer, report
-from jaxgen.report.pictures import PICTURES, Found, save
+from jaxgen.report.page import command_of, heads, html, layout, no_answer, question_of, report, sections
+from jaxgen.report.pictures import DPI, PICTURES, TITLE, Drawn, Found, save, titled
 from jaxgen.report.style import COLOURS, ON_DARK
 from jaxgen.report.terminal import Watch, leaderboard
 from jaxgen.tasks.base import Section
@@ -231,3 +233,60 @@ def test_a_run_that_was_stopped_shows_how_far_it_is(tmp_path: Path) -> None:
     assert page.count(">5, 5 running<") == 40
     assert "at their best evaluation so far" in page
     assert {"curves", "learning_rate"} <= {path.stem for path in (tmp_path / "plots").iterdir()}
+
+
+def test_pictures_say_what_they_are_where_they_stand_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A title above each PNG, in letters of its own; on the page a head says it."""
+    told = []
+
+    def noted(figure: Any, title: str) -> bytes:
+        told.append(title)
+        return titled(figure, title)
+
+    monkeypatch.setattr("jaxgen.report.pictures.titled", noted)
+    found = Found(invented.large(), invented.verdict(), None)
+    drawn = save(found, tmp_path)
+    assert sorted(told) == sorted(f"{one.title}: {invented.EVIL}" for one in drawn.values())
+    for name, one in drawn.items():
+        assert f"{name}.png" in {path.name for path in tmp_path.iterdir()}
+        width, height = mpimg.imread(tmp_path / f"{name}.png").shape[1::-1]
+        assert width == pytest.approx(DPI * one.width / 96, abs=2)
+        assert height == pytest.approx(DPI * (one.height / 96 + TITLE), abs=2)
+        top = mpimg.imread(tmp_path / f"{name}.png")[: int(DPI * TITLE)]
+        assert top.min() < 0.5  # which is not all paper
+
+
+@pytest.mark.parametrize(
+    ("verdict", "own"),
+    [("arms", "differences"), ("gradients", "layers"), ("early_stopping", "curves"), ("search", "differences")],
+)
+def test_the_questions_own_picture_stands_below_the_verdict(verdict: str, own: str, tmp_path: Path) -> None:
+    results = invented.large()
+    found = Found(replace(results, question=replace(results.question, verdict=verdict)), invented.verdict(), None)
+    names: tuple[str, ...] = ("differences", "budgets", "curves", "layers", "mine")
+    pictures: dict[str, Drawn] = dict.fromkeys(names, Drawn("", "", Markup(), Markup(), 1, 1, False))
+    told = layout(found, pictures, [])
+    assert told.own == own
+    others = (*told.sure, *told.drawn, *told.insides)
+    assert sorted((own, *others)) == ["budgets", "curves", "differences", "layers"]  # each once
+    mine = [Section("mine", "Mine", place="answer"), Section("names", "Names", place="top"), Section("last", "Last")]
+    told = layout(found, pictures, mine)
+    assert told.own == "mine"  # a task knows better
+    assert [one.name for one in (*told.top, *told.end)] == ["names", "last"]
+    assert list(sections(found, pictures, told))[:3] == ["mine", "names", "comparisons"]
+
+
+def test_when_and_where_a_run_was(tmp_path: Path) -> None:
+    found = Found(invented.large(), invented.verdict(), None)
+    session = {"started": "2026-11-27T18:00:00+00:00", "ended": "2026-11-27T18:06:00+00:00"}
+    place = {"machine": f"{invented.EVIL}, 2 cores", "python": "3.11.9", "commit": None}
+    facts = invented.facts_of(found, invented.evil_corpus(tmp_path)) | {"sessions": [session | place]}
+    text = " ".join(Parsed(html(found, facts, {})).text)
+    assert "2026-11-27 18:00 to 2026-11-27 18:06 UTC, 6.0 minutes; " in text
+    assert ", 2 cores, Python 3.11.9" in text
+    assert "commit" not in text
+
+
+def test_a_single_setting_is_no_contest() -> None:
+    assert question_of(invented.results_of(jaxgen.seeds(Config(), 2))) == "How good is it?"
+    assert question_of(invented.results_of(jaxgen.grid(Config(), {"model.depth": [1, 2]}))) == "Which setting is best?"

@@ -67,6 +67,10 @@ def test_what_is_said_of_sessions() -> None:
     assert "to 2026-01-03 00:03 UTC, 9.0 minutes in 2 sessions" in session.told({"sessions": [one, later]})[0]
     assert "of unknown length, as it was killed once" in session.told({"sessions": [killed, later]})[0]
     assert session.told({}) == []
+    strange: session.Session = {**one, "started": "<b>yesterday</b>", "commit": None}  # a file may say anything
+    assert session.told({"sessions": [strange]}) == [
+        "of unknown length, as it was killed once; Linux x86_64, 2 cores, Python 3.11.7"
+    ]
 
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "optax.lion"])
