@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from jaxgen.config import Config
 from jaxgen.engine import plan
+from jaxgen.engine.lanes import Ended, Position
 from jaxgen.engine.programs import Data, lengths, padded, prepare
 from jaxgen.fields import CHAIN, UserError, flatten, override, quoted
 from jaxgen.judge.answers import answer
@@ -23,7 +24,7 @@ from jaxgen.tasks.base import Reads, Task
 from jaxgen.tasks.rows import size
 from jaxgen.train import order
 from jaxgen.train.functions import Functions
-from jaxgen.train.trial import CHUNK
+from jaxgen.train.trial import CHUNK, Status
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,20 @@ def trained_of(task: Task, sweep: Sweep, state: Callable[[int, Any], Any], trial
     """A trained trial of a sweep, from `state(trial, the shapes of its params and stats)`."""
     config = override(sweep.base, sweep.points[trial])
     return Trained(trial, config, task, *task.restored(config, trial, functools.partial(state, trial)))
+
+
+def unfinished(job: Job, position: Position, trial: int) -> Trained:
+    """A trial that still trains, as it was at its best evaluation so far.
+
+    Args:
+      position: where its group stands: `trial` is in one of the lanes.
+    """
+    at, state = position.lanes.index(trial), jax.device_get(position.state)
+    reads, _ = job.reads(job.groups[position.group])
+    best = jax.tree.map(lambda x: x[at], state.best)
+    now = reads.take(Ended(trial, Status.RUNNING, int(state.step[at]), int(best.step), {}, best.params, best.stats))
+    config = override(job.sweep.base, job.sweep.points[trial])
+    return Trained(trial, config, job.task, now.params, now.stats, int(best.step))
 
 
 def results_of(task: Task, sweep: Sweep, **more: Any) -> Results:

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxgen.config import validate
-from jaxgen.engine.lanes import Ended
+from jaxgen.engine.lanes import Position
 from jaxgen.engine.programs import state_shape
 from jaxgen.fields import UserError, override, quoted
-from jaxgen.job import prepared, results_of, trained_of
+from jaxgen.job import prepared, results_of, trained_of, unfinished
 from jaxgen.judge.results import DIVERGED, Results, Trained, by_score, together
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.checkpoint import Store
@@ -23,7 +21,6 @@ from jaxgen.storage.logs import all_counting, take_up
 from jaxgen.storage.portable import is_exported, is_mixture, load_exported, load_mixed
 from jaxgen.tasks import matching, stored, task_of
 from jaxgen.tasks.base import Task
-from jaxgen.train.trial import Status
 
 
 def load_results(path: str | Path, task: Any = None) -> Results:
@@ -86,13 +83,10 @@ def _unfinished(task: Task, sweep: Sweep, store: Store, trial: int) -> Trained:
     Raises:
       UserError: if the lanes are damaged.
     """
-    job, at = prepared(sweep, task), store.manifest["in_lanes"].index(trial)
-    group = job.groups[store.manifest["group"]]
-    lanes = store.lanes(state_shape(job.functions, group.traced(), len(store.manifest["in_lanes"])))
-    step, best = int(lanes.step[at]), jax.tree.map(lambda x: x[at], lanes.best)
-    reads, _ = job.reads(group)
-    now = reads.take(Ended(trial, Status.RUNNING, step, int(best.step), {}, best.params, best.stats))
-    return Trained(trial, override(sweep.base, sweep.points[trial]), job.task, now.params, now.stats, int(best.step))
+    job, manifest = prepared(sweep, task), store.manifest
+    group, lanes = job.groups[manifest["group"]], tuple(manifest["in_lanes"])
+    state = store.lanes(state_shape(job.functions, group.traced(), len(lanes)))
+    return unfinished(job, Position(manifest["group"], manifest["taken"], lanes, state), trial)
 
 
 def load(path: str | Path, trial: int | str = "best", task: Any = None) -> Trained:

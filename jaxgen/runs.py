@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from jaxgen.engine.lanes import Ended, Evaluated, Event, Looked, Position, Segme
 from jaxgen.engine.plan import Lanes, Plan, Planned
 from jaxgen.engine.programs import Data, state_shape
 from jaxgen.fields import UserError, override
-from jaxgen.job import Job, prepared, results_of, sweep_of, trained_of
+from jaxgen.job import Job, prepared, results_of, sweep_of, trained_of, unfinished
 from jaxgen.judge.results import Curve, Diagnostic, Results
 from jaxgen.search.sweep import Group, Question, Sweep
 from jaxgen.storage.cache import known, learn
@@ -131,6 +132,8 @@ def run(
             if isinstance(event, SegmentDone) and fresh:
                 _measure(results, job.task, {trial: ended[trial] for trial in fresh})
                 fresh.clear()
+            if isinstance(event, SegmentDone):
+                results.unfinished = functools.partial(unfinished, job, event.position)
             listener(event, results)
             if isinstance(event, SegmentDone):
                 asked, still = stop(), event.position is at
@@ -146,6 +149,7 @@ def run(
         keeper.forget()
         raise
     finally:
+        results.unfinished = None  # it holds the lanes
         keeper.close()  # nothing is written behind the back of who called
     return results
 

@@ -15,6 +15,7 @@ from jaxgen.config import Config
 from jaxgen.engine.lanes import Event
 from jaxgen.engine.plan import Planned, cores, use_every_core
 from jaxgen.judge.results import Results
+from jaxgen.report.glimpse import Glimpse
 from jaxgen.report.live import Cell, in_notebook
 from jaxgen.report.page import report as write_report
 from jaxgen.report.terminal import Watch
@@ -83,7 +84,10 @@ def run(
     """
     kept, said = begin(cache)
     with contextlib.ExitStack() as open_ones:
-        shown: list[Listener] = [open_ones.enter_context(watch())] if progress else []
+        shown: list[Listener] = []
+        if progress:
+            seen = open_ones.enter_context(watch())
+            shown = [seen, Glimpse(seen.glimpsed)]
         open_ones.enter_context(mending(kept, said.append))
 
         def tell_all(event: Event | Planned | Notice, results: Results) -> None:

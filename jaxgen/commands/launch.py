@@ -17,6 +17,7 @@ from jaxgen.fields import UserError
 from jaxgen.judge.floors import reference, standings
 from jaxgen.judge.results import Results
 from jaxgen.loggers.telling import log_to
+from jaxgen.report.glimpse import Glimpse
 from jaxgen.report.page import report
 from jaxgen.report.terminal import SHOWN, Watch, leaderboard, say, visible
 from jaxgen.runs import Interrupted, Notice
@@ -75,9 +76,11 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
     with logging:  # what is told is waited for when all else has been done
         try:
             with signals.saving(), Watch(console) as watch:
+                glimpse = Glimpse(watch.glimpsed)
 
                 def tell_all(event: Event | Planned | Notice, results: Results) -> None:
                     watch(event, results)
+                    glimpse(event, results)
                     logging(event, results)
 
                 results = run(

@@ -188,6 +188,7 @@ class Results:
     curves: list[Curve] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     trained: Any = None  # trial number -> Trained
+    unfinished: Any = None  # the same of one that trains, while it does
     programs: int = 0  # compiled for training
     out: str | None = None
     question: Question = field(default_factory=Question)

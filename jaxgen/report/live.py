@@ -34,6 +34,7 @@ class Cell:
         self._first: tuple[float, int] | None = None  # when the first segment ended, and the steps done then
         self._results: Results | None = None
         self._notices: list[str] = []
+        self._glimpsed = ""
         self._handle: Any = None
 
     def __enter__(self) -> Cell:
@@ -62,6 +63,10 @@ class Cell:
                 self._show()
                 self._draw = now + max(DRAW_EVERY, 9 * (time.monotonic() - now))
 
+    def glimpsed(self, line: str) -> None:
+        """Shows what the best network so far makes, until the next time."""
+        self._glimpsed = line
+
     def page(self) -> str:
         """What is shown now, as HTML."""
         results = self._results
@@ -74,7 +79,8 @@ class Cell:
         told = "".join(f"<p>{escape(line)}</p>" for line in self._notices)
         bar = f'<progress value="{done}" max="{max(total, 1)}"></progress>'
         steps = f"<p>{bar} {done:,} of {total:,} steps, {duration(now - self._began)}{left}</p>"
-        return told + steps + board(results, verdict=len(results.rows) == len(results.sweep))
+        made = f"<p>{escape(self._glimpsed)}</p>" if self._glimpsed and len(results.rows) < len(results.sweep) else ""
+        return told + steps + made + board(results, verdict=len(results.rows) == len(results.sweep))
 
     def _show(self) -> None:
         from IPython.display import HTML  # pyright: ignore[reportMissingImports]

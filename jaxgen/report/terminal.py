@@ -185,6 +185,10 @@ class Watch:
         if self._segments and self._said < self._now[0]:
             self._say()
 
+    def glimpsed(self, line: str) -> None:
+        """Prints what the best network so far makes."""
+        say(self._console, line)
+
     def __call__(self, event: Event | Planned | Notice, results: Results) -> None:
         if self._results is None:
             self._begin(results)

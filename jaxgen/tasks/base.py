@@ -321,6 +321,10 @@ class Task:
         """Lines that a command prints when a run has ended in which a trial has: what the winner makes or says."""
         return []
 
+    def glimpse(self, trained: Any) -> str:
+        """What a trial that still trains makes, in a few words; "" where that is nothing to look at."""
+        return ""
+
     def further(self, out: str) -> list[str]:
         """What one may do next with a run in a folder, a line each."""
         return []

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jaxgen.called import called
 from jaxgen.judge.results import Results, Trained
 from jaxgen.report.style import BEST, HEIGHT, axis, below, ink, line, subplots
-from jaxgen.report.terminal import cell, setting
+from jaxgen.report.terminal import cell, setting, visible
 from jaxgen.report.text import drawable, heads, plain
 from jaxgen.tasks.base import Section
 from jaxgen.tasks.names.answers import members
@@ -28,6 +28,7 @@ from jaxgen.tasks.names.quality import MEASURES, Reference
 from jaxgen.tasks.names.standing import standings
 
 NAMES = 20  # that are shown
+GLIMPSED = 8  # while it trains
 LABELS = 300  # characters with a label; the others are dots
 ARM_ROWS = 100
 
@@ -37,6 +38,11 @@ def closing(task: Any, results: Results) -> list[str]:
     trained, who = winners(results)
     names, marks = readable(task, trained)
     return [f"\n{len(names)} names from {who}, at temperature {TEMPERATURE} ({counted(marks)}):", ", ".join(names)]
+
+
+def glimpse(task: Any, trained: Trained) -> str:
+    """A few names from a trial that still trains."""
+    return ", ".join(visible(name) for name in readable(task, [trained])[0][:GLIMPSED])
 
 
 def winners(results: Results) -> tuple[list[Trained], str]:

@@ -242,6 +242,11 @@ class Names(Task):
 
         return closing(self, results)
 
+    def glimpse(self, trained: Any) -> str:
+        from jaxgen.tasks.names.show import glimpse
+
+        return glimpse(self, trained)
+
     def further(self, out: str) -> list[str]:
         return [f"more names: {called(f'sample {out}')}"]
 
