@@ -20,6 +20,7 @@ from jaxgen.judge.results import Arm, Results, Scalar, label
 from jaxgen.judge.statistics import CHANCE, ENOUGH, Tried, best_of, interval, t_test
 from jaxgen.tasks.metric import Metric
 
+ALONE = label({})  # what an arm is called where nothing is compared
 NAMED = 6  # arms that one sentence names
 
 
@@ -128,7 +129,7 @@ def arms(results: Results) -> Verdict:
     compared = [replace(compare(winner, entry, float(p)), **unit) for entry, p in zip(others, p, strict=True)]
     compared.sort(key=lambda found: (math.isnan(found.difference), found.difference))
     hint = f"; give --seeds {ENOUGH} or more" if not missing else ""
-    standing = _standing(winner.name, compared, hint) if compared else [f"nothing to compare: one arm, {winner.name}"]
+    standing = _standing(winner.name, compared, hint) if compared else _alone(winner, entries)
     edges = [] if missing else _edges(results, winner, alive)
     said = (*standing, *_selected(winner, alive, results.measure), *gaps, *still_improving(results), *edges)
     return Verdict(said, tuple(compared), budgets)
@@ -210,6 +211,13 @@ def compare(winner: Entry, other: Entry, p: float) -> Comparison:
     return Comparison(winner.name, other.name, mean, low, high, t_test(differences)[0], p, n, resolved)
 
 
+def _alone(winner: Entry, entries: Sequence[Entry]) -> list[str]:
+    """What is said in place of a comparison: nothing of a network by itself."""
+    if len(entries) == 1 and winner.name == ALONE:
+        return []
+    return [f"nothing to compare {winner.name} with"]
+
+
 def _standing(winner: str, compared: Sequence[Comparison], hint: str) -> list[str]:
     """The headline, and what it leaves open about the other arms."""
     closest, *others = compared
@@ -229,13 +237,15 @@ def _standing(winner: str, compared: Sequence[Comparison], hint: str) -> list[st
 def _selected(winner: Entry, alive: Sequence[Entry], measure: Metric) -> list[str]:
     """The setting that validation chose, with the only mention of a test loss; and whether the choice was as wide elsewhere."""
     best, n = winner.best, len(winner.losses)
-    setting = f" at {label({key: best.values.get(key) for key in winner.tuned})}" if winner.tuned else ""
+    setting = [label({key: best.values.get(key) for key in winner.tuned})] if winner.tuned else []
+    arm = [winner.name] if winner.name != ALONE else []
+    who = f"Selected: {' at '.join([*arm, *setting])}," if arm or setting else "It comes to"
     parts = {part: best.mean(f"{name}_{measure.name}") for part, name in (("validation", "val"), ("test", "test"))}
     said = ", ".join(f"{part} {value:.4f}" for part, value in parts.items() if not math.isnan(value))
     losses = f"{said} {measure.measured_in or measure.name}".rstrip()
     few, many = min(entry.choices for entry in alive), max(entry.choices for entry in alive)
     return [
-        f"Selected: {winner.name}{setting}, {losses} ({f'mean of {n} seeds' if n > 1 else 'one seed'})",
+        f"{who} {losses} ({f'mean of {n} seeds' if n > 1 else 'one seed'})",
         *([f"not tuned equally: an arm's best is one of {few} to {many} sound settings"] if few < many else []),
     ]
 

@@ -380,7 +380,7 @@ def test_the_order_of_the_rows_and_of_the_calls_changes_nothing() -> None:
         (
             {("a", 1.0): [2.0, 2.5], ("b", 1.0): [math.inf, math.inf]},
             [
-                "nothing to compare: one arm, a",
+                "nothing to compare a with",
                 "Selected: a at learning rate 1, validation 2.2500, test 2.2400 nats a character (mean of 2 seeds)",
                 "b diverged in every trial",
             ],
@@ -402,14 +402,14 @@ def test_without_a_question_every_combination_is_an_arm() -> None:
 
 def test_a_trial_alone_is_selected() -> None:
     verdict = answer(results({(): [2.3]}, keys=(), arms=()))
-    assert verdict.sentences[0] == "nothing to compare: one arm, the trial"
+    assert verdict.sentences == ("It comes to validation 2.3000, test 2.2900 nats a character (one seed)",)
 
 
 def test_a_question_whose_keys_do_not_vary_has_one_arm() -> None:
     verdict = answer(results({(0.1,): [2.3, 2.4], (0.3,): [2.2, 2.3]}, keys=TUNED[1:]))
     assert verdict.comparisons == ()
-    assert verdict.sentences[0] == "nothing to compare: one arm, the trial"
-    assert verdict.sentences[1].startswith("Selected: the trial at learning rate 0.3,")
+    (selected,) = verdict.sentences
+    assert selected.startswith("Selected: learning rate 0.3, validation")
 
 
 def test_many_arms_are_not_all_named() -> None:
