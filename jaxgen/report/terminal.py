@@ -273,7 +273,7 @@ class Watch:
         best = f"no finite validation {name} so far"
         if self._best is not None:
             value = self._results.selected(self._best)
-            best = f"best validation {name} so far {number(value)} ({setting(self._results, self._best.trial)})"
+            best = f"best {name} so far on a part of validation {number(value)} ({setting(self._results, self._best.trial)})"
         return (
             f"{done / max(total, 1):.0%}",
             f"{done:,} of {total:,} steps",

@@ -102,9 +102,9 @@ def test_a_log_has_a_line_now_and_then(sweep: Sweep) -> None:
     third = "71% (150 of 210 steps), 0:26 elapsed, 0:06 left, 10 steps a second, 2 training, 3 of 6 trials ended "
     assert story.lines == [
         "2 networks at a time on 1 core",
-        first + "best validation loss so far 2.5000 (trial 1: learning rate 0.001, seed 1)",
-        second + "(1 diverged, 1 stopped), best validation loss so far 2.2500 (trial 2: learning rate 0.01, seed 0)",
-        third + "(1 diverged, 1 stopped), best validation loss so far 2.2500 (trial 2: learning rate 0.01, seed 0)",
+        first + "best loss so far on a part of validation 2.5000 (trial 1: learning rate 0.001, seed 1)",
+        second + "(1 diverged, 1 stopped), best loss so far on a part of validation 2.2500 (trial 2: learning rate 0.01, seed 0)",
+        third + "(1 diverged, 1 stopped), best loss so far on a part of validation 2.2500 (trial 2: learning rate 0.01, seed 0)",
     ]
 
 
@@ -135,7 +135,7 @@ def test_a_session_counts_its_own_steps_alone(sweep: Sweep) -> None:
         for step in (30, 40):
             story.evaluated(2, step, 2.5)
             story.segment(10, 2, None)
-    best = "best validation loss so far 2.0000 (trial 0: learning rate 0.001, seed 0)"
+    best = "best loss so far on a part of validation 2.0000 (trial 0: learning rate 0.001, seed 0)"
     rest = f"1 steps a second, 1 training, 2 of 6 trials ended (1 stopped), {best}"
     assert story.lines[1:] == [
         f"41% (90 of 220 steps), 0:13 elapsed, {rest}",

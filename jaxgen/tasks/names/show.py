@@ -52,8 +52,9 @@ def winners(results: Results) -> tuple[list[Trained], str]:
         if len(rows) > 1:
             return [results.trained(row.trial) for row in rows], f"the mixture of {len(rows)} trials"
     row = results.best_row()
-    which = setting(results, row.trial) if len(results.rows) > 1 else f"trial {row.trial}"
-    return [results.trained(row.trial)], f"{which}, whose validation loss of {row.val_loss:.4f} is the lowest"
+    if len(results.sweep) == 1:
+        return [results.trained(row.trial)], "the network"
+    return [results.trained(row.trial)], f"{setting(results, row.trial)}, whose validation loss of {row.val_loss:.4f} is the lowest"
 
 
 def readable(task: Any, trained: Sequence[Trained]) -> tuple[list[str], list[str]]:
