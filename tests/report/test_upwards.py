@@ -112,7 +112,7 @@ def test_a_log_says_the_highest_so_far(small: Config) -> None:
         story.happened(1, 20, evaluation(0.75))
         story.happened(0, 40, evaluation(0.6))
         story.segment(1, 0, 1)
-    assert story.lines[1].endswith("best validation accuracy 0.7500 (trial 1: seed 1)")
+    assert story.lines[1].endswith("best accuracy so far on a part of validation 0.7500 (trial 1: seed 1)")
     story = Story(jaxgen.seeds(small, 2))
     story.results.metrics = METRICS
     with story.watch:
