@@ -397,7 +397,7 @@ def override(config: T, values: Mapping[str, Any]) -> T:
             if not part.takes(value):
                 raise UserError(f"{key} is {quoted(value)}, expected {part.said}")
             if isinstance(value, int) and abs(value) > LARGEST:
-                raise UserError(f"{key} is {quoted(value)}, expected {part.said} that is smaller")
+                raise UserError(f"{key} is {quoted(value)}, expected {part.wrong(value) or part.said}")
             value = float(value) if float in part.kinds and value is not None else value
         section, _, name = key.rpartition(".")
         changed = {section: dataclasses.replace(getattr(found, section), **{name: value})} if section else {name: value}

@@ -24,7 +24,7 @@ def evil_page(folder: Path) -> Path:
     results = replace(invented.large(), out=f"runs/{invented.EVIL}", task=Names(corpus))
     found = Found(results, invented.verdict(), invented.trained(corpus.vocabulary.characters))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(show, "sample", lambda trained, count: list(invented.NAMES))
+        patch.setattr(show, "sample", lambda trained, count, *how, **more: list(invented.NAMES))
         patch.setattr(show, "labels", lambda names, corpus: ["new", "repeated", "corpus"] * 4)
         sections = Names(corpus).show(found)
     pictures = save(found, folder / "plots", sections)

@@ -56,7 +56,7 @@ def test_they_stand_in_the_groups_and_the_order_of_the_guide() -> None:
     sections = dict(part.split("\n", 1) for part in guide.split("\n## ")[1:])
     for task in TASKS:
         for group, modules in grouped(task).items():
-            asked = re.findall(r"experiments\.sweep (\w+)`? ", sections[group])
+            asked = re.findall(r"jaxgen sweep (\w+)`? ", sections[group])
             own = [ablation.QUESTION.name for ablation in modules]
             assert own == asked if task == "names" else {*own} & {*asked}
 

@@ -247,6 +247,7 @@ def test_damaged_programs_are_removed_and_said_in_a_line(tmp_path: Path) -> None
 EIGHT = """
 import sys
 import jaxgen, jax
+from jaxgen import runs
 from jaxgen.engine import plan
 assert jax.local_device_count() == 8
 plan.CPU_OPTIONS = plan.RARE  # as `compiled_quickly` has it

@@ -44,7 +44,7 @@ def test_a_name_says_in_what_an_arm_differs_from_most() -> None:
         (points("xyx"), ["x", "y", "x"]),  # which no arms are: nothing tells them apart, and they stay as they are
         (points(["none", "x", "none", "none"]), ["no a", "x", "no a", "no a"]),
         (points([0.1234567, 0.2345678]), ["a 0.123", "a 0.235"]),
-        (points([0.1234567, 0.1234]), ["a 0.123457", "a 0.1234"]),
+        (points([0.1234567, 0.1234]), ["a 0.123", "a 0.1234"]),
         (points([0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 2, 0]), ["a 0, b 0, c 0", "b 1", "c 2", "a 1"]),
         (points(["none"] * 4, [False, False, False, True], [0, 1, 2, 0]), ["c 0", "c 1", "c 2", "b, c 0"]),
     ],

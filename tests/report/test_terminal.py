@@ -103,8 +103,10 @@ def test_a_log_has_a_line_now_and_then(sweep: Sweep) -> None:
     assert story.lines == [
         "2 networks at a time on 1 core",
         first + "best loss so far on a part of validation 2.5000 (trial 1: learning rate 0.001, seed 1)",
-        second + "(1 diverged, 1 stopped), best loss so far on a part of validation 2.2500 (trial 2: learning rate 0.01, seed 0)",
-        third + "(1 diverged, 1 stopped), best loss so far on a part of validation 2.2500 (trial 2: learning rate 0.01, seed 0)",
+        second
+        + "(1 diverged, 1 stopped), best loss so far on a part of validation 2.2500 (trial 2: learning rate 0.01, seed 0)",
+        third
+        + "(1 diverged, 1 stopped), best loss so far on a part of validation 2.2500 (trial 2: learning rate 0.01, seed 0)",
     ]
 
 

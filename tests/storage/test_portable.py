@@ -254,7 +254,7 @@ def test_a_damaged_mixture_is_refused(content: str, tmp_path: Path) -> None:
 def test_what_is_no_mixture_is_refused(tmp_path: Path) -> None:
     member = trained("mlp")
     for members, says in (
-        ([], "expected one, or several different ones"),
+        ([], "given for a trained trial"),
         ([member, member], "expected one, or several different"),
     ):
         with pytest.raises(UserError, match=says):

@@ -295,8 +295,8 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         "configs of another task than 'own'",
     ),
     "no task": (
-        lambda: runs.run([jaxgen.Config()], "names"),
-        "a str was given for a task; expected one from jaxgen.supervised",
+        lambda: runs.run([jaxgen.Config()], 3),
+        "a int was given for a task; expected one from jaxgen.supervised",
     ),
     "a key that is not there": (
         lambda: task_of(Linear).config(model__width=3),

@@ -35,7 +35,7 @@ ARM_ROWS = 100
 
 def closing(task: Any, results: Results) -> list[str]:
     """Names from the winner, for the terminal."""
-    trained, who = winners(results)
+    trained, who = winners(results, results.best())
     names, marks = readable(task, trained)
     return [f"\n{len(names)} names from {who}, at temperature {TEMPERATURE} ({counted(marks)}):", ", ".join(names)]
 
@@ -45,16 +45,16 @@ def glimpse(task: Any, trained: Trained) -> str:
     return ", ".join(visible(name) for name in readable(task, [trained])[0][:GLIMPSED])
 
 
-def winners(results: Results) -> tuple[list[Trained], str]:
+def winners(results: Results, best: Trained) -> tuple[list[Trained], str]:
     """Who names are shown of, and what that is: the mixture where that is what was asked for, else the best trial."""
     if results.question.verdict == "ensembles":
         rows = members(results)
         if len(rows) > 1:
             return [results.trained(row.trial) for row in rows], f"the mixture of {len(rows)} trials"
-    row = results.best_row()
     if len(results.sweep) == 1:
-        return [results.trained(row.trial)], "the network"
-    return [results.trained(row.trial)], f"{setting(results, row.trial)}, whose validation loss of {row.val_loss:.4f} is the lowest"
+        return [best], "the network"
+    (loss,) = (row.val_loss for row in results.rows if row.trial == best.trial)
+    return [best], f"{setting(results, best.trial)}, whose validation loss of {loss:.4f} is the lowest"
 
 
 def readable(task: Any, trained: Sequence[Trained]) -> tuple[list[str], list[str]]:
@@ -76,7 +76,7 @@ def sections(task: Any, found: Any) -> list[Section]:
     if found.best is None:
         return []
     results: Results = found.results
-    trained, who = winners(results)
+    trained, who = winners(results, found.best)
     names, marks = readable(task, trained)
     note = f"From {who}, at temperature {TEMPERATURE}: {counted(marks)}."
     if task.corpus is None:
