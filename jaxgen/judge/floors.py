@@ -39,6 +39,12 @@ def reference(task: Task, results: Any) -> tuple[str, Mapping[str, float]] | Non
     return None if name is None else (name, floors[name])
 
 
+def cost(results: Any, metrics: Mapping[str, float]) -> float:
+    """What ranks something of these metrics among a run's trials: the less the better; infinite where that is not known."""
+    value = metrics.get(f"val_{results.measure.name}", math.nan)
+    return results.measure.sign * value if math.isfinite(value) else math.inf
+
+
 def beside_floors(task: Task, results: Any) -> list[str]:
     """How the best network stands beside the best floor, on each data section that networks were trained on.
 

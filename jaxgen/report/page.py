@@ -17,7 +17,7 @@ from markupsafe import Markup
 from jaxgen.called import called
 from jaxgen.fields import UserError, flatten
 from jaxgen.judge.answers import answer
-from jaxgen.judge.floors import standings
+from jaxgen.judge.floors import cost, reference, standings
 from jaxgen.judge.naming import arm_names
 from jaxgen.judge.results import DIVERGED, Results, Row, label
 from jaxgen.judge.verdict import Verdict
@@ -78,7 +78,8 @@ def reported(path: str | Path, task: Any = None) -> tuple[Path, Results, list[st
     pictures = save(found, path / "plots", shown)
     stands = [f"The floor without a network is not known: {missing}"] if opened is None else standings(opened, results)
     stands += lost
-    write(path / "report.html", html(found, read_config(path), pictures, shown, stands))
+    beside = None if opened is None else reference(opened, results)
+    write(path / "report.html", html(found, read_config(path), pictures, shown, stands, beside))
     return path / "report.html", results, stands
 
 
@@ -107,6 +108,7 @@ def html(
     pictures: Mapping[str, Drawn],
     shown: Sequence[Section] = (),
     stands: Sequence[str] = (),
+    beside: tuple[str, Mapping[str, float]] | None = None,
 ) -> str:
     """The page.
 
@@ -114,6 +116,7 @@ def html(
       facts: the run's `config.json`.
       shown: the task's own sections.
       stands: how the networks stand beside what is had without one (`Task.standings`).
+      beside: what of that has a row in the leaderboard (`judge.floors.reference`).
     """
     environment = Environment(
         loader=PackageLoader("jaxgen", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_seen
@@ -132,7 +135,11 @@ def html(
         winner=_winner(results),
         question=question_of(results),
         usual=label(usual) if (usual := arm_names(results).usual) else "",
-        arms=standing(results),
+        arms=(board := standing(results)),
+        floor_name="" if beside is None else beside[0],
+        floor={} if beside is None else beside[1],
+        floor_at=None if beside is None else sum(arm.mean("score") < cost(results, beside[1]) for arm in board),
+        nan=math.nan,
         unfinished=len(results.rows) < len(results.sweep),
         sections=sections(found, pictures, told),
         most_arms=ARM_ROWS,

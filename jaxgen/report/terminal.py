@@ -19,6 +19,7 @@ from rich.text import Text
 from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
 from jaxgen.engine.plan import Planned
 from jaxgen.fields import brief
+from jaxgen.judge.floors import cost
 from jaxgen.judge.results import Arm, Curve, Results, label
 from jaxgen.runs import Notice
 
@@ -90,7 +91,7 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     shown.add_column("trials", min_width=6)
     left = reference
     for place, arm in enumerate(arms[:rows], 1):
-        if left is not None and _cost(results, left[1]) <= arm.mean("score"):
+        if left is not None and cost(results, left[1]) <= arm.mean("score"):
             _add_reference(shown, results, left, kinds.values())
             left = None
         # Text, not str: a value such as [red] is no markup.
@@ -102,11 +103,6 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
     if rows is not None and len(arms) > rows:
         shown.caption = f"and {len(arms) - rows} more"
     return shown
-
-
-def _cost(results: Results, metrics: Mapping[str, float]) -> float:
-    value = metrics.get(f"val_{results.measure.name}", math.nan)
-    return results.measure.sign * value if math.isfinite(value) else math.inf
 
 
 def _add_reference(shown: Table, results: Results, reference: tuple[str, Mapping[str, float]], kinds: Iterable[str]) -> None:

@@ -210,6 +210,28 @@ def test_the_report_of_a_run(small: Config, corpus: Corpus, tmp_path: Path, monk
     assert report(tmp_path / "run").read_text(encoding="utf-8") == page
 
 
+@pytest.mark.parametrize("place", [0, 3, 36])
+def test_what_is_had_without_a_network_has_a_row_in_its_place(place: int, tmp_path: Path) -> None:
+    """Of 40 arms, four of which diverged and have no loss; and its name stays text."""
+    results = invented.large()
+    losses = sorted(loss for arm in results.leaderboard() if math.isfinite(loss := arm.mean("val_loss")))
+    edges = [losses[0] - 2, *losses, losses[-1] + 2]
+    loss = (edges[place] + edges[place + 1]) / 2
+    found = Found(results, invented.verdict(), None)
+    page = html(found, invented.facts_of(found, invented.evil_corpus(tmp_path)), {}, beside=(invented.EVIL, {"val_loss": loss}))
+    assert invented.EVIL not in page
+    board = page[page.index('class="sortable board"') :].partition("</table>")[0]
+    rows = board.partition("<tbody>")[2].split("<tr")[1:]
+    assert [
+        (
+            "no network:" in row,
+            row.startswith((f"><td>{at + (at < place)}</td>", f' class="best"><td>{at + (at < place)}</td>')),
+        )
+        for at, row in enumerate(rows)
+    ] == [(at == place, at != place) for at in range(41)]
+    assert f">{loss:.4f}</td>" in rows[place]
+
+
 def test_a_run_in_which_nothing_ended_well_has_a_page(tmp_path: Path) -> None:
     corpus = invented.evil_corpus(tmp_path)
     nothing = Results(jaxgen.Sweep(Config()))
