@@ -109,12 +109,23 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 
 def test_from_the_command_line(commands: Commands, corpus: Corpus, tmp_path: Path) -> None:
     """A preset, changed, and then the same again from the run's folder."""
-    quick = ("--data", corpus.path, "--train.steps", "6", "--train.eval_every", "3", "--model.hidden", "8")
-    code, out, err = commands.call("train", "--preset", "generator", "--out", tmp_path / "first", *quick)
+    quick = (
+        "--data",
+        corpus.path,
+        "--train.steps",
+        "6",
+        "--train.eval_every",
+        "3",
+        "--model.hidden",
+        "8",
+        "--model.depth",
+        "1",
+    )
+    code, out, err = commands.call("train", "--preset", "dl101", "--out", tmp_path / "first", *quick)
     assert code == 0, err
     assert "trial" in out
     code, _, err = commands.call("train", "--config", tmp_path / "first", "--out", tmp_path / "second")
     assert code == 0, err
     first, second = (json.loads((tmp_path / name / "config.json").read_text())["base"] for name in ("first", "second"))
     assert first == second
-    assert (first["model.family"], first["model.hidden"], first["train.steps"]) == ("gru", 8, 6)
+    assert (first["optimizer.schedule"], first["model.hidden"], first["train.steps"]) == ("cosine", 8, 6)
