@@ -129,10 +129,10 @@ def run(
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
                 fresh.append(event.trial)
-            if isinstance(event, SegmentDone) and fresh:
-                _measure(results, job.task, {trial: ended[trial] for trial in fresh})
-                fresh.clear()
             if isinstance(event, SegmentDone):
+                if fresh:
+                    _measure(results, job.task, {trial: ended[trial] for trial in fresh})
+                    fresh.clear()
                 results.unfinished = functools.partial(unfinished, job, event.position)
             listener(event, results)
             if isinstance(event, SegmentDone):

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import tyro
 
 from jaxgen.commands.cli import Signals, given_task, parse
-from jaxgen.fields import UserError
-
-if TYPE_CHECKING:  # heavy
-    from jaxgen.judge.results import Results
-    from jaxgen.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -33,29 +26,9 @@ def command(signals: Signals) -> None:
     from jaxgen.report.page import reported
     from jaxgen.report.terminal import SHOWN, leaderboard, say, visible
 
-    task = given_task(flags.task)
-    page, results, stands = reported(flags.run, task)
+    page, results, said = reported(flags.run, given_task(flags.task))
     console = Console()
     console.print(leaderboard(results, SHOWN))
-    for sentence in (*stands, *verdict(flags.run, results, task)):
+    for sentence in said:
         say(console, visible(sentence))
     print(page)
-
-
-def verdict(run: str, results: Results, task: Task | None) -> tuple[str, ...]:
-    """What the page says of a run's question."""
-    from jaxgen.judge.answers import answer
-    from jaxgen.reopen import run_task
-    from jaxgen.report.page import no_answer
-    from jaxgen.storage.checkpoint import Damaged
-
-    if not any(math.isfinite(row.score) for row in results.rows):
-        return no_answer(results).sentences
-    try:
-        opened = run_task(run, task)
-    except UserError:
-        opened = None  # what is said beside the leaderboard says why
-    try:
-        return answer(results, opened).sentences
-    except Damaged as error:
-        return (str(error),)

@@ -55,7 +55,8 @@ def report(path: str | Path, task: Any = None) -> Path:
 
 
 def reported(path: str | Path, task: Any = None) -> tuple[Path, Results, list[str]]:
-    """The same; returns the page's path, what the run has found, and how that stands beside what is had without a network."""
+    """The same; returns the page's path, what the run has found, and what is said of it: how it stands beside what is had
+    without a network, and the verdict."""
     path = Path(path)
     results = load_results(path, task)
     if (path / "plots").is_symlink():
@@ -80,7 +81,7 @@ def reported(path: str | Path, task: Any = None) -> tuple[Path, Results, list[st
     stands += lost
     beside = None if opened is None else reference(opened, results)
     write(path / "report.html", html(found, read_config(path), pictures, shown, stands, beside))
-    return path / "report.html", results, stands
+    return path / "report.html", results, [*stands, *verdict.sentences]
 
 
 def no_answer(results: Results) -> Verdict:
