@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 
 CHANCE = 0.05  # of an interval that misses the truth, and of a sweep of equal arms in which any arm is called better
 ENOUGH = 6  # seeds from which on two arms that are two standard deviations apart are told apart in most sweeps
+POWER = 0.8  # of the sweeps that are to find a true difference, where it is said how many seeds that takes
 
 
 def t_test(differences: np.ndarray) -> tuple[float, float]:
@@ -45,6 +47,24 @@ def beyond_which(share: float, freedom: int) -> float:
     from scipy import special
 
     return -float(special.stdtrit(freedom, share))
+
+
+def seeds_for(effect: float, share: float, most: int) -> int:
+    """The fewest seeds at which a paired t-test finds a difference in POWER of sweeps; `most` + 1 where that is not enough.
+
+    With n seeds t has the noncentral distribution of n - 1 degrees of freedom about effect * sqrt(n) (Cohen 1988, Statistical
+    power analysis for the behavioral sciences, chapter 2); that it lies beyond the other end is left out.
+
+    Args:
+      effect: the true difference in standard deviations of the seeds' differences, above zero.
+      share: the p below which it is found.
+    """
+    from scipy import special
+
+    def finds(n: int) -> bool:
+        return float(special.nctdtr(n - 1, effect * math.sqrt(n), beyond_which(share / 2, n - 1))) <= 1 - POWER
+
+    return 2 + bisect.bisect_left(range(2, most + 1), True, key=finds)
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:

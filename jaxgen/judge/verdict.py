@@ -17,11 +17,12 @@ from jaxgen.judge.cautions import at_the_edge, still_improving
 from jaxgen.judge.chance import FEWEST, corrected
 from jaxgen.judge.naming import arm_names
 from jaxgen.judge.results import Arm, Results, Scalar, label
-from jaxgen.judge.statistics import CHANCE, ENOUGH, Tried, best_of, interval, t_test
+from jaxgen.judge.statistics import CHANCE, ENOUGH, Tried, best_of, interval, seeds_for, t_test
 from jaxgen.tasks.metric import Metric
 
 ALONE = label({})  # what an arm is called where nothing is compared
 NAMED = 6  # arms that one sentence names
+MOST_SEEDS = 1000  # beyond which it is only said that it would take more
 
 
 @dataclass(frozen=True)
@@ -224,14 +225,34 @@ def _standing(winner: str, compared: Sequence[Comparison], hint: str) -> list[st
     beaten = [found for found in others if found.resolved and found.better == winner]
     names = [found.worse for found in beaten]
     if not closest.resolved:
-        headline = f"{closest}{hint if closest.seeds < ENOUGH else ''}"
+        takes = _takes(closest, len(compared) - len(beaten)) if hint else []
+        headline = f"{closest}{hint if closest.seeds < ENOUGH and not takes else ''}"
         least = min((found.difference for found in beaten), default=0.0)
-        return [headline, *([f"{winner} does beat {_list(names)} (by {least:.2g} {closest.unit} or more)"] if beaten else [])]
+        return [
+            headline,
+            *takes,
+            *([f"{winner} does beat {_list(names)} (by {least:.2g} {closest.unit} or more)"] if beaten else []),
+        ]
     if len(beaten) == len(others):
         rest = names[0] if len(names) == 1 else f"the {len(names)} other arms"
         return [f"{closest}, and {rest} by more" if beaten else str(closest)]
     unclear = [found.worse for found in others if found not in beaten]
     return [str(closest), f"not resolved: {winner} and {_list(unclear)}"]
+
+
+def _takes(closest: Comparison, unclear: int) -> list[str]:
+    """How many seeds would resolve a difference, were it just as large as it is here.
+
+    An estimate, by a paired t-test whose p is corrected for the arms that are not told apart (Bonferroni).
+    """
+    if closest.seeds < FEWEST or not closest.effect > 0:
+        return []
+    seeds = seeds_for(closest.effect, CHANCE / unclear, MOST_SEEDS)
+    if seeds > MOST_SEEDS:
+        return [f"if the difference is what it is here, more than {MOST_SEEDS:,} seeds would be needed to resolve it"]
+    digits = 1 - math.floor(math.log10(seeds))
+    about = max(round(seeds, digits), closest.seeds + 1)
+    return [f"if the difference is what it is here, about {about} seeds (--seeds) would resolve it"]
 
 
 def _selected(winner: Entry, alive: Sequence[Entry], measure: Metric) -> list[str]:

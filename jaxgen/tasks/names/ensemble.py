@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Trained
@@ -39,6 +38,8 @@ def mixtures(trained: Sequence[Trained], corpus: Corpus) -> Mixtures:
     Raises:
       UserError: if they are of different splits or contexts.
     """
+    from scipy import stats  # here: it takes a second to import
+
     config = trained[0].config
     if any(t.config.data != config.data or t.config.model.context != config.model.context for t in trained):
         raise UserError("trials of different splits or contexts cannot be mixed; give trials that differ otherwise")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
-from scipy.spatial.distance import jensenshannon
+from scipy.special import rel_entr
 
 LONGEST = 64  # characters of a name that are looked at
 PAIRS = 1 << 20  # of a drawn name and a corpus's, between which distances are taken, a trial; fewer names in a large corpus
@@ -93,4 +93,5 @@ def bigrams(names: Iterable[str]) -> Counter[tuple[str, str]]:
 def divergence(a: Counter[Any], b: Counter[Any]) -> float:
     """The Jensen-Shannon divergence of two counts, from 0 to ln 2 nats."""
     kinds = list(a | b)
-    return float(jensenshannon([a[kind] for kind in kinds], [b[kind] for kind in kinds]) ** 2)
+    p, q = (np.array([of[kind] for kind in kinds], float) / of.total() for of in (a, b))
+    return float(np.sum(rel_entr(p, (p + q) / 2) + rel_entr(q, (p + q) / 2)) / 2)
