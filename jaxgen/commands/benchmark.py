@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jaxgen.commands.ahead import FAMILIES, WIDTHS, show
+from jaxgen.commands.ahead import families_of as families_ahead
 from jaxgen.commands.cli import Signals, parse
 from jaxgen.fields import UserError
 
@@ -37,9 +39,11 @@ class Flags:
     minutes: float = 9.0
     """Time for measuring; what does not fit in it is left out, and its row says so."""
     families: str | None = None
-    """Families of sequences to measure too, of gru and transformer, such as gru,transformer."""
+    """Families of sequences to measure too, of gru and transformer; with --ahead any, mlp by itself."""
     widths: str | None = None
     """Lanes to measure, such as 1,8,32,128,512."""
+    ahead: str | None = None
+    """A device that need not be here, such as cuda:h100 or tpu:v5e: what the programs come to there, and nothing else."""
     growth: str | None = None
     """What a save, going on, a report and loading take in made-up runs of so many trials, and nothing else: 100,1000."""
 
@@ -189,7 +193,8 @@ def command(signals: Signals) -> None:
     flags = parse(Flags, "benchmark")
     start = time.monotonic()
     widths = None if flags.widths is None else widths_of(flags.widths)
-    families = () if flags.families is None else families_of(flags.families)
+    known = families_ahead if flags.ahead is not None else families_of
+    families = () if flags.families is None else known(flags.families)
     if not flags.minutes > 0:
         raise UserError(f"--minutes is {flags.minutes}, expected more than 0")
     out = Path(flags.out)
@@ -200,6 +205,11 @@ def command(signals: Signals) -> None:
 
     if trials is not None:
         Console().print(grow(trials, out))
+        return
+    if flags.ahead is not None:
+        wide = Console()
+        wide.width = wide.width if wide.is_terminal else 170
+        wide.print(show(flags.ahead, families or FAMILIES, widths or WIDTHS, out))
         return
     import jax
 

@@ -8,8 +8,11 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import SingleDeviceSharding
 
 from jaxgen.fields import UserError
 
@@ -61,22 +64,31 @@ CPU_OPTIONS: dict[str, bool | str | int] = {
     "xla_backend_optimization_level": 1,
 }
 RARE = {"xla_backend_optimization_level": 0}
+# Loops and branches in graphs of the device, of which a kernel alone is worth one: else the host waits for the device at each
+# step, whose loop has an end that the device alone knows. Where a driver has no such graphs, XLA makes none.
+GPU_OPTIONS: dict[str, bool | str | int] = {
+    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE",
+    "xla_gpu_graph_min_graph_size": 1,
+}
 
 
 @functools.cache
-def compiler_options(rare: bool = False) -> dict[str, bool | str | int]:
-    """What the compiler is told on this backend: of what is known to help, what this version of XLA knows.
+def compiler_options(rare: bool = False, device: Any = None) -> dict[str, bool | str | int]:
+    """What the compiler is told: of what is known to help, what this version of XLA knows.
 
     Args:
       rare: of a program that runs so seldom that its compilation is what counts.
+      device: a `jax.Device` that the program is for, which need not be here. None: the first of this process.
     """
-    known = (CPU_OPTIONS | (RARE if rare else {})).items() if jax.default_backend() == "cpu" else ()
-    return {name: value for name, value in known if _compiles({name: value})}
+    device = device or jax.local_devices()[0]
+    known = {"cpu": CPU_OPTIONS | (RARE if rare else {}), "gpu": {} if rare else GPU_OPTIONS}.get(device.platform, {})
+    return {name: value for name, value in known.items() if _compiles({name: value}, device)}
 
 
-def _compiles(options: dict[str, bool | str | int]) -> bool:
+def _compiles(options: dict[str, bool | str | int], device: Any) -> bool:
+    number = jax.ShapeDtypeStruct((), jnp.float32, sharding=SingleDeviceSharding(device))
     try:
-        jax.jit(lambda x: x + 1, compiler_options=options)(1)
+        jax.jit(lambda x: x + 1, compiler_options=options).lower(number).compile()
     except jax.errors.JaxRuntimeError:  # another version of XLA, in which there is no such option
         return False
     return True

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.config import Config
 from jaxgen.engine import plan as plans
@@ -97,7 +97,7 @@ class Programs(NamedTuple):
     finish: Callable[[Config, Best, Data, jax.Array], dict[str, jax.Array]]
 
 
-def mesh_of(plan: Plan) -> jax.sharding.Mesh:
+def mesh_of(plan: Plan) -> Mesh:
     """The plan's devices in a row; the trial axis lies along it."""
     return jax.make_mesh((plan.devices,), (LANES,), axis_types=(AxisType.Auto,), devices=jax.local_devices()[: plan.devices])
 
@@ -112,8 +112,8 @@ def everywhere(plan: Plan) -> NamedSharding:
     return NamedSharding(mesh_of(plan), PartitionSpec())
 
 
-def over_lanes(work: Callable[..., Any], keep: Callable[[Any, Any], Any], plan: Plan) -> Callable[..., Any]:
-    """`work(active, config, state, data)` on lanes: sharded over devices, and on each, chunk after chunk of its lanes.
+def over_lanes(work: Callable[..., Any], keep: Callable[[Any, Any], Any], plan: Plan, mesh: Mesh) -> Callable[..., Any]:
+    """`work(active, config, state, data)` on lanes: sharded over a mesh, and on each device, chunk after chunk of its lanes.
 
     What `work` is given has a first axis of the plan's chunk. There are no collectives between lanes. A chunk without an
     active lane costs nothing: `keep(state, zeros)` makes its result, from zeros like those of `work`.
@@ -138,7 +138,7 @@ def over_lanes(work: Callable[..., Any], keep: Callable[[Any, Any], Any], plan: 
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
 
     lanes, whole = PartitionSpec(LANES), PartitionSpec()
-    return jax.shard_map(shard, mesh=mesh_of(plan), in_specs=(lanes, lanes, lanes, whole), out_specs=lanes, check_vma=False)
+    return jax.shard_map(shard, mesh=mesh, in_specs=(lanes, lanes, lanes, whole), out_specs=lanes, check_vma=False)
 
 
 LOOK = 64  # steps between two looks at whether all numbers are finite
@@ -247,13 +247,13 @@ def begin(task: Functions, config: Config) -> TrialState:
     return trials.init(task, config, trials.stream(config.seed, trials.Stream.START))
 
 
-def finishing_plan(plan: Plan) -> Plan:
+def finishing_plan(plan: Plan, platform: str) -> Plan:
     """Where the trials that end are evaluated: as many as a chunk on each device, on a CPU lane by lane.
 
     They are few at a time, and a CPU's core is as fast with one lane's 1,024 rows as with several lanes'.
     """
     width = plan.devices * plan.chunk
-    return Plan(plan.devices, width, 1 if jax.default_backend() == "cpu" else plan.chunk)
+    return Plan(plan.devices, width, 1 if platform == "cpu" else plan.chunk)
 
 
 KEPT = 8  # groups whose executables are kept: 20 to 40 MB each
@@ -266,13 +266,16 @@ def kind(config: Config, data: Data) -> Hashable:
 
 
 @functools.lru_cache(maxsize=KEPT)  # so that a second sweep of the same structure in one process does not compile again
-def programs(task: Functions, plan: Plan, kind: Hashable = None) -> Programs:
+def programs(task: Functions, plan: Plan, kind: Hashable = None, mesh: Mesh | None = None) -> Programs:
     """The functions of a group, not yet compiled; jit compiles each once for a structure of configs, at its first call.
 
     Args:
       kind: of what they are given (`kind`): executables go with the group that they were compiled for, when KEPT others have
         begun since. None: they stay with the task and the plan.
+      mesh: devices in a row that need not be here, for which the programs can be compiled. None: those of the plan.
     """
+    mesh = mesh or mesh_of(plan)
+    device = mesh.devices.flat[0]
 
     def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
         return segment_of(task, config, state, data)
@@ -280,8 +283,8 @@ def programs(task: Functions, plan: Plan, kind: Hashable = None) -> Programs:
     def losses(_: jax.Array, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
         return jax.vmap(lambda c, b: finish_of(task, c, b, data))(config, best)
 
-    working = over_lanes(work, lambda state, zeros: (state, zeros[1]), plan)
-    finishing = over_lanes(losses, lambda best, zeros: zeros, finishing_plan(plan))
+    working = over_lanes(work, lambda state, zeros: (state, zeros[1]), plan, mesh)
+    finishing = over_lanes(losses, lambda best, zeros: zeros, finishing_plan(plan, device.platform), mesh)
 
     # All lanes at once, which compiles in half the time of chunk after chunk, and to begin a trial costs a few of its steps.
     # Without optimization no loop is unrolled by its length, so that last bits do not depend on how many lanes there are.
@@ -290,7 +293,7 @@ def programs(task: Functions, plan: Plan, kind: Hashable = None) -> Programs:
             return trials.where(places, jax.vmap(functools.partial(begin, task))(config), state)
 
         lanes = PartitionSpec(LANES)
-        return jax.shard_map(start, mesh=mesh_of(plan), in_specs=lanes, out_specs=lanes, check_vma=False)(config, state, places)
+        return jax.shard_map(start, mesh=mesh, in_specs=lanes, out_specs=lanes, check_vma=False)(config, state, places)
 
     def segment(config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
         return working(state.status == Status.RUNNING, config, state, data)
@@ -299,9 +302,9 @@ def programs(task: Functions, plan: Plan, kind: Hashable = None) -> Programs:
         return finishing(ended, config, best, data)
 
     return Programs(
-        jax.jit(fill, donate_argnames="state", compiler_options=plans.compiler_options(rare=True)),
-        jax.jit(segment, donate_argnames="state", compiler_options=plans.compiler_options()),
-        jax.jit(finish, compiler_options=plans.compiler_options()),
+        jax.jit(fill, donate_argnames="state", compiler_options=plans.compiler_options(rare=True, device=device)),
+        jax.jit(segment, donate_argnames="state", compiler_options=plans.compiler_options(device=device)),
+        jax.jit(finish, compiler_options=plans.compiler_options(device=device)),
     )
 
 
