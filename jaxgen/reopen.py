@@ -15,7 +15,7 @@ from jaxgen.job import prepared, results_of, trained_of, unfinished
 from jaxgen.judge.results import DIVERGED, Results, Trained, by_score, together
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.checkpoint import Store
-from jaxgen.storage.facts import measured, read_config, task_facts
+from jaxgen.storage.facts import measured, read_config, said_by_the_task, task_facts
 from jaxgen.storage.folder import CHECKPOINTS, check_trials
 from jaxgen.storage.logs import all_counting, take_up
 from jaxgen.storage.portable import is_exported, is_mixture, load_exported, load_mixed
@@ -52,7 +52,7 @@ def load_results(path: str | Path, task: Any = None) -> Results:
     if then != now:
         raise UserError(f"{str(path)!r} holds a run that selects by {then}, and its task selects by {now}; give it as it was")
     try:
-        task = task.reopened(said["rows"])
+        task = task.reopened(said_by_the_task(said["rows"]))
     except UserError as error:
         raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or give another folder") from None
     sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]), tuple(asked.get("stages", ())))

@@ -66,6 +66,15 @@ def test_the_folder_holds_what_the_contract_says(done: Path, sweep: Sweep, corpu
     assert len(facts["sweep"]["points"]) == len(sweep)
 
 
+def test_a_run_that_varies_what_is_read_is_opened_again(small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    sweep = jaxgen.grid(small, {"data.split_seed": range(2), "optimizer.name": ["sgd"]})
+    memory = runs.run(sweep, corpus, tmp_path / "run", width=4)
+    again = jaxgen.load_results(tmp_path / "run")
+    assert [row.val_loss for row in again.rows] == [row.val_loss for row in memory.rows]
+    exported = jaxgen.load(jaxgen.export(jaxgen.load(tmp_path / "run", 1), tmp_path / "export"))
+    assert jaxgen.sample(exported, 3) == jaxgen.sample(memory.trained(1), 3)
+
+
 def test_a_run_on_disk_is_the_run_in_memory(done: Path, sweep: Sweep, corpus: Corpus) -> None:
     memory = runs.run(sweep, corpus, width=4)
     disk = jaxgen.load_results(done)

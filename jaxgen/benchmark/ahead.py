@@ -112,6 +112,16 @@ class Ahead:
     """It took to compile here."""
 
     @property
+    def memory(self) -> float:
+        """Bytes of all lanes together."""
+        return (self.state + self.temporary) * self.width
+
+    @property
+    def fits(self) -> bool:
+        """Whether the device has that much memory."""
+        return self.memory < TARGETS[self.target].memory
+
+    @property
     def share(self) -> float:
         """Of the bytes of a segment those that are not its steps'."""
         return self.segment_bytes / (self.segment_bytes + self.every * self.bytes)

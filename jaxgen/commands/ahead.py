@@ -26,6 +26,7 @@ HEADS = {
     "MB a step": "moved between chip and memory, a network",
     "MB state": "of a network, with its config",
     "MB beside": "what the program needs beside that, a network",
+    "GB in all": "of all lanes together",
     "padding": "what the state takes in tiles, by what is in it",
     "evaluation": "share of what is moved that is no step's",
     "us a step": "a network's, an estimate: by bytes and starts alone",
@@ -66,7 +67,7 @@ def show(target: str, families: Sequence[str], widths: Sequence[int], out: Path)
     table, found = table_of(target), list[dict[str, Any]]()
     for one in looked(target, families, widths):
         table.add_row(*row(one))
-        found.append(asdict(one) | {"share": one.share, "step": one.step})
+        found.append(asdict(one) | {"share": one.share, "step": one.step, "fits": one.fits})
         files.write(out / "ahead.json", json.dumps(found, indent=1) + "\n")
     return table
 
@@ -95,6 +96,7 @@ def row(one: Ahead) -> list[str]:
         f"{one.bytes / 1e6:.2f}",
         f"{one.state / 1e6:.2f}",
         f"{one.temporary / 1e6:.2f}",
+        f"{one.memory / 1e9:,.1f}{'' if one.fits else ', too much'}",
         f"{one.padding:.2f}",
         f"{one.share:.0%}",
         f"{low:.3g} to {high:.3g}" if one.graphs is not None else f"{low:.3g} or more",

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader
 from jaxgen.config import resolve
 from jaxgen.fields import CHAIN, flatten
 from jaxgen.judge.results import PARTS, Trained, named_value
+from jaxgen.storage.facts import SECTIONS
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
 
@@ -116,9 +117,9 @@ def data_of(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of the rows, flat, without what is said elsewhere."""
     found: dict[str, Any] = {}
     for name, value in facts.items():
-        if name in (*LEFT_OUT, "sections") or value is None:
+        if name in (*LEFT_OUT, SECTIONS) or value is None:
             continue
-        name = f"{name} (of the base: the sweep varied what was read)" if name == "sha256" and "sections" in facts else name
+        name = f"{name} (of the base: the sweep varied what was read)" if name == "sha256" and SECTIONS in facts else name
         found |= {f"{name}: {part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
     return found
 

@@ -26,6 +26,7 @@ from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
 
 CONFIG = "config.json"
+SECTIONS = "sections"  # among what is said of rows, of all that a sweep reads: the name of our own in the task's words
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -123,7 +124,12 @@ def rows_of(task: Task, sweep: Sweep) -> dict[str, Any]:
     if len(sections) < 2:
         return facts
     sums = "".join(task.facts(data)["sha256"] for data in sections)
-    return facts | {"sections": hashlib.sha256(sums.encode()).hexdigest()}
+    return facts | {SECTIONS: hashlib.sha256(sums.encode()).hexdigest()}
+
+
+def said_by_the_task(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what `rows_of` says, that which the task itself does."""
+    return {name: value for name, value in rows.items() if name != SECTIONS}
 
 
 def task_facts(task: Task) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from jaxgen.storage import session
 from jaxgen.storage.checkpoint import Store, brief
 from jaxgen.storage.claim import CHECKPOINTS, FILES, RESULTS, check_out, clear
 from jaxgen.storage.ended import ENDED, Ended
-from jaxgen.storage.facts import CONFIG, config_text, measured, planned_of, read_config, stored_plan
+from jaxgen.storage.facts import CONFIG, SECTIONS, config_text, measured, planned_of, read_config, stored_plan
 from jaxgen.storage.files import append, finished, read, remove, settle, write, writing
 from jaxgen.storage.lock import Lock
 from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, counting, lines, take_up
@@ -130,7 +130,7 @@ class Folder:
                 f"{str(self.path)!r} holds a run whose metrics are {then}, and those of the task are {now} now; "
                 "give it as it was, or --overwrite"
             )
-        for key, what in (("sha256", "rows"), ("sections", "rows"), ("source", "data.source")):
+        for key, what in (("sha256", "rows"), (SECTIONS, "rows"), ("source", "data.source")):
             if here["rows"].get(key) != there["rows"].get(key):
                 where = there["rows"].get("path", there["name"])
                 raise UserError(

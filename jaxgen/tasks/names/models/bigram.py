@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from jaxgen.nn import Embed
 from jaxgen.tasks.names.config import RegularizerConfig
 
 
@@ -20,7 +21,7 @@ class Bigram(nn.Module):
         self, ids: jax.Array, training: RegularizerConfig | None = None, every: bool = False, cache: Any = None
     ) -> Any:
         """Logits of the next id; no regularizer acts in here, because there is nothing between the table and the logits."""
-        table = nn.Embed(self.vocabulary, self.vocabulary, embedding_init=nn.initializers.zeros, name="output")
+        table = Embed(self.vocabulary, self.vocabulary, embedding_init=nn.initializers.zeros, name="output")
         logits = table(ids if every else ids[:, -1])
         return logits if cache is None else (logits, cache)
 

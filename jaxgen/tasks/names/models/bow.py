@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.nn import Embed
 from jaxgen.tasks.names.config import RegularizerConfig
 from jaxgen.tasks.names.data import BOUNDARY
 from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, Head, dense, dropped, embedded
@@ -31,7 +32,7 @@ class Bow(nn.Module):
     ) -> Any:
         key: Any = None if training is None else self.make_rng("noise")
         x = embedded(ids, self.vocabulary, self.embedding, training, key)  # (B, T, E)
-        places = nn.Embed(self.context, self.embedding, embedding_init=nn.initializers.normal(1.0), name="places")
+        places = Embed(self.context, self.embedding, embedding_init=nn.initializers.normal(1.0), name="places")
         if cache is None:
             place = jnp.arange(ids.shape[1])[None] - begins(ids)[:, None]  # below 0 before the name
             x = x + places(jnp.maximum(place, 0))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn import initializers
 
+from jaxgen.nn import Embed
 from jaxgen.nn import drop as drop
 from jaxgen.tasks.names.config import RegularizerConfig
 
@@ -235,7 +236,7 @@ READ = 1 << 30  # in what reads counts: behind those of all hidden layers
 
 def embedded(ids: jax.Array, vocabulary: int, width: int, training: RegularizerConfig | None, key: Any) -> jax.Array:
     """Embeddings (B, T, width) of ids (B, T), in a module of the caller's, with what noise and dropout do to them."""
-    x = nn.Embed(vocabulary, width, embedding_init=nn.initializers.normal(1.0), name="embedding")(ids)
+    x = Embed(vocabulary, width, embedding_init=nn.initializers.normal(1.0), name="embedding")(ids)
     if training is not None and training.noise is not None:
         x = jitter(x, training.noise, jax.random.fold_in(key, NOISE))
     if training is not None and training.dropout_input is not None:

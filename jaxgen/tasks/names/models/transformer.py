@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.nn import Embed
 from jaxgen.tasks.names.config import RegularizerConfig
 from jaxgen.tasks.names.data import BOUNDARY
 from jaxgen.tasks.names.models.layers import ACTIVATIONS, BEFORE, Head, LayerNorm, dense, dropped, embedded
@@ -35,7 +36,7 @@ class Transformer(nn.Module):
     ) -> Any:
         key: Any = None if training is None else self.make_rng("noise")
         x = embedded(ids, self.vocabulary, self.hidden, training, key)  # (B, T, H)
-        places = nn.Embed(self.context, self.hidden, embedding_init=nn.initializers.normal(1.0), name="places")
+        places = Embed(self.context, self.hidden, embedding_init=nn.initializers.normal(1.0), name="places")
         slots = jnp.arange(self.context if cache is not None else ids.shape[1])[None]
         if cache is None:
             first = begins(ids)[:, None]
