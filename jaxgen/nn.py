@@ -83,7 +83,7 @@ class Embed(linen.Module):
     @linen.compact
     def __call__(self, inputs: ArrayLike) -> jax.Array:
         table = self.param("embedding", self.embedding_init, (self.num_embeddings, self.features))
-        return looked_up(table, jnp.asarray(inputs))
+        return looked_up(jnp.asarray(table), jnp.asarray(inputs))  # of a checkpoint they are NumPy's
 
 
 class Dropout(linen.Module):

@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxgen.config import Config
 from jaxgen.engine import plan as plans
 from jaxgen.engine.plan import Plan
+from jaxgen.engine.precision import precisely
 from jaxgen.tasks.rows import Splits, size
 from jaxgen.train import trial as trials
 from jaxgen.train.diagnostics import diagnose
@@ -301,10 +302,11 @@ def programs(task: Functions, plan: Plan, kind: Hashable = None, mesh: Mesh | No
     def finish(config: Config, best: Best, data: Data, ended: jax.Array) -> dict[str, jax.Array]:
         return finishing(ended, config, best, data)
 
+    exact = functools.partial(precisely, platform=device.platform)
     return Programs(
-        jax.jit(fill, donate_argnames="state", compiler_options=plans.compiler_options(rare=True, device=device)),
-        jax.jit(segment, donate_argnames="state", compiler_options=plans.compiler_options(device=device)),
-        jax.jit(finish, compiler_options=plans.compiler_options(device=device)),
+        jax.jit(exact(fill), donate_argnames="state", compiler_options=plans.compiler_options(rare=True, device=device)),
+        jax.jit(exact(segment), donate_argnames="state", compiler_options=plans.compiler_options(device=device)),
+        jax.jit(exact(finish), compiler_options=plans.compiler_options(device=device)),
     )
 
 

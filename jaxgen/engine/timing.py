@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxgen.config import Config
 from jaxgen.engine.plan import Plan
+from jaxgen.engine.precision import chosen
 from jaxgen.engine.programs import Data, by_lane, column, empty, everywhere, kind, programs, state_shape
 from jaxgen.search.sweep import Group
 from jaxgen.train.functions import Functions
@@ -102,5 +103,6 @@ def program_key(name: str, task: Functions, data: Data, group: Group) -> str:
     """
     shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), (state_shape(task, group.traced(), 1), data))
     kinds = [device.device_kind for device in jax.local_devices()]
-    facts = (name, str(jax.tree.structure(group.traced())), str(shapes), str(kinds), jax.__version__, version("jaxlib"))
+    made = (jax.__version__, version("jaxlib"), chosen())
+    facts = (name, str(jax.tree.structure(group.traced())), str(shapes), str(kinds), *made)
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

@@ -15,6 +15,7 @@ import jax
 
 from jaxgen.config import coefficients
 from jaxgen.engine.plan import Plan, Planned
+from jaxgen.engine.precision import chosen
 from jaxgen.fields import CHAIN, UserError, flatten, quoted
 from jaxgen.judge.results import Scalar, named_value
 from jaxgen.search.sweep import Question, Sweep
@@ -64,6 +65,7 @@ class Facts(TypedDict):
     task: TaskFacts
     versions: dict[str, str]
     devices: list[str]
+    precision: NotRequired[str]  # since it is chosen
     plan: list[PlanFacts]
     programs: int
     filled_in: NotRequired[dict[str, dict[str, float]]]
@@ -89,6 +91,7 @@ def describe(
         "task": task_facts(task) | {"rows": rows_of(task, sweep), "program": program},
         "versions": {package: version(package) for package in PACKAGES},
         "devices": [str(device) for device in jax.local_devices()],
+        "precision": chosen(),
         "plan": [],  # of each group, from when it begins
         "programs": programs,
         "filled_in": filled_in(sweep),

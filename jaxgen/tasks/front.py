@@ -258,7 +258,9 @@ def _outputs() -> Any:
     """(task, config, params, stats, inputs) -> the network's outputs, compiled once for a task."""
     import jax
 
-    return jax.jit(lambda task, *given: task.apply(*given, False)[0], static_argnums=0)
+    from jaxgen.engine.precision import precisely
+
+    return jax.jit(precisely(lambda task, *given: task.apply(*given, False)[0]), static_argnums=0)
 
 
 def supervised(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.engine.precision import precisely
 from jaxgen.fields import UserError, quoted
 from jaxgen.judge.results import Trained, together
 from jaxgen.tasks.names import models
@@ -143,6 +144,7 @@ def told(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+@precisely
 def _grow(
     members: tuple[ModelConfig, ...],
     vocabulary: int,
@@ -212,6 +214,7 @@ def draw(model: ModelConfig, vocabulary: Vocabulary, states: Sequence[Any], coun
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@precisely
 def _draw(model: ModelConfig, vocabulary: int, count: int, length: int, params: Any, stats: Any, used: int) -> jax.Array:
     """Ids (K, count, length) from the first `used` of K trials, one trial after the other."""
     trials = len(jax.tree.leaves(params)[0])

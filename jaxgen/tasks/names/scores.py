@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgen.engine.precision import precisely
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Trained, together
 from jaxgen.tasks.names import models
@@ -37,6 +38,7 @@ def surprise(trained: Sequence[Trained], part: Windows) -> NDArray[np.float64]:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
+@precisely
 def _losses(model: ModelConfig, vocabulary: int, params: Any, stats: Any, part: Windows) -> jax.Array:
     score = next_character(vocabulary).score
     assert score is not None
