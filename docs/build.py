@@ -33,8 +33,9 @@ HEAD = """# What came out
 Each answer comes from the command above it, run on two CPU cores, with all that the command leaves out at the ablation's own
 settings. Losses are mean cross-entropy in nats a character. This page is written by `python docs/build.py`.
 
-The answers on this page were found with intervals by a bootstrap over seeds, and by a paired t-test of each pair of arms
-corrected for all pairs. The rule of [today](verdicts.md) gives other intervals, and tells more arms apart.
+On the bundled names, what is resolved follows the [rule of today](verdicts.md). The answers on Indian names were found with
+intervals by a bootstrap over seeds, and by a paired t-test of each pair of arms corrected for all pairs, which tells fewer
+arms apart.
 
 The Indian names are a CSV file that the project holds no copy of: 14,663 names of men from public records, 8,361 of them
 different (the gist mbejda/7f86ca901fe41bc14a63, without the rows that hold more than a name). Split by rows, the same name may
@@ -87,11 +88,10 @@ def table(title: str, answers: Mapping[str, Mapping[str, Any]]) -> str:
     return TABLE.format(title=title[0].lower() + title[1:]) + "\n".join(rows) + "\n"
 
 
-def command(flags: Sequence[str]) -> str:
-    """The command with which a run was started, without where it was to lie and whether it went on."""
+def asked(flags: Sequence[str]) -> list[str]:
+    """The flags with which a run was started, without where it was to lie and whether it went on."""
     where = {place for i, flag in enumerate(flags) if flag == "--out" for place in (i, i + 1)}
-    kept = [flag for i, flag in enumerate(flags) if i not in where and flag not in ("--resume", "--overwrite")]
-    return f"jaxgen sweep {shlex.join(kept)}"
+    return [flag for i, flag in enumerate(flags) if i not in where and flag not in ("--resume", "--overwrite")]
 
 
 def section(name: str, found: Mapping[str, Any]) -> str:
@@ -100,7 +100,7 @@ def section(name: str, found: Mapping[str, Any]) -> str:
     parts = [f"## {name}\n\n{text}\n"]
     for title, said in found.items():
         lines = "\n".join(f"- {line}" for line in said["sentences"])
-        parts.append(f"**{title}**\n\n```bash\n{command(said['flags'])}\n```\n\n{lines}\n")
+        parts.append(f"**{title}**\n\n```bash\njaxgen sweep {shlex.join(said['flags'])}\n```\n\n{lines}\n")
     if (DOCS / "pictures" / f"{name}.png").exists():
         parts.append(f"![{text}](pictures/{name}.png)\n")
     return "\n".join(parts)
@@ -118,7 +118,7 @@ def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     runs = {name: {title: folder / name for title, folder in folders.items()} for name in ABLATIONS}
     return {
         name: {
-            title: {"flags": read_config(run)["flags"], "sentences": answer(load_results(run), run_task(run)).sentences}
+            title: {"flags": asked(read_config(run)["flags"]), "sentences": answer(load_results(run), run_task(run)).sentences}
             for title, run in found.items()
             if (run / "config.json").exists()
         }

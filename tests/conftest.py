@@ -43,7 +43,10 @@ if jax.__version_info__ < (0, 11):  # XLA ends a process at a flag that it does 
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK])
 
 ROOT = Path(__file__).parent.parent
-LONGEST = ("test_ablations", "test_commands", "test_docs", "test_engine", "test_faults", "test_runs", "test_strengths")
+LONGEST = {  # in seconds of one worker, a minute or about as much
+    *("test_ablations", "test_commands", "test_docs", "test_engine", "test_examples", "test_faults", "test_known"),
+    *("test_optimizers", "test_own_task", "test_runs", "test_strengths", "test_testing"),
+}
 SMALL = {
     "model.hidden": 16,
     "model.depth": 1,  # more layers take longer to compile

@@ -3,8 +3,8 @@
     python -m experiments.sweep batchnorm
 
 120 trials in 9 programs, 2 min 54 s on 2 cores of a shared machine. Not resolved at the top: He's start without normalization
-comes to 2.371, N(0, 1) with LayerNorm to 2.378 and with BatchNorm to 2.380. From N(0, 1) without normalization it is 2.668: a
-bad start is what normalization makes up for.
+comes to 2.371, N(0, 1) with LayerNorm to 2.378 and with BatchNorm to 2.380; with --seeds 12 the first beats all others, the
+next one by 0.010. From N(0, 1) without normalization it is 2.668: a bad start is what normalization makes up for.
 """
 
 from __future__ import annotations
