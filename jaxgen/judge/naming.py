@@ -51,20 +51,19 @@ def _arm_names(results: Results) -> Names:
 def named(points: Sequence[Mapping[str, Scalar]], better: Mapping[str, str] | None = None) -> list[str]:
     """A name for each of some arms, no two alike: by the values in which it differs from most of them.
 
-    Numbers have three digits where these tell all apart.
+    Numbers have three digits where these tell an arm from all others, and else more.
 
     Args:
       points: of each arm the same keys.
       better: what is known better of an arm than the name that it has by itself.
     """
     usual = commonest(points)
-    ways = (lambda point: _name(_rounded(point), _rounded(usual)), lambda point: _name(point, usual), label)
-    for way in ways:
-        names = [way(point) for point in points]
-        if len(set(names)) == len(names):
-            break
-    else:  # names with commas, or numbers that agree in six digits
-        names = [", ".join(f"{key} {value!r}" for key, value in point.items()) for point in points]
+    names = [_name(_rounded(point), _rounded(usual)) for point in points]
+    for way in (lambda point: _name(point, usual), label, _exactly):
+        often = Counter(names)
+        names = [name if often[name] == 1 else way(point) for name, point in zip(names, points, strict=True)]
+    if len(set(names)) < len(names):  # one's exact name is another's short one
+        names = [_exactly(point) for point in points]
     given = [(better or {}).get(name, name) for name in names]
     return given if len(set(given)) == len(given) else names
 
@@ -83,6 +82,11 @@ def _name(point: Mapping[str, Scalar], usual: Mapping[str, Scalar]) -> str:
     if own:
         return label(own)
     return PLAIN if len(label(point)) > FEW else label(point)
+
+
+def _exactly(point: Mapping[str, Scalar]) -> str:
+    """For names with commas, and numbers that agree in six digits."""
+    return ", ".join(f"{key} {value!r}" for key, value in point.items())
 
 
 def _rounded(point: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -38,6 +38,7 @@ from jaxgen.tasks.base import Section, Task
 DIVERGED_ROWS = 200
 ARM_ROWS = 1000
 COMPARED_ROWS = 200
+BEGUN = ("--resume", "--overwrite")  # flags that say what to do with what was there
 # The picture that answers a question, by the kind of its verdict; of others it is how far arms lie behind the winner.
 OWN = {"gradients": "layers", "search": "heat", "early_stopping": "curves", "overfitting": "curves"}
 
@@ -262,8 +263,8 @@ def _ours(environment: Environment, name: str) -> Markup:
 
 
 def command_of(facts: Mapping[str, Any]) -> str | None:
-    """The command line that a run was started with; None where it was started from Python."""
-    name, flags = facts["sweep"]["name"], facts["flags"]
+    """The command line that does a run anew; None where it was started from Python."""
+    name, flags = facts["sweep"]["name"], [flag for flag in facts["flags"] if flag not in BEGUN]
     if not flags and name == Question().name:  # the command has flags whenever its sweep has no name of its own
         return None
     return called(shlex.join(["train" if name == "train" else "sweep", *flags]))

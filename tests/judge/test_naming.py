@@ -95,3 +95,16 @@ def test_arms_of_an_ablation_have_short_names(task: str, name: str) -> None:
     known = dict(zip(found.of, named([dict(zip(found.keys, values, strict=True)) for values in found.of]), strict=True))
     assert set(question.names) <= set(known.values())  # a name that is given is of an arm that there is
     assert [found.of[values] for values in known] == [question.names.get(own, own) for own in known.values()]
+
+
+def test_of_many_numbers_those_that_agree_in_three_digits_have_more() -> None:
+    rates = [0.0123, 0.01234, 0.04643908656, 0.0464390866]
+    points = [{"optimizer.learning_rate": rate, "regularizer.l2": 0.1 * place} for place, rate in enumerate([*rates, 0.5])]
+    one = [{**point, "regularizer.l2": 0.1} for point in points]
+    assert named(points)[0] == "learning rate 0.0123, l2 0"
+    assert named(one) == [
+        "learning rate 0.0123, l2 0.1",
+        "learning rate 0.01234, l2 0.1",
+        *(f"optimizer.learning_rate {rate}, regularizer.l2 0.1" for rate in rates[2:]),
+        "learning rate 0.5, l2 0.1",
+    ]

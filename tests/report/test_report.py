@@ -178,7 +178,9 @@ def test_heads_and_commands() -> None:
     assert heads(["model.init", "other.init", "model.name"]) == ["model.init", "other.init", "model"]
     facts = {"sweep": {"name": "optimizers"}, "flags": []}
     assert command_of(facts) == "python -m experiments.sweep"
-    assert command_of({"sweep": {"name": "train"}, "flags": ["--seed", "3"]}) == "python -m experiments.train --seed 3"
+    assert (
+        command_of({"sweep": {"name": "train"}, "flags": ["--resume", "--seed", "3"]}) == "python -m experiments.train --seed 3"
+    )
     assert command_of({"sweep": {"name": "sweep"}, "flags": []}) is None  # from Python
     assert command_of({"sweep": {"name": "mine"}, "flags": ["mine", "--out", "a b; $c"]}) == (
         "python -m experiments.sweep mine --out 'a b; $c'"
