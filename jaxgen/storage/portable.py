@@ -17,7 +17,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from jaxgen.config import validate
+from jaxgen.config import resolve, validate
 from jaxgen.fields import CHAIN, UserError, flatten, override
 from jaxgen.judge.results import Trained, named_value, together
 from jaxgen.storage.arrays import named, named_shapes, nested, unnamed
@@ -94,6 +94,7 @@ def _fill(folder: Path, trained: Trained) -> None:
         "jaxgen": version("jaxgen"),
         "trial": trained.trial,
         "config": placeless(config),
+        "filled_in": filled_in(trained.config),
         "task": said | {"place": portable(said["place"]), "rows": dict(rows)},
         "row": None if row is None else dataclasses.asdict(row) | {"values": placeless(row.values)},
         "data": placeless(trained.data),
@@ -103,6 +104,12 @@ def _fill(folder: Path, trained: Trained) -> None:
     write(folder / WEIGHTS, with_metadata(safetensors.numpy.save(whole), METADATA | {"task": trained.task.name}))
     write(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     write(folder / CARD, card(trained))
+
+
+def filled_in(config: Any) -> dict[str, Any]:
+    """What a config leaves open, by what it is then: an optimizer's coefficients."""
+    given, used = flatten(config), flatten(resolve(config))
+    return {key: value for key, value in used.items() if value is not None and given.get(key) is None}
 
 
 def place(trial: int) -> str:

@@ -45,6 +45,19 @@ def test_an_exported_trial_is_the_trial(family: str, tmp_path: Path) -> None:
         jaxgen.load(folder, 7)
 
 
+def test_an_export_says_what_was_used_where_nothing_was_given(tmp_path: Path) -> None:
+    member = trained("mlp")
+    adam = dataclasses.replace(member.config.optimizer, name="adam", learning_rate=None, b1=0.8, b2=None, momentum=None)
+    folder = jaxgen.export(
+        dataclasses.replace(member, config=dataclasses.replace(member.config, optimizer=adam)), tmp_path / "a"
+    )
+    said = json.loads((folder / FACTS).read_text())
+    assert said["config"]["optimizer.b2"] is None
+    assert said["filled_in"]["optimizer.b2"] == 0.999  # Kingma and Ba 2015
+    assert not {"optimizer.b1", "optimizer.momentum"} & said["filled_in"].keys()
+    assert jaxgen.load(folder).config.optimizer == adam
+
+
 @pytest.mark.parametrize("family", SOME)
 def test_an_export_of_before_there_were_tasks_is_read(family: str, tmp_path: Path) -> None:
     """Format 1, which was of names alone: characters, and statistics by another name."""
