@@ -21,6 +21,7 @@ from typing import Any
 from jaxgen.commands.ablations import ablations
 from jaxgen.judge.answers import answer
 from jaxgen.reopen import load_results, run_task
+from jaxgen.report.page import BEGUN
 from jaxgen.storage.facts import read_config
 from jaxgen.tasks import TASKS
 
@@ -91,7 +92,7 @@ def table(title: str, answers: Mapping[str, Mapping[str, Any]]) -> str:
 def asked(flags: Sequence[str]) -> list[str]:
     """The flags with which a run was started, without where it was to lie and whether it went on."""
     where = {place for i, flag in enumerate(flags) if flag == "--out" for place in (i, i + 1)}
-    return [flag for i, flag in enumerate(flags) if i not in where and flag not in ("--resume", "--overwrite")]
+    return [flag for i, flag in enumerate(flags) if i not in where and flag not in BEGUN]
 
 
 def section(name: str, found: Mapping[str, Any]) -> str:

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxgen.fields import UserError
-
 if TYPE_CHECKING:  # heavy
     from rich.table import Table
 
@@ -34,19 +32,11 @@ HEADS = {
 }
 
 
-def families_of(text: str) -> tuple[str, ...]:
-    """The families that a flag lists.
-
-    Raises:
-      UserError: if one of them is not known, or is not trained by steps.
-    """
+def trained() -> list[str]:
+    """The families that can be looked at: those that learn by steps."""
     from jaxgen.tasks.names.models import FAMILIES as KNOWN
 
-    found = tuple(dict.fromkeys(text.split(",")))
-    fits = [name for name, family in KNOWN.items() if family.trained]
-    if not {*found} <= {*fits}:
-        raise UserError(f"--families is {text!r}, expected some of {', '.join(fits)}, with commas between")
-    return found
+    return [name for name, family in KNOWN.items() if family.trained]
 
 
 def show(target: str, families: Sequence[str], widths: Sequence[int], out: Path) -> Table:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from jaxgen.commands.ahead import FAMILIES, WIDTHS, show
-from jaxgen.commands.ahead import families_of as families_ahead
+from jaxgen.commands.ahead import FAMILIES, WIDTHS, show, trained
 from jaxgen.commands.cli import Signals, parse
 from jaxgen.fields import UserError
 
@@ -107,15 +106,15 @@ def grow(trials: Sequence[int], out: Path) -> Table:
     return table
 
 
-def families_of(text: str) -> tuple[str, ...]:
+def families_of(text: str, known: Sequence[str]) -> tuple[str, ...]:
     """The families that a flag lists.
 
     Raises:
-      UserError: if one of them has no peer.
+      UserError: if one of them is none of the known ones.
     """
     found = tuple(dict.fromkeys(text.split(",")))
-    if not {*found} <= {*PEERS}:
-        raise UserError(f"--families is {text!r}, expected some of {', '.join(PEERS)}, with commas between")
+    if not {*found} <= {*known}:
+        raise UserError(f"--families is {text!r}, expected some of {', '.join(known)}, with commas between")
     return found
 
 
@@ -193,8 +192,7 @@ def command(signals: Signals) -> None:
     flags = parse(Flags, "benchmark")
     start = time.monotonic()
     widths = None if flags.widths is None else widths_of(flags.widths)
-    known = families_ahead if flags.ahead is not None else families_of
-    families = () if flags.families is None else known(flags.families)
+    families = () if flags.families is None else families_of(flags.families, PEERS if flags.ahead is None else trained())
     if not flags.minutes > 0:
         raise UserError(f"--minutes is {flags.minutes}, expected more than 0")
     out = Path(flags.out)
