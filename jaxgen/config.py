@@ -138,6 +138,22 @@ def config_of(data: type = Cut, model: type = Nothing, regularizer: type = Penal
 Config = Any  # of any task: a dataclass with sections data, model, optimizer, regularizer and train, and a seed
 
 
+BY_BUDGET = ("steps", "exponential", "cosine")  # schedules that spread over the budget
+
+
+def by_budget(config: Any) -> str:
+    """What of a config goes by train.steps, so that a longer trial is another one from its first steps on; "" where nothing
+    does, and a trial that has done its steps can go on."""
+    optimizer, train = config.optimizer, config.train
+    if optimizer.schedule in BY_BUDGET:
+        return f"optimizer.schedule {optimizer.schedule!r} spreads over the steps"
+    if optimizer.warmup > 0:
+        return "optimizer.warmup is a share of the steps"
+    if train.steps % train.eval_every:
+        return f"{train.steps} steps end between two evaluations (train.eval_every {train.eval_every})"
+    return ""
+
+
 def validate(config: T, changed: Collection[str] | None = None) -> T:
     """`config` itself, if every value is allowed: by its field, by its optimizer, and by the config as a whole (`check`).
 

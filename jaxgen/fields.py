@@ -55,6 +55,11 @@ def brief(value: float) -> str:
     return f"{value:g}" if float(f"{value:.4g}") == value else f"{value:.3g}"
 
 
+def typed(value: Any) -> str:
+    """A config's value as it would be typed."""
+    return brief(value) if isinstance(value, float) else "-" if value is None else str(value)
+
+
 class Caution(UserWarning):
     """What a user should know of a task, found as it is traced; a run says it and goes on."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class Job:
     task: Task  # opened
     sweep: Sweep
     groups: list[Group]
+    longer: Mapping[int, int]  # a group in which trials that had ended go on -> the one in which they began
     functions: Functions
     programs: int  # that train
     reads: Callable[[Group], tuple[Reads, Data]]
@@ -44,8 +45,10 @@ class Job:
 
     @property
     def trained(self) -> list[Group]:
-        """The groups that are trained; the others are solved."""
-        return [group for group in self.groups if self.task.trains(group.static)]
+        """The groups that are trained from their start; the others are solved, or their trials go on."""
+        return [
+            group for number, group in enumerate(self.groups) if number not in self.longer and self.task.trains(group.static)
+        ]
 
 
 def prepared(sweep: Sweep, task: Task, source: Any = None, grown: Callable[[Sweep], Sweep] = lambda sweep: sweep) -> Job:
@@ -71,10 +74,10 @@ def prepared(sweep: Sweep, task: Task, source: Any = None, grown: Callable[[Swee
         order.check(config, rows)
         return rows
 
-    configs, functions = list(sweep), task.functions()
-    stages = itertools.pairwise((0, *sweep.stages, len(configs)))
-    found = [group for first, last in stages for group in groups(configs[first:last], rows_of, first)]
-    longest, programs = _shared(task, [group for group in found if task.trains(group.static)], functions)
+    functions = task.functions()
+    found, longer = _staged(task, sweep, rows_of)
+    begun = [group for number, group in enumerate(found) if number not in longer and task.trains(group.static)]
+    longest, programs = _shared(task, begun, functions)
     held: dict[int, tuple[Reads, Data]] = {}
 
     def of_group(group: Group) -> tuple[Reads, Data]:
@@ -91,7 +94,22 @@ def prepared(sweep: Sweep, task: Task, source: Any = None, grown: Callable[[Swee
             held[group.trials[0]] = (reads, jax.tree.map(jnp.asarray, data))
         return held[group.trials[0]]
 
-    return Job(task, sweep, found, functions, programs, of_group)
+    return Job(task, sweep, found, longer, functions, programs, of_group)
+
+
+def _staged(task: Task, sweep: Sweep, rows_of: Callable[[Config], int]) -> tuple[list[Group], dict[int, int]]:
+    """The groups of a sweep in the order in which it has grown, and `Job.longer`.
+
+    Where trials that had ended are given more steps, the groups in which they began come once more, behind all others.
+    """
+    configs, found, longer = list(sweep), list[Group](), dict[int, int]()
+    for first, last in itertools.pairwise((0, *sweep.stages, len(configs))):
+        found += groups(configs[first:last], rows_of, first)
+        begun = [n for n, group in enumerate(found) if n not in longer and task.trains(group.static)]
+        for number in begun * sweep.longer.count(last):
+            longer[len(found)] = number
+            found.append(found[number])
+    return found, longer
 
 
 def _shared(task: Task, trained: Sequence[Group], functions: Functions) -> tuple[dict[int, dict[str, int]], int]:

@@ -15,7 +15,7 @@ from jaxgen.job import prepared, results_of, trained_of, unfinished
 from jaxgen.judge.results import DIVERGED, Results, Trained, by_score, together
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.checkpoint import Store
-from jaxgen.storage.facts import measured, read_config, said_by_the_task, task_facts
+from jaxgen.storage.facts import measured, read_config, said_by_the_task, stages_of, task_facts
 from jaxgen.storage.folder import CHECKPOINTS, check_trials
 from jaxgen.storage.logs import all_counting, take_up
 from jaxgen.storage.portable import is_exported, is_mixture, load_exported, load_mixed
@@ -55,7 +55,7 @@ def load_results(path: str | Path, task: Any = None) -> Results:
         task = task.reopened(said_by_the_task(said["rows"]))
     except UserError as error:
         raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or give another folder") from None
-    sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]), tuple(asked.get("stages", ())))
+    sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]), *stages_of(asked))
     question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"], asked.get("names", {}))
 
     def trained(trial: int) -> Trained:
@@ -68,7 +68,7 @@ def load_results(path: str | Path, task: Any = None) -> Results:
 
     more = {"programs": facts["programs"], "out": str(path), "question": question, "data": said["rows"]}
     results = results_of(task, sweep, trained=trained, **more)
-    results.take_up(rows)
+    results.take_up(row for row in rows if not results.outgrown(row))
     for name, content in all_counting(path, store.manifest["logs"]).items():
         take_up(results, name, content)
     return results

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxgen.config import Config
+from jaxgen.config import Config, by_budget
 from jaxgen.engine import lanes as engine
 from jaxgen.engine import plan, probe, timing
 from jaxgen.engine.lanes import Ended, Evaluated, Event, Looked, Position, SegmentDone
@@ -29,6 +29,7 @@ from jaxgen.storage.facts import describe
 from jaxgen.storage.files import CannotWrite
 from jaxgen.storage.folder import Folder
 from jaxgen.storage.grown import grown
+from jaxgen.storage.lasts import MOST
 from jaxgen.storage.memory import Memory
 from jaxgen.tasks import task_of
 from jaxgen.tasks.base import Task
@@ -76,7 +77,7 @@ def run(
         can write.
       out: the run's folder; None keeps everything in memory.
       resume: go on with the run that `out` holds (and start it if it holds none). A sweep of all that the run has and more
-        makes it longer: what is new comes behind.
+        makes it longer: what is new comes behind. One of more steps trains its trials on from where they are.
       overwrite: remove the run that `out` holds.
       width: lanes in all, rounded up to fill every device. None: measured, as are the next two, or as the run in `out` has it.
       chunk: lanes that a device computes at once.
@@ -99,12 +100,7 @@ def run(
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
     job = prepared(sweep, task_of(task), source, lambda asked: grown(Path(out), asked) if resume and out is not None else asked)
     lanes = Lanes(width, chunk, devices)
-    found = probe.Found()
-    for group in job.trained:
-        # refuses what cannot be, before anything is written
-        if job.task.probed:
-            found = found.and_of(probe.look(job.functions, group, job.data(group)))
-        plan.candidates(len(group.trials), _lane_bytes(job.functions, group), lanes)
+    found = _looked_at(job, lanes)
     where = None if out is None else str(out)
     results = results_of(job.task, job.sweep, programs=job.programs, out=where, question=question)
     keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
@@ -122,12 +118,15 @@ def run(
         for line in (*keeper.notices, *notices):
             listener(Notice(line), results)
         ended: dict[int, Any] = {}
+        lasts: dict[int, Any] = {}
         fresh: list[int] = []  # trials that ended in this segment
-        how = How(lanes, cache, found.program)
-        for event in itertools.chain(_again(job, keeper, at, how), _events(job, keeper, at, how)):
+        how = How(lanes, cache, found.program, _kept(job) if out is not None else frozenset())
+        for event in itertools.chain(_again(job, keeper, at, how, results), _events(job, keeper, at, how, results)):
             _take(event, results)
             if isinstance(event, Ended):
                 ended[event.trial] = (event.params, event.stats)
+                if event.last is not None:
+                    lasts[event.trial] = event.last
                 fresh.append(event.trial)
             if isinstance(event, SegmentDone):
                 if fresh:
@@ -137,8 +136,8 @@ def run(
             listener(event, results)
             if isinstance(event, SegmentDone):
                 asked, still = stop(), event.position is at
-                if keeper.save(event.position, results, ended, now=asked or still or event.position.state is None):
-                    ended = {}
+                if keeper.save(event.position, results, ended, lasts, now=asked or still or event.position.state is None):
+                    ended, lasts = {}, {}
                 if asked:
                     keeper.arrange(results)
                     raise Interrupted
@@ -154,34 +153,75 @@ def run(
     return results
 
 
+def _looked_at(job: Job, lanes: Lanes) -> probe.Found:
+    """Refuses what cannot be, before anything is written; and says what was found of the task's functions.
+
+    Raises:
+      UserError: then.
+    """
+    found = probe.Found()
+    for group in job.trained:
+        if job.task.probed:
+            found = found.and_of(probe.look(job.functions, group, job.data(group)))
+            if job.sweep.longer and probe.reads_steps(job.functions, group, job.data(group)):
+                raise UserError(
+                    f"the task {job.task.name!r} computes something from train.steps, so that with more steps its trials would "
+                    "have been others from their first step on; give another --out, or --overwrite"
+                )
+        plan.candidates(len(group.trials), _lane_bytes(job.functions, group), lanes)
+    return found
+
+
 class How(NamedTuple):
     """What every group is trained by."""
 
     lanes: Lanes
     cache: Path | None
     program: str  # tells what the task computes
+    kept: frozenset[int]  # trials whose last state is kept
 
 
-def _events(job: Job, keeper: Folder | Memory, at: Position | None, how: How) -> Iterator[Event | Planned]:
+def _kept(job: Job) -> frozenset[int]:
+    """The trials whose last states are kept: those that can go on with more steps, where all take no more than is allowed."""
+    found = [[t for t, c in zip(g.trials, g.configs, strict=True) if not by_budget(c)] for g in job.trained]
+    size = sum(len(trials) * _lane_bytes(job.functions, group) for trials, group in zip(found, job.trained, strict=True))
+    return frozenset(itertools.chain(*found)) if size <= MOST else frozenset()
+
+
+def _events(job: Job, keeper: Folder | Memory, at: Position | None, how: How, results: Results) -> Iterator[Event | Planned]:
     """What happens in all groups. After each, one more `SegmentDone`: at the beginning of the next."""
     for number in range(0 if at is None else at.group, len(job.groups)):
-        start = at if at is not None and at.group == number else None
-        yield from _of_group(job, job.groups[number], number, start, keeper, how)
+        start = at if at is not None and at.group == number and at.taken else None
+        if start is None and number in job.longer:
+            start = _going_on(job, keeper, number, results)
+        if start is not None or number not in job.longer:
+            yield from _of_group(job, job.groups[number], number, start, keeper, how)
         yield SegmentDone(Position(number + 1, 0, (), None))
 
 
-def _again(job: Job, keeper: Folder | Memory, at: Position | None, how: How) -> Iterator[Event | Planned]:
+def _going_on(job: Job, keeper: Folder | Memory, number: int, results: Results) -> Position | None:
+    """Where a group begins whose trials had ended and were given more steps: all of them that go on wait for a lane."""
+    group, ended = job.groups[number], {row.trial for row in results.rows}
+    trials = tuple(trial for trial in group.trials if trial not in ended)
+    if not trials:
+        return None
+    lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state_shape(job.functions, group.traced(), 1))
+    return Position(number, len(group.trials), trials, keeper.going_on(trials, lane))
+
+
+def _again(job: Job, keeper: Folder | Memory, at: Position | None, how: How, results: Results) -> Iterator[Event | Planned]:
     """What happens as trials that a folder has lost are trained once more, and end as they did: the run itself stands still.
 
-    Of their evaluations the folder still knows.
+    Of their evaluations the folder still knows, but for those of steps that they have been given since.
     """
     if at is None:
         return
+    known = {(one.trial, one.step) for one in (*results.curves, *results.diagnostics)}
     for number, group in enumerate(job.groups):
-        if {*group.trials}.isdisjoint(keeper.lost):
+        if number in job.longer or {*group.trials}.isdisjoint(keeper.lost):
             continue
         for event in _of_group(job, group, number, None, keeper, how, keeper.lost):
-            if not isinstance(event, Evaluated | Looked):
+            if not isinstance(event, Evaluated | Looked) or (event.trial, event.step) not in known:
                 yield SegmentDone(at) if isinstance(event, SegmentDone) else event
         yield SegmentDone(at)
 
@@ -216,7 +256,7 @@ def _train(
     only: Collection[int] | None,
 ) -> Iterator[Event | Planned]:
     """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
-    stored = keeper.plans[number] if number < len(keeper.plans) else None
+    stored = next((keeper.plans[n] for n in (number, job.longer.get(number, number)) if n < len(keeper.plans)), None)
     found = plan.candidates(len(group.trials), _lane_bytes(job.functions, group), how.lanes)
     if stored is not None and (how.lanes == Lanes() or stored.plan in found):
         planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))
@@ -232,7 +272,7 @@ def _train(
         yield dataclasses.replace(planned, where=where)
         begun = False
         try:
-            for event in engine.train(job.functions, data, group.part(only), planned.plan, number, start):
+            for event in engine.train(job.functions, data, group.part(only), planned.plan, number, start, how.kept):
                 begun = True
                 yield event
             return

@@ -54,7 +54,7 @@ def run(
       out: the run's folder, which `load` and the commands read; None keeps everything in memory.
       source: of names, a corpus that the first train.pretrain steps train on.
       resume: go on with the run that `out` holds (and start it if it holds none). A sweep of all that the run has and more
-        makes it longer: what is new comes behind.
+        makes it longer: what is new comes behind. One of more steps trains its trials on from where they are.
       overwrite: remove the run that `out` holds.
       width: lanes in all, rounded up to fill every device. None: measured, as are the next two, or as the run in `out` has it.
       chunk: lanes that a device computes at once.

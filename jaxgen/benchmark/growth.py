@@ -85,7 +85,7 @@ def invent(out: Path, trials: int) -> dict[str, Any]:
         ended = _end(job, results, range(first, end))
         written, began = _written(), time.process_time()
         position = Position(0, end, (), None) if end < trials else Position(1, 0, (), None)
-        keeper.save(position, results, ended, now=True)
+        keeper.save(position, results, ended, {}, now=True)
     found = {"save_bytes": _written() - written, "save_seconds": time.process_time() - began}
     keeper.arrange(results)
     keeper.close()

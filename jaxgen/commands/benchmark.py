@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # heavy
 
     from jaxgen.benchmark.figures import Report
 
+MINUTES, QUICK_MINUTES = 9.0, 4.0
 PEERS = ("gru", "transformer")  # families of sequences that `benchmark.sequences` writes in PyTorch
 
 
@@ -32,11 +33,11 @@ class Flags:
     out: str = "runs/benchmark"
     """The folder for benchmark.json and benchmark.png."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Fewer rounds, widths and trials: a few minutes, and rougher."""
+    """Fewer rounds, widths and trials: at most 4 minutes, and rougher."""
     profile: str | None = None
     """A folder for a JAX trace of some of the engine's segments."""
-    minutes: float = 9.0
-    """Time for measuring; what does not fit in it is left out, and its row says so."""
+    minutes: float | None = None
+    """Time for measuring: 9 by itself, 4 with --quick; what does not fit in it is left out, and a line says so."""
     families: str | None = None
     """Families of sequences to measure too, of gru and transformer; with --ahead any, mlp by itself."""
     widths: str | None = None
@@ -138,21 +139,51 @@ def tables(report: Report) -> tuple[Table, Table]:
     rates = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
     rates.add_column("", no_wrap=True)
     heads = ("trial-steps/s", "us", "x eager", "x func", "x one", "x vmap", "% matmul", "compile s", "bursts")
-    for head in heads:
-        rates.add_column(head, justify="right", no_wrap=True)
-    rates.add_column("note")
-    for key, row in report.rates.items():
-        speed, per_step = row.trial_steps_per_second, row.trial_steps_per_second and 1e6 / row.trial_steps_per_second
-        numbers = (speed, per_step, *report.ratios(key).values(), report.share(key))
-        cells = [*map(shown, numbers), "-" if row.compile_seconds is None else f"{row.compile_seconds:.1f}", str(row.bursts)]
-        rates.add_row(row.name, *cells, row.note)
+    there = {key: row for key, row in report.rates.items() if row.trial_steps_per_second}
+    rows = [
+        [
+            *map(shown, (row.trial_steps_per_second, 1e6 / row.trial_steps_per_second, *report.ratios(key).values())),
+            shown(report.share(key)),
+            "-" if row.compile_seconds is None else f"{row.compile_seconds:.1f}",
+            str(row.bursts),
+        ]
+        for key, row in there.items()
+        if row.trial_steps_per_second
+    ]
+    found = [place for place in range(len(heads)) if any(row[place] != "-" for row in rows)]  # of peers that were measured
+    for place in found:
+        rates.add_column(heads[place], justify="right", no_wrap=True)
+    noted = any(row.note for row in there.values())
+    if noted:
+        rates.add_column("note")
+    for (_, row), cells in zip(there.items(), rows, strict=True):
+        rates.add_row(row.name, *(cells[place] for place in found), *([row.note] if noted else []))
     figures = Table(box=SIMPLE_HEAD, padding=(0, 1))
     figures.add_column("")
     figures.add_column("figure", justify="right", no_wrap=True)
     figures.add_column("note")
     for figure in report.figures:
-        figures.add_row(figure.says, shown(figure.value), figure.note)
+        if figure.value is not None:
+            figures.add_row(figure.says, shown(figure.value), figure.note)
     return rates, figures
+
+
+def left_out(report: Report) -> list[str]:
+    """What was not measured, a line for each reason."""
+    each = [(rate.name, rate.note) for rate in report.rates.values() if not rate.trial_steps_per_second]
+    each += [(figure.says, figure.note) for figure in report.figures if figure.value is None]
+    reasons = dict.fromkeys(note for _, note in each)
+    return [f"{note} ({'; '.join(name for name, why in each if why == note)})" for note in reasons]
+
+
+def last_word(report: Report) -> str:
+    """What all of it comes to, in a sentence; "" where too little was measured to say."""
+    speeds = {key: rate.trial_steps_per_second for key, rate in report.rates.items() if rate.trial_steps_per_second}
+    widths = {int(key[6:]): speed for key, speed in speeds.items() if key.startswith("width_")}
+    alone, several = widths.pop(1, None), max(widths, key=lambda width: widths[width], default=0)
+    if not alone or not several:
+        return ""
+    return f"{several} networks side by side train {widths[several] / alone:.1f} times as fast as one after the other"
 
 
 def write(report: Report, out: Path) -> None:
@@ -193,7 +224,8 @@ def command(signals: Signals) -> None:
     start = time.monotonic()
     widths = None if flags.widths is None else widths_of(flags.widths)
     families = () if flags.families is None else families_of(flags.families, PEERS if flags.ahead is None else trained())
-    if not flags.minutes > 0:
+    minutes = (QUICK_MINUTES if flags.quick else MINUTES) if flags.minutes is None else flags.minutes
+    if not minutes > 0:
         raise UserError(f"--minutes is {flags.minutes}, expected more than 0")
     out = Path(flags.out)
     if out.exists() and not out.is_dir():
@@ -222,14 +254,18 @@ def command(signals: Signals) -> None:
         print(f"{time.monotonic() - start:5.0f} s  {message}", file=sys.stderr, flush=True)
 
     scale = QUICK if flags.quick else FULL
-    report = measured(replace(scale, widths=widths or scale.widths, families=families), Clock(start + 60 * flags.minutes), say)
+    report = measured(replace(scale, widths=widths or scale.widths, families=families), Clock(start + 60 * minutes), say)
     write(report, out)
     console = Console()
     if not console.is_terminal:
         console.width = 170  # a log has no width of its own
     for table in tables(report):
         console.print(table)
+    for line in left_out(report):
+        console.print(line, markup=False, style="dim")
     console.print(f"{time.monotonic() - start:.0f} s in all; written: {out}/benchmark.json, {out}/benchmark.png", markup=False)
+    if word := last_word(report):
+        console.print(word, markup=False, style="bold")
     if flags.profile is not None:
         profile(flags.profile)
         console.print(f"a trace of two segments: {flags.profile} (open it in Perfetto or XProf)", markup=False)

@@ -37,7 +37,7 @@ class Flags:
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Short for --log tensorboard: files for TensorBoard, in tensorboard/ of the run's folder."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Go on with the run in --out."""
+    """Go on with the run in --out: to its end, or to more steps."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace the run in --out."""
     no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

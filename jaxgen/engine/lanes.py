@@ -6,7 +6,7 @@ An iterator of events and no printing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +62,7 @@ class Ended:
     params: Any
     stats: Any
     flaw: str = ""  # of a trial that diverged: what first was not finite
+    last: TrialState | None = None  # where it is asked for: from which the trial can go on, if it is given more steps
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,13 @@ Event = Looked | Evaluated | Ended | SegmentDone
 
 
 def train(
-    task: Functions, data: Data, group: Group, plan: Plan, number: int = 0, start: Position | None = None
+    task: Functions,
+    data: Data,
+    group: Group,
+    plan: Plan,
+    number: int = 0,
+    start: Position | None = None,
+    kept: Collection[int] = (),
 ) -> Iterator[Event]:
     """Trains every trial of a group and yields what happens.
 
@@ -86,6 +93,7 @@ def train(
       plan: the lanes.
       number: the group's place among the groups of its sweep.
       start: where to go on; the state's arrays may lie on the host. It may come from a plan of another width.
+      kept: trials whose last state is wanted, where they end because their steps are up.
     """
     run = programs(task, plan, kind(group.traced(), data))
     sharding = by_lane(plan)
@@ -137,12 +145,13 @@ def train(
             values = {name: float(x[lane]) for name, x in metrics[CURVE].items()}
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]
+        lasts = _lasts(state, [lane for lane in ended if lanes[lane] in kept])
         for lane, losses, params, stats in _finals(run, plan, columns, state.best, data, ended):
             trial, lanes[lane] = lanes[lane], None
             assert trial is not None
             status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
             flaw = flaws[int(metrics["flaw"][lane])] if status == Status.DIVERGED else ""
-            yield Ended(trial, Status(status), steps, best_step, losses, params, stats, flaw)
+            yield Ended(trial, Status(status), steps, best_step, losses, params, stats, flaw, lasts.get(lane))
         yield SegmentDone(replace(start, taken=taken, lanes=(*lanes, *(t for t, _ in waiting)), state=joined(state, waiting)))
 
 
@@ -161,6 +170,15 @@ def _finals(
         for place, lane in zip(seats, part, strict=True):
             params, stats = jax.tree.map(lambda x, place=place: x[place], (finals[1].params, finals[1].stats))
             yield lane, {name: float(column[place]) for name, column in losses.items()}, params, stats
+
+
+def _lasts(state: TrialState, ended: list[int]) -> dict[int, TrialState]:
+    """The states, on the host, of those lanes that ended because their steps are up: they go on if they are given more."""
+    if not ended:
+        return {}
+    on_host = jax.device_get(state)
+    up = [lane for lane in ended if on_host.status[lane] == Status.COMPLETED]
+    return {lane: jax.tree.map(lambda x, lane=lane: x[lane].copy(), on_host) for lane in up}
 
 
 Waiting = list[tuple[int, TrialState]]  # trials that have begun and have no lane, and each one's state

@@ -66,6 +66,25 @@ def look(task: Functions, group: Group, data: Data) -> Found:
     return Found(hashlib.sha256(text_of(traced).encode()).hexdigest(), cautions)
 
 
+def reads_steps(task: Functions, group: Group, data: Data) -> bool:
+    """Whether what a task computes may depend on the step budget itself, so that a trial of more steps is another one."""
+    config = jax.tree.map(lambda leaf: column(leaf, 1)[0], group.traced())
+
+    def computed(steps: Any, config: Config, data: Data) -> Any:
+        config = replace(config, train=replace(config.train, steps=steps))
+        state = begin(task, config)
+        batch = trials.draw(task, data.train, config, state.step, data.source)
+        new, found = trials.advance(task, config, state, batch, limit=state.step + 1)
+        rows = jax.tree.map(lambda x: x[0], data.curves)
+        return new.params, new.stats, new.optimizer, found, trials.evaluate(task, config, state, rows)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `look` has said them
+        program = jax.make_jaxpr(computed)(config.train.steps, config, data).jaxpr
+    steps = program.invars[0]
+    return any(x is steps for line in program.eqns for x in line.invars) or steps in program.outvars
+
+
 def text_of(traced: Any) -> str:
     """A traced program as text, with what stands in it: equal ones compute the same."""
     return ADDRESS.sub("", str(traced)) + "".join(hashlib.sha256(np.asarray(c).tobytes()).hexdigest() for c in traced.consts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -21,7 +22,8 @@ from jaxgen.tasks.base import Task
 from jaxgen.tasks.metric import Metric
 
 DIVERGED = "diverged"
-ENDINGS = ("completed", "stopped", DIVERGED)
+COMPLETED = "completed"
+ENDINGS = (COMPLETED, "stopped", DIVERGED)
 LOSS = Metric("loss")
 PARTS = ("train", "val", "test")
 
@@ -204,7 +206,10 @@ class Results:
         return f"Results({len(self.rows)} of {len(self.sweep)} trials ended{f', in {self.out}' if self.out else ''})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the best settings, and the verdict."""
+        """What a notebook shows: the best settings, the verdict, and the first picture that there is of them."""
+        for kind in ("differences", "curves"):
+            with contextlib.suppress(UserError):  # it does not apply
+                return shown.board(self) + shown.picture(self.plot(kind))
         return shown.board(self)
 
     @property
@@ -267,6 +272,11 @@ class Results:
     def cost(self, holds: Row | Curve) -> float:
         """What trials are ranked by: of the selecting metric on validation, less is better."""
         return self.measure.sign * self.selected(holds)
+
+    def outgrown(self, row: Row) -> bool:
+        """Whether a trial ended as its steps were up, and has been given more since."""
+        budget = self.sweep.points[row.trial].get("train.steps", self.sweep.base.train.steps)
+        return row.status == COMPLETED and 0 < row.steps < budget  # 0: it was solved
 
     def take_up(self, rows: Iterable[Row]) -> None:
         """Adds rows that were stored; since then more keys may vary."""
@@ -428,6 +438,8 @@ def label(values: Mapping[str, Scalar]) -> str:
 
 
 def _words(key: str, value: Scalar) -> str:
+    if key in shown.LIMITS and value == 0:
+        return f"no {key}"
     if isinstance(value, bool) or value in ("none", None):
         return f"{'default ' if value is None else '' if value is True else 'no '}{key}"
     if isinstance(value, str):

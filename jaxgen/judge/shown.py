@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from jaxgen.fields import UserError, brief, quoted
+from jaxgen.fields import UserError, quoted, typed
 
 if TYPE_CHECKING:
     from jaxgen.judge.results import Results
@@ -23,8 +25,8 @@ def board(results: Results, verdict: bool = True) -> str:
     rows = [
         [
             str(place),
-            *(_cell(arm.values.get(key)) for key in results.keys),
-            *(_estimate(arm.mean(_name(results, part)), arm.spread(_name(results, part))) for part in parts),
+            *(cell(arm.values.get(key), key) for key in results.keys),
+            *(estimate(arm.mean(_name(results, part)), arm.spread(_name(results, part))) for part in parts),
             str(len(arm.rows)),
         ]
         for place, arm in enumerate(arms[:ROWS], 1)
@@ -33,6 +35,15 @@ def board(results: Results, verdict: bool = True) -> str:
     head = f"{len(results.rows)} of {len(results.sweep)} trials ended; mean {results.measure.name} ± standard deviation{more}"
     said = results.verdict() if verdict and results.rows else None
     return f"<p>{escape(head)}</p>{_table(heads, rows)}{'' if said is None else sentences(said.sentences)}"
+
+
+def picture(figure: Any) -> str:
+    """A matplotlib figure with a title as HTML."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=100)
+    address = base64.b64encode(out.getvalue()).decode("ascii")
+    title = escape(figure.get_suptitle(), quote=True)
+    return f'<img alt="{title}" style="max-width: 100%" src="data:image/png;base64,{address}">'
 
 
 def sentences(said: Iterable[str]) -> str:
@@ -63,14 +74,30 @@ def _name(results: Results, part: str) -> str:
     return f"{part}_{results.measure.name}"
 
 
-def _cell(value: Any) -> str:
-    return brief(value) if isinstance(value, float) else "" if value is None else str(value)
+LIMITS = ("clip norm", "max norm")  # of which 0 is none
 
 
-def _estimate(mean: float, spread: float) -> str:
-    if not math.isfinite(mean):
-        return ""
-    return f"{mean:.4f} ± {spread:.4f}" if math.isfinite(spread) else f"{mean:.4f}"
+def cell(value: Any, key: str = "") -> str:
+    """A config's value as people read it.
+
+    Args:
+      key: what it is of.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value == 0 and key.rpartition(".")[2].replace("_", " ") in LIMITS:
+        return "off"
+    return typed(value)
+
+
+def number(value: float) -> str:
+    """A loss or another number of results; "-" where there is none."""
+    return f"{value:.4f}" if math.isfinite(value) else "-"
+
+
+def estimate(mean: float, spread: float) -> str:
+    """A mean with its spread, as far as there are any."""
+    return f"{number(mean)} ± {spread:.4f}" if math.isfinite(spread) else number(mean)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -16,10 +16,10 @@ from pathlib import Path
 from jaxgen.config import resolve
 from jaxgen.engine.lanes import Event, SegmentDone
 from jaxgen.engine.plan import Planned
-from jaxgen.fields import CHAIN, UserError, flatten, override, quoted
+from jaxgen.fields import CHAIN, UserError, flatten, override, quoted, typed
 from jaxgen.judge.results import Curve, Results, Row, Scalar, named_value
 from jaxgen.loggers.base import Logged, Logger, Trial
-from jaxgen.report.terminal import cell, visible
+from jaxgen.report.terminal import visible
 from jaxgen.runs import Notice
 from jaxgen.storage.files import read, write
 
@@ -265,7 +265,7 @@ def told(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 def words(key: str, value: Scalar) -> str:
     """A setting in a word: adam, learning_rate=0.003."""
-    return value if isinstance(value, str) and value else f"{key.rpartition('.')[2]}={cell(value)}"
+    return value if isinstance(value, str) and value else f"{key.rpartition('.')[2]}={typed(value)}"
 
 
 def plain(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgen.judge.results import DIVERGED
+from jaxgen.judge.results import COMPLETED, DIVERGED
 from jaxgen.loggers.base import EVERYTHING, Logged, Logger, Trial
 
 mlflow: Any = importlib.import_module("mlflow")  # which a type checker need not have
@@ -30,7 +30,7 @@ class MLflow(Logger):
     """Parameters are the whole config, metrics the curves and, by the names of `results.csv`, what a trial came to.
 
     A run that goes on finds its trials by their tags, and adds what came after their last steps: a trial that is trained again
-    comes to the same numbers.
+    comes to the same numbers. So is one that is given more steps after it had ended.
     """
 
     def open(self, run: Logged) -> None:
@@ -64,7 +64,7 @@ class MLflow(Logger):
 
     def start(self, trial: Trial) -> float | None:
         key, status = self._known.get(trial.number, ("", ""))
-        if status in (FINISHED, FAILED):
+        if status == FAILED or (status == FINISHED and not self._outgrown(key, trial)):
             return EVERYTHING
         if key:
             self._ids[trial.number] = key
@@ -79,6 +79,11 @@ class MLflow(Logger):
         for first in range(0, len(params), PARAMS):
             self._client.log_batch(key, params=params[first : first + PARAMS])
         return None
+
+    def _outgrown(self, key: str, trial: Trial) -> bool:
+        """Whether a trial has been given more steps since it ended. Parameters stay as they were: MLflow changes none."""
+        found = self._client.get_run(key).data
+        return found.tags.get(STATUS) == COMPLETED and found.metrics["steps"] < float(str(trial.config["train.steps"]))
 
     def log(self, trial: int, step: int, metrics: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)

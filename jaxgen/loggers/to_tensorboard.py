@@ -19,10 +19,9 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from jaxgen.fields import UserError
+from jaxgen.fields import UserError, typed
 from jaxgen.judge.results import DIVERGED, Scalar
 from jaxgen.loggers.base import Logged, Logger, Trial
-from jaxgen.report.terminal import cell
 from jaxgen.storage.files import NO_LINK, remove, writing
 
 # protobuf makes the classes of these modules at import, where no type checker sees them.
@@ -128,7 +127,7 @@ def columns(settings: Sequence[Mapping[str, Scalar]]) -> dict[str, list[str] | l
 def column(values: Sequence[Scalar]) -> list[str] | list[float]:
     """The values as the HParams tab takes them: of one type."""
     numbers = [float(x) for x in values if isinstance(x, int | float) and not isinstance(x, bool)]
-    return numbers if len(numbers) == len(values) else [cell(x) for x in values]
+    return numbers if len(numbers) == len(values) else [typed(x) for x in values]
 
 
 def experiment(found: Mapping[str, list[str] | list[float]], selected: Sequence[str]) -> Any:

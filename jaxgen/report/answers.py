@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jaxgen.judge.verdict import Comparison, Verdict
+from jaxgen.judge.verdict import Comparison, Tried, Verdict
 from jaxgen.report.style import ARMS, HEIGHT, band, below, colour, ink, limits, line, paper, room, subplots, upright
 from jaxgen.report.text import short, wrapped
 from jaxgen.tasks.metric import Metric
@@ -84,17 +84,23 @@ def _dot(colour: str, filled: bool) -> dict[str, Any]:
     return {"marker": "o", "linestyle": "none", "color": colour, "mfc": colour if filled else paper(), "mew": 1.6, "ms": 7}
 
 
+def tuned(verdict: Verdict) -> list[tuple[str, list[Tried]]]:
+    """The arms of which it is known what the best of k settings comes to, the best ones first; none where none had LEAST."""
+    found = [(name, [one for one in tried if math.isfinite(one.loss)]) for name, tried in verdict.budgets.items()]
+    # The best of all its settings is what ranks an arm everywhere else, and gives it its colour.
+    found = sorted(((name, tried) for name, tried in found if tried), key=lambda pair: pair[1][-1].loss)[:ARMS]
+    most = max((tried[-1].settings for _, tried in found), default=0)
+    return [] if most < LEAST else found
+
+
 def budgets(verdict: Verdict, measure: Metric, places: Mapping[str, int] | None = None) -> Figure | None:
     """Expected validation score of the best of k settings of each arm, with its spread; None where none had LEAST of them.
 
     Args:
       places: of the arms, by their names: their looks.
     """
-    found = [(name, [one for one in tried if math.isfinite(one.loss)]) for name, tried in verdict.budgets.items()]
-    # The best of all its settings is what ranks an arm everywhere else, and gives it its colour.
-    found = sorted(((name, tried) for name, tried in found if tried), key=lambda pair: pair[1][-1].loss)[:ARMS]
-    most = max((tried[-1].settings for _, tried in found), default=0)
-    if most < LEAST:
+    found = tuned(verdict)
+    if not found:
         return None
     figure, axes = subplots(HEIGHT)
     for order, (name, tried) in enumerate(found):

@@ -1,7 +1,8 @@
 """The charts of the page that answer to the pointer: what Plotly draws, as plain data, from what the pictures are drawn from.
 
-A colour is said as "@C0" (an arm's by its place), "@C0/0.2" (as transparent as that), "@ink" or "@paper": the page has those of
-the light and of the dark style. Plotly reads some markup in texts, so that none is left in them.
+A colour is said as "@C0" (an arm's by its place), "@C0/0.2" (as transparent as that), "@ink" or "@paper", a scale of them as
+"@scale": the page has those of the light and of the dark style. Plotly reads some markup in texts, so that none is left in
+them.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from jaxgen.judge.results import label
-from jaxgen.report import answers, insides, parallel, plots
+from jaxgen.judge.shown import cell, number
+from jaxgen.report import answers, insides, maps, parallel, plots
 from jaxgen.report.arms import contenders, places
 from jaxgen.report.pictures import Found
 from jaxgen.report.style import ARMS, COLOURS, CRIMSON, DARK, LIGHT, ON_DARK, axis, limits, room
-from jaxgen.report.terminal import number
-from jaxgen.report.text import seen
+from jaxgen.report.text import head, seen
 
 Chart = dict[str, Any]
 LONG = 44  # characters of a name
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "pentagon", "x", "star")  # style.MARKERS
 SAID = 8  # learning rates that an axis says
+NOTED = 10  # columns of cells up to which each says its number
 FOLLOWED = 200  # settings whose lines a pointer can follow
 
 
@@ -306,10 +308,61 @@ def layers(found: Found) -> Chart | None:
     return {"data": data, "layout": layout}
 
 
+def heat(found: Found) -> Chart | None:
+    """Each setting of two keys, coloured by its score; the best has a frame."""
+    grid, measure = maps.grid(found.results), found.results.measure
+    if grid is None:
+        return None
+    down, across = ([said(cell(x, key)) for x in side] for key, side in zip(grid.keys, (grid.down, grid.across), strict=True))
+    shown = [
+        ["" if math.isnan(x) else number(measure.sign * x) if math.isfinite(x) else "div." for x in row] for row in grid.losses
+    ]
+    ends = _upright(found, room(grid.losses.flat) or (0.0, 1.0))["range"]
+    best = np.unravel_index(np.nanargmin(grid.losses), grid.losses.shape)
+    (y, x), keys = (int(place) for place in best), [said(head(key)) for key in grid.keys]
+    data = [{
+        "type": "heatmap", "x": across, "y": down, "z": [numbers(measure.sign * row) for row in grid.losses], "text": shown,
+        "texttemplate": "%{text}" if len(across) <= NOTED else "", "zmin": ends[0], "zmax": ends[1], "colorscale": "@scale",
+        "reversescale": measure.higher_is_better, "xgap": 1, "ygap": 1, "hoverongaps": False,
+        "hovertemplate": f"{keys[0]} %{{y}}<br>{keys[1]} %{{x}}<br>%{{text}}<extra></extra>",
+        "colorbar": {"title": {"text": said(axis(found.results)), "side": "right"}, "outlinewidth": 0},
+    }]  # fmt: skip
+    frame = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5, "line": {"color": "@best", "width": 3}}
+    layout = {
+        "hovermode": "closest",
+        "height": 170 + 34 * len(down),
+        "shapes": [{"type": "rect", **frame}],
+        "xaxis": {"title": {"text": keys[1]}, "type": "category", "showgrid": False},
+        "yaxis": {"title": {"text": keys[0]}, "type": "category", "showgrid": False, "autorange": "reversed"},
+    }
+    return {"data": data, "layout": layout}
+
+
+def budgets(found: Found) -> Chart | None:
+    """What the best of k settings of each arm comes to."""
+    arms, place_of, data = answers.tuned(found.verdict), places(contenders(found.results)), []
+    if not arms:
+        return None
+    for order, (name, tried) in enumerate(arms):
+        place, at = place_of.get(name, order), [one.settings for one in tried]
+        data.append(_spread(found, place, at, [one.low for one in tried], [one.high for one in tried]))
+        data.append(_line(place, name, at, _metric(found, [one.loss for one in tried])))
+    ends = limits(room(one.loss for _, tried in arms for one in tried))
+    layout = {
+        "hovermode": "x unified",
+        "height": 420,
+        "xaxis": {"title": {"text": "settings tried (k)"}},
+        "yaxis": {"title": {"text": said(axis(found.results))}, **_upright(found, ends)},
+    }
+    return {"data": data, "layout": layout}
+
+
 CHARTS: Mapping[str, Callable[[Found], Chart | None]] = {
     "differences": differences,
+    "budgets": budgets,
     "curves": curves,
     "learning_rate": rates,
+    "heat": heat,
     "parallel": every,
     "layers": layers,
 }

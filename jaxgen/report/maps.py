@@ -17,8 +17,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from jaxgen.judge.results import DIVERGED, Results, Scalar
+from jaxgen.judge.shown import cell
 from jaxgen.report.style import BEST, WIDTH, axis, contrast, ink, levels, room, subplots, upright, varied
-from jaxgen.report.terminal import cell
 from jaxgen.report.text import head, short
 
 CELLS = 14  # rows or columns of a heat map, at most
@@ -57,7 +57,9 @@ def heat(results: Results) -> Figure | None:
     found = grid(results)
     if found is None:
         return None
-    figure, axes = _board(found.keys, [[cell(value) for value in side] for side in (found.down, found.across)])
+    figure, axes = _board(
+        found.keys, [[cell(x, key) for x in side] for key, side in zip(found.keys, (found.down, found.across), strict=True)]
+    )
     finite = np.where(np.isfinite(found.losses), found.losses, np.nan)
     low, high = room(found.losses.flat) or (0.0, 1.0)
     image = axes.imshow(finite, aspect="auto", vmin=low, vmax=max(high, low + 1e-9))
@@ -101,7 +103,7 @@ def _write(axes: Axes, image: AxesImage, values: NDArray[np.float64], notes: Map
 def divergence(results: Results) -> Figure | None:
     """The share of trials that diverged, by the two keys that tell most about it; None where none diverged or no key varies."""
     bad = np.array([row.status == DIVERGED for row in results.rows])
-    bins = {key: binned([row.values.get(key) for row in results.rows]) for key in varied(results)}
+    bins = {key: binned([row.values.get(key) for row in results.rows], key) for key in varied(results)}
     if not bad.any() or not bins:
         return None
     keys = sorted(bins, key=lambda key: -_told(bins[key][1], bad))[:2]
@@ -120,15 +122,15 @@ def divergence(results: Results) -> Figure | None:
     return figure
 
 
-def binned(values: Sequence[Scalar]) -> tuple[list[str], list[int]]:
+def binned(values: Sequence[Scalar], key: str = "") -> tuple[list[str], list[int]]:
     """A key's values in at most a few bins: the bins' labels, and each value's bin. Bins of numbers hold about as many each."""
     found = levels(values)
     if len(found) <= BINS + 2:
-        return [cell(value) for value in found], [found.index(value) for value in values]
+        return [cell(value, key) for value in found], [found.index(value) for value in values]
     numbers = [value for value in values if isinstance(value, int | float)]
     if len(numbers) < len(values):
         common = [value for value, _ in Counter(values).most_common(BINS)]
-        return [*map(cell, common), "others"], [common.index(v) if v in common else BINS for v in values]
+        return [*(cell(value, key) for value in common), "others"], [common.index(v) if v in common else BINS for v in values]
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1), method="nearest"))
     at = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
     return [f"{low:.2g} to {high:.2g}" for low, high in itertools.pairwise(edges)], [int(i) for i in at]

@@ -115,6 +115,7 @@ function coloured(value, look, key = "") {
   if (value !== null && typeof value === "object") {
     return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, coloured(one, look, name)]));
   }
+  if (key === "colorscale") return look.scale.map((colour, place) => [place / (look.scale.length - 1), colour]);
   if (typeof value !== "string" || !/color$/.test(key) || value[0] !== "@") return value;
   const [name, part] = value.slice(1).split("/");
   if (name === "scale") return look.scale[Math.round(Number(part) * (look.scale.length - 1))];

@@ -15,18 +15,19 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from jaxgen.called import called
-from jaxgen.fields import UserError, flatten
+from jaxgen.fields import UserError, flatten, typed
 from jaxgen.judge.answers import answer
 from jaxgen.judge.floors import cost, reference, standings
 from jaxgen.judge.naming import arm_names
 from jaxgen.judge.results import DIVERGED, Results, Row, label
+from jaxgen.judge.shown import cell, number
 from jaxgen.judge.verdict import Verdict
 from jaxgen.reopen import load_results, run_task
 from jaxgen.report.answers import behind
 from jaxgen.report.arms import standing
 from jaxgen.report.charts import charts, library, looks, packed
 from jaxgen.report.pictures import Drawn, Found, save
-from jaxgen.report.terminal import cell, number, outcome
+from jaxgen.report.terminal import outcome
 from jaxgen.report.text import heads, seen
 from jaxgen.search.sweep import Question
 from jaxgen.storage.checkpoint import Damaged
@@ -159,7 +160,7 @@ def html(
         when=told_of_sessions(facts),
         filled_in={name: values for name, values in facts.get("filled_in", {}).items() if values},
         headline=results.task.about(facts["task"]["rows"]) if results.task is not None else facts["task"]["name"],
-        changed={key: cell(value) for key, value in facts["base"].items() if value != defaults.get(key)},
+        changed={key: typed(value) for key, value in facts["base"].items() if value != defaults.get(key)},
         command=command_of(facts),
         css=css,
         script=script,

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from jaxgen.judge.results import Arm, Results, Scalar
+from jaxgen.judge.shown import cell
 from jaxgen.report.maps import grid
 from jaxgen.report.style import BEST, WIDTH, ink, levels, paper, room, subplots, varied
-from jaxgen.report.terminal import cell
 from jaxgen.report.text import head, short
 
 AXES = 10  # keys, at most

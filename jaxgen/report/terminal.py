@@ -7,7 +7,6 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -18,9 +17,9 @@ from rich.text import Text
 
 from jaxgen.engine.lanes import Ended, Evaluated, Event, SegmentDone
 from jaxgen.engine.plan import Planned
-from jaxgen.fields import brief
 from jaxgen.judge.floors import cost
 from jaxgen.judge.results import Arm, Curve, Results, label
+from jaxgen.judge.shown import cell, estimate, number
 from jaxgen.runs import Notice
 
 ROWS = 20  # of the leaderboard while it runs, at most
@@ -32,24 +31,9 @@ DRAW_EVERY = 0.5  # seconds between two leaderboards
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
-def number(value: float) -> str:
-    """A loss as people read it."""
-    return f"{value:.4f}" if math.isfinite(value) else "-"
-
-
 def visible(text: str) -> str:
     """Text whose control characters a terminal shows and does not obey."""
     return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" else c for c in text)
-
-
-def estimate(mean: float, spread: float) -> str:
-    """A mean with its spread, as far as there are any."""
-    return f"{number(mean)} ± {spread:.4f}" if math.isfinite(spread) else number(mean)
-
-
-def cell(value: Any) -> str:
-    """A config's value as people read it."""
-    return brief(value) if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def outcome(arm: Arm) -> str:
@@ -95,7 +79,7 @@ def leaderboard(results: Results, rows: int | None = None, running: bool = False
             _add_reference(shown, results, left, kinds.values())
             left = None
         # Text, not str: a value such as [red] is no markup.
-        values = (Text(visible(cell(arm.values.get(key)))) for key in results.keys)
+        values = (Text(visible(cell(arm.values.get(key), key))) for key in results.keys)
         losses = (estimate(arm.mean(name), arm.spread(name)) for name in kinds.values())
         shown.add_row(str(place), *values, *losses, outcome(arm))
     if left is not None:
@@ -262,6 +246,7 @@ class Watch:
         time_left = ""
         if done < total and self._segments > 1 and self._speed > 0:  # the first one compiled, which tells nothing of the rest
             time_left = f", {duration(max(0.0, (total - done) / self._speed - (self._clock() - now)))} left"
+            time_left += " at this speed" if self._where else ""  # the next program may have another one
         found = Counter(row.status for row in rows if row.status != "completed")
         others = ", ".join(f"{count} {status}" for status, count in sorted(found.items()))
         ended = f"{len(rows)} of {len(self._results.sweep)} trials ended{f' ({others})' if others else ''}"

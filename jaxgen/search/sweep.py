@@ -57,6 +57,9 @@ class Sweep:
     points: tuple[Mapping[str, Any], ...] = ({},)
     stages: tuple[int, ...] = ()
     """Of a run that was gone on with by larger sweeps: the first trial that each of these added; all before it come first."""
+    longer: tuple[int, ...] = ()
+    """Of a run that was gone on with by sweeps of more steps: how many trials there were each time. They go on behind all of
+    them."""
 
     def __len__(self) -> int:
         return len(self.points)

@@ -11,17 +11,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from jaxgen.fields import UserError
-from jaxgen.judge.results import Row
+from jaxgen.judge.results import COMPLETED, Row
 from jaxgen.storage.arrays import Arrays, named, named_shapes, nested, unnamed
-from jaxgen.storage.ended import ENDED, PLACE, Ended, line, read_lines
+from jaxgen.storage.ended import ENDED, PLACE, Ended, LastsSaid, line, read_lines
 from jaxgen.storage.files import damage, foreign, head, remove, settle, signed, write, writing
+from jaxgen.storage.lasts import stacked, taken
 from jaxgen.storage.logs import Log, as_written, reaching
 from jaxgen.storage.manifest import NOTHING, Before, Manifest, read_manifest
 from jaxgen.storage.rows import row_of
@@ -49,12 +51,20 @@ class Store:
         self._shared: dict[str, tuple[np.ndarray, str]] = {}  # what several trials have, and its place
         self._held: dict[str, dict[str, np.ndarray]] = {}  # the places that were read last: trials lie together
 
-    def save(self, lanes: Any, ended: Mapping[int, Any], rows: Sequence[Row], progress: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        lanes: Any,
+        ended: Mapping[int, Any],
+        rows: Sequence[Row],
+        progress: Mapping[str, Any],
+        lasts: Mapping[int, Any] = MappingProxyType({}),
+    ) -> None:
         """Saves the lanes' arrays (None: none are running), trials that ended since the last save, and small JSON values.
 
         Args:
           ended: trial -> arrays. They are of one group: their arrays have the same names and shapes.
           rows: theirs.
+          lasts: of some of them the last state, from which they can go on.
 
         Raises:
           UserError: if something cannot be written; what was saved before still counts then.
@@ -73,22 +83,26 @@ class Store:
             arrays |= {place: alone} if alone else {}
             new = {at: {n: self._shared[n][0] for n in shared if shared[n] == at} for at in {*shared.values()}}
             arrays |= {at: found for at, found in new.items() if at not in self.ended.places}
+        of_lasts = f"lasts-{number:06d}"
+        if lasts:
+            arrays[of_lasts] = stacked([named(state) for state in lasts.values()])
         sums = self._arrays.put(arrays)
         if self._log is None:
             self._log = Log(self.folder / ENDED)
             self._log.begin()
-        of_trials = {place: {}} | {name: found for name, found in sums.items() if name != of_lanes}
+        of_trials = {place: {}} | {name: found for name, found in sums.items() if name not in (of_lanes, of_lasts)}
+        said: LastsSaid | None = {"place": of_lasts, "trials": [*lasts], "sums": sums[of_lasts]} if lasts else None
         if ended:
             at = {row.trial: row for row in rows}
             rows = [at[trial] for trial in ended]  # as their arrays lie
-            self._log.append(line(place, rows, shared, of_trials))
+            self._log.append(line(place, rows, shared, of_trials, said))
         of_lane = {} if of_lanes is None else sums[of_lanes]
         about = {"saves": number, "lanes": of_lanes, "sums": of_lane, "ended": self._log.counted}
         manifest: Any = {**self.manifest, **progress, **about}
         write(self.folder / f"save-{number:06d}.json", signed(manifest))
         self.manifest = manifest
         if ended:
-            self.ended.add(place, rows, shared, of_trials)
+            self.ended.add(place, rows, shared, of_trials, said)
         self.watch()
         self._sweep()
 
@@ -148,7 +162,7 @@ class Store:
                     return  # what it names is not known
         with writing(self.folder):
             for name in os.listdir(self.folder):
-                if name not in live and name not in self.ended.places:
+                if name not in live and name not in self.ended.places and name not in self.ended.lasts:
                     remove(self.folder / name)
             settle(self.folder)
 
@@ -177,7 +191,8 @@ class Store:
                 if len(rows) != len(before["rows"]) or len(rows) != len(ended.rows):
                     raise ValueError("its trials do not agree")
             running = [trial for trial in manifest["in_lanes"] if trial is not None]
-            if len({*ended.rows, *running}) != len(ended.rows) + len(running) or manifest["saves"] < 1:
+            over = any(ended.rows[trial].status != COMPLETED for trial in running if trial in ended.rows)  # they cannot go on
+            if over or len({*running}) != len(running) or manifest["saves"] < 1:
                 raise ValueError("its trials do not agree")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             where = self.folder / (ENDED if before is None else f"save-{manifest['saves']:06d}.json")
@@ -280,6 +295,35 @@ class Store:
             params, stats = (nested(arrays).get(part, {}) for part in ("0", "1"))
             return params, stats
         return unnamed(shape, arrays)
+
+    def lacking(self, trials: Iterable[int]) -> dict[int, str]:
+        """Those trials that cannot go on, each with why: their last states were not kept, or are damaged."""
+        found: dict[int, str] = {}
+        places = {trial: self.ended.last.get(trial) for trial in trials}
+        bad = {place: damage(self.folder / place, self.ended.lasts[place].sums) for place in {*places.values()} if place}
+        for trial, place in places.items():
+            why = "their last states were not kept" if place is None else bad[place]
+            if why is not None:
+                found[trial] = why
+        return found
+
+    def lasts(self, trials: Sequence[int], shape: Any) -> list[Any]:
+        """The last states of trials that ended, as host arrays in trees like `shape`, which has the shapes and types of one.
+
+        Raises:
+          UserError: if they are of another shape, or not there.
+        """
+        shapes, found, read = named_shapes(shape), dict[int, Any](), dict[str, Mapping[str, np.ndarray]]()
+        for place in dict.fromkeys(self.ended.last[trial] for trial in trials):
+            read[place] = self._arrays.get(place, None)
+        for trial in trials:
+            place, arrays = self.ended.last[trial], dict[str, np.ndarray]()
+            with contextlib.suppress(KeyError, IndexError):
+                arrays = taken(read[place], self.ended.lasts[place].trials.index(trial), [*shapes])
+            if {name: (x.shape, x.dtype) for name, x in arrays.items()} != shapes:
+                raise Damaged(f"{str(self.folder / place)!r} is damaged: it holds other arrays; start again with --overwrite")
+            found[trial] = unnamed(shape, arrays)
+        return [found[trial] for trial in trials]
 
     def _get(self, place: str, shapes: Any) -> dict[str, np.ndarray]:
         sums = self.ended.places[place].sums

@@ -10,14 +10,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from jaxgen.judge.results import Row
 from jaxgen.storage.files import checked
 from jaxgen.storage.rows import row_of
 
 ENDED = "ended.jsonl"
-PLACE = re.compile(r"(lanes|trials|shared)-(\d{6,})")
+PLACE = re.compile(r"(lanes|trials|shared|lasts)-(\d{6,})")
 
 Sums = Mapping[str, str]  # file -> size and SHA-256
 
@@ -30,6 +30,14 @@ class Place(NamedTuple):
     shared: Mapping[str, str] = {}  # array that lies elsewhere, the same of all these trials -> its place
 
 
+class LastsSaid(TypedDict):
+    """Where the last states of some trials lie."""
+
+    place: str
+    trials: list[int]  # in the order of their arrays' rows
+    sums: dict[str, str]
+
+
 class Line(TypedDict):
     """What a line holds."""
 
@@ -37,6 +45,7 @@ class Line(TypedDict):
     rows: list[Any]  # each as `rows.row_of` reads it
     shared: dict[str, str]
     sums: dict[str, dict[str, str]]  # of that place, and of those of shared arrays that are new
+    lasts: NotRequired[LastsSaid]  # of those of these trials that have one
 
 
 class Ended:
@@ -46,29 +55,44 @@ class Ended:
         self.rows: dict[int, Row] = {}
         self.where: dict[int, str] = {}
         self.places: dict[str, Place] = {}  # all that arrays of these trials lie in
+        self.last: dict[int, str] = {}  # trial -> where its last state lies
+        self.lasts: dict[str, Place] = {}  # all that last states of these trials lie in
         self.unread = 0  # lines that are damaged
 
-    def add(self, place: str, rows: Sequence[Row], shared: Mapping[str, str], sums: Mapping[str, Sums]) -> None:
+    def add(
+        self,
+        place: str,
+        rows: Sequence[Row],
+        shared: Mapping[str, str],
+        sums: Mapping[str, Sums],
+        lasts: LastsSaid | None = None,
+    ) -> None:
         """Takes in trials whose arrays lie in a new place; where one of them had ended before, that does not count any more.
 
         Raises:
           ValueError: where the places are not of a run.
         """
-        trials = tuple(row.trial for row in rows)
-        strange = next((name for name in (*sums, *shared.values()) if not PLACE.fullmatch(name)), None)
-        strange = next((n for files in sums.values() for n in files if n.startswith("/") or ".." in n.split("/")), strange)
+        trials, found = tuple(row.trial for row in rows), {**sums, **({} if lasts is None else {lasts["place"]: lasts["sums"]})}
+        strange = next((name for name in (*found, *shared.values()) if not PLACE.fullmatch(name)), None)
+        strange = next((n for files in found.values() for n in files if n.startswith("/") or ".." in n.split("/")), strange)
         if strange is not None:
             raise ValueError(f"it names {strange!r}, which is not of a run")
-        known = {*sums, *self.places}
-        if place not in sums or {*sums} & {*self.places} or not {*shared.values()} <= known or len({*trials}) < len(trials):
+        known, there = {*sums, *self.places}, {*self.places, *self.lasts}
+        if place not in sums or {*found} & there or not {*shared.values()} <= known or len({*trials}) < len(trials):
+            raise ValueError("its trials do not agree")
+        if lasts is not None and (lasts["place"] in sums or not {*lasts["trials"]} <= {*trials}):
             raise ValueError("its trials do not agree")
         before = {self.where[trial] for trial in trials if trial in self.where}
         for row in rows:
             self.rows.pop(row.trial, None)
             self.rows[row.trial] = row
             self.where[row.trial] = place
+            self.last.pop(row.trial, None)
         self.places |= {name: Place(files) for name, files in sums.items()}
         self.places[place] = Place(sums[place], trials, shared)
+        if lasts is not None:
+            self.lasts[lasts["place"]] = Place(lasts["sums"], tuple(lasts["trials"]))
+            self.last |= dict.fromkeys(lasts["trials"], lasts["place"])
         if before:
             self._forget(before)
 
@@ -77,6 +101,7 @@ class Ended:
         for place in before:
             if all(self.where[trial] != place for trial in self.places[place].trials):
                 del self.places[place]
+        self.lasts = {name: self.lasts[name] for name in dict.fromkeys(self.last.values())}
         used = {name for place in self.places.values() for name in place.shared.values()}
         for name in [name for name, place in self.places.items() if not place.trials and name not in used]:
             del self.places[name]
@@ -88,9 +113,12 @@ class Ended:
         return sorted(trial for trial in {*of} if {self.where[trial], *self.places[self.where[trial]].shared.values()} & some)
 
 
-def line(place: str, rows: Sequence[Row], shared: Mapping[str, str], sums: Mapping[str, Sums]) -> bytes:
+def line(
+    place: str, rows: Sequence[Row], shared: Mapping[str, str], sums: Mapping[str, Sums], lasts: LastsSaid | None = None
+) -> bytes:
     """What `Ended.add` takes, as a line of the log."""
-    text = json.dumps({"place": place, "rows": [asdict(row) for row in rows], "shared": shared, "sums": sums}).encode()
+    said = {"place": place, "rows": [asdict(row) for row in rows], "shared": shared, "sums": sums}
+    text = json.dumps(said if lasts is None else said | {"lasts": lasts}).encode()
     return hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n"
 
 
@@ -110,5 +138,6 @@ def read_lines(content: bytes) -> Ended:
         if ended.unread and not {*said["shared"].values()} <= {*said["sums"], *ended.places}:
             ended.unread += 1  # where that lies, a damaged line said
             continue
-        ended.add(said["place"], [row_of(facts) for facts in said["rows"]], said["shared"], said["sums"])
+        rows = [row_of(facts) for facts in said["rows"]]
+        ended.add(said["place"], rows, said["shared"], said["sums"], said.get("lasts"))
     return ended

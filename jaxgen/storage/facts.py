@@ -39,6 +39,7 @@ class SweepFacts(TypedDict):
     names: NotRequired[dict[str, str]]  # since there are any
     keys: list[str]
     stages: NotRequired[list[int]]
+    longer: NotRequired[list[int]]  # since format 10
     points: list[Any]  # each a dict[str, Scalar], which is looked at by hand: there may be many
 
 
@@ -83,10 +84,11 @@ def describe(
     """
     points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
     chain, asked = sweep.base.optimizer.chain, dataclasses.asdict(question)
+    grown = {"stages": [*sweep.stages], "longer": [*sweep.longer]}
     return {
         "format": FORMAT,
         "flags": list(flags),
-        "sweep": {**asked, "arms": list(question.arms), "keys": list(sweep.keys), "stages": [*sweep.stages], "points": points},
+        "sweep": {**asked, "arms": list(question.arms), "keys": list(sweep.keys), **grown, "points": points},
         "base": flatten(sweep.base) | ({} if chain is None else {CHAIN: named_value(chain)}),
         "task": task_facts(task) | {"rows": rows_of(task, sweep), "program": program},
         "versions": {package: version(package) for package in PACKAGES},
@@ -128,6 +130,11 @@ def rows_of(task: Task, sweep: Sweep) -> dict[str, Any]:
         return facts
     sums = "".join(task.facts(data)["sha256"] for data in sections)
     return facts | {SECTIONS: hashlib.sha256(sums.encode()).hexdigest()}
+
+
+def stages_of(sweep: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How the sweep of a run's `config.json` has grown: `Sweep.stages` and `Sweep.longer`."""
+    return tuple(sweep.get("stages", ())), tuple(sweep.get("longer", ()))
 
 
 def said_by_the_task(rows: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,9 +247,11 @@ def read_config(path: Path, formats: Collection[int] = READABLE) -> dict[str, An
     try:
         facts = of_names(facts) if "corpus" in facts else facts
         checked(facts, Facts)
-        stages, points = facts["sweep"].get("stages", []), facts["sweep"]["points"]
+        (stages, longer), points = ([*part] for part in stages_of(facts["sweep"])), facts["sweep"]["points"]
         if not all(map(scalars, points)) or sorted({0, *stages, len(points)}) != [0, *stages, len(points)]:
             raise ValueError("points")
+        if longer != sorted(longer) or not {*longer} <= {*stages, len(points)}:
+            raise ValueError("longer")
         if not isinstance(facts["task"]["rows"]["sha256"], str):
             raise ValueError("sha256")
         measured(facts["task"])

@@ -21,12 +21,14 @@ from jaxgen.storage import session
 from jaxgen.storage.checkpoint import Store, brief
 from jaxgen.storage.claim import CHECKPOINTS, FILES, RESULTS, check_out, clear
 from jaxgen.storage.ended import ENDED, Ended
-from jaxgen.storage.facts import CONFIG, SECTIONS, config_text, measured, planned_of, read_config, stored_plan
+from jaxgen.storage.facts import CONFIG, SECTIONS, config_text, measured, planned_of, read_config, stages_of, stored_plan
 from jaxgen.storage.files import append, finished, read, remove, settle, write, writing
 from jaxgen.storage.lock import Lock
 from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, counting, lines, take_up
-from jaxgen.storage.manifest import FORMAT, Manifest
+from jaxgen.storage.manifest import RESUMED, Manifest
+from jaxgen.train.trial import Status, TrialState
 
+STEPS = "train.steps"
 SHARE = 0.05  # of the time, at most, goes into saving
 
 
@@ -76,13 +78,14 @@ class Folder:
         if self._flags["overwrite"]:
             clear(self.path)
         if (self.path / CONFIG).exists():
-            stored = read_config(self.path, (FORMAT,))
+            stored = read_config(self.path, RESUMED)
             if (name := stored["task"]["name"]) != facts["task"]["name"]:
                 raise UserError(f"{str(self.path)!r} holds a run of the task {name!r}; give that one, or --overwrite")
             has = len(stored["sweep"]["points"])
+            longer = len(facts["sweep"]["longer"]) > len(stages_of(stored["sweep"])[1])
             for what, here, there in (
                 ("sweep", facts["sweep"]["points"][:has], stored["sweep"]["points"]),
-                ("base", facts["base"], stored["base"]),
+                ("base", facts["base"], stored["base"] | ({STEPS: facts["base"][STEPS]} if longer else {})),
             ):
                 if json.loads(json.dumps(here)) != there:  # another process has been there since it was looked at
                     raise UserError(
@@ -115,12 +118,16 @@ class Folder:
             self._table(results)
 
     def _longer(self, facts: Mapping[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
-        """What is stored of the run, with the trials that it has not had so far."""
+        """What is stored of the run, with the trials and the steps that it has not had so far."""
         more = len(facts["sweep"]["points"]) - len(stored["sweep"]["points"])
-        if not more:
+        then, now = (said["base"][STEPS] for said in (stored, facts))
+        if then != now:
+            self.notices.append(f"{STEPS} {now} in place of {then}: the trials that the run has go on from where they are")
+        if more:
+            self.notices.append(f"{more} trial{'s' * (more > 1)} more than the run has had; what it has stays")
+        if not more and then == now:
             return stored
-        self.notices.append(f"{more} trial{'s' * (more > 1)} more than the run has had; what it has stays")
-        return stored | {key: facts[key] for key in ("flags", "sweep", "programs", "filled_in")}
+        return stored | {key: facts[key] for key in ("format", "flags", "sweep", "base", "programs", "filled_in")}
 
     def _check_task(self, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
         """Refuses a task that is on other rows, or measures something else; says so where its program has changed."""
@@ -185,8 +192,11 @@ class Folder:
 
     def _resume(self, results: Results) -> None:
         self._columns = {name: kind.columns(results) for name, kind in KINDS.items()}
-        self.lost = self.store.lost()
-        results.take_up(row for trial, row in self.store.ended.rows.items() if trial not in self.lost)
+        running, ended = {*self.store.manifest["in_lanes"]}, self.store.ended.rows
+        self.lost = {trial: why for trial, why in self.store.lost().items() if trial not in running}
+        going = {trial for trial, row in ended.items() if results.outgrown(row)} - {*self.lost}
+        self.lost |= self.store.lacking(sorted(going - running))
+        results.take_up(row for trial, row in ended.items() if trial not in going | {*self.lost})
         self._rows = len(results.rows)
         self._table(results)  # a crash may have come between the manifest and the table
         for name, counted in self.store.manifest["logs"].items():
@@ -239,8 +249,12 @@ class Folder:
         state = self.store.lanes(state_shape(group, len(lanes))) if manifest["lanes"] else None
         return Position(group, manifest["taken"], lanes, state)
 
-    def save(self, position: Position, results: Results, ended: dict[int, Any], now: bool) -> bool:
+    def save(self, position: Position, results: Results, ended: dict[int, Any], lasts: dict[int, Any], now: bool) -> bool:
         """Saves if it is time or `now`; says whether it did.
+
+        Args:
+          ended: of the trials that ended since the last save, their best states.
+          lasts: and of some, their last ones.
 
         The arrays are copied to the host, and written while training goes on; with `now` all is on disk on return. Saving
         takes SHARE of the time at most: a crash costs one segment, or several where they are shorter than that allows for.
@@ -255,7 +269,8 @@ class Folder:
         self._written = {name: len(getattr(results, kind.where)) for name, kind in KINDS.items()}
         rows, self._rows = results.rows[self._rows :], len(results.rows)
         progress = {"group": position.group, "taken": position.taken, "in_lanes": position.lanes}
-        self._writing = self._writer.submit(self._write, lanes, dict(ended), rows, progress, more, *self._fresh(results, rows))
+        states = (lanes, dict(ended), dict(lasts))
+        self._writing = self._writer.submit(self._write, states, rows, progress, more, *self._fresh(results, rows))
         if now:
             self.settle()
         beside = 0.0 if now else wrote / (cores() + 1)  # the writer and as many threads as cores train share the cores
@@ -272,6 +287,12 @@ class Folder:
             return results.results_csv(), True
         self._arranged = False
         return results.lines_csv(rows, self._heads), False
+
+    def going_on(self, trials: Sequence[int], lane: TrialState) -> TrialState:
+        """The last states of trials that ended, on the host, as lanes that go on; of a lane, its shapes and types."""
+        states = self.store.lasts(trials, lane)
+        state = jax.tree.map(lambda *rows: np.stack(rows), *states)
+        return state._replace(status=np.full_like(state.status, Status.RUNNING))
 
     def trial(self, trial: int, shape: Any) -> Any:
         """The params and stats of a trial that ended (`Store.trial`)."""
@@ -303,8 +324,7 @@ class Folder:
 
     def _write(
         self,
-        lanes: Any,
-        ended: dict[int, Any],
+        states: tuple[Any, dict[int, Any], dict[int, Any]],
         rows: Sequence[Row],
         progress: dict[str, Any],
         more: dict[str, bytes],
@@ -317,7 +337,8 @@ class Folder:
             if content:
                 self._log(name, content)
         logs = {name: log.counted for name, log in self._logs.items()}
-        self.store.save(lanes, ended, rows, progress | {"logs": logs})
+        lanes, ended, lasts = states
+        self.store.save(lanes, ended, rows, progress | {"logs": logs}, lasts)
         if whole:
             write(self.path / RESULTS, fresh)
         elif fresh:
@@ -348,5 +369,6 @@ def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest, ended
     """
     trials = [*ended.rows, *(trial for trial in manifest["in_lanes"] if trial is not None)]
     count = len(facts["sweep"]["points"])
-    if any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= count:
+    groups = count * (1 + len(stages_of(facts["sweep"])[1]))  # at most: in each trials go on
+    if any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= groups:
         raise UserError(f"{str(path / CHECKPOINTS)!r} is damaged: it holds trials that are not of this run")

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgen.config import by_budget
 from jaxgen.fields import CHAIN, UserError, flatten, override, quoted, shortened
 from jaxgen.judge.results import Scalar, named_value
 from jaxgen.search.sweep import Sweep
-from jaxgen.storage.facts import CONFIG, read_config
-from jaxgen.storage.manifest import FORMAT
+from jaxgen.storage.facts import CONFIG, read_config, stages_of
+from jaxgen.storage.manifest import RESUMED
 
+STEPS = "train.steps"
+BUDGET = (STEPS, "train.eval_every", "optimizer.schedule", "optimizer.warmup")  # what `by_budget` reads
 SHOWN = 6  # values that a message names
 Values = tuple[Scalar, ...]
 
@@ -29,13 +32,17 @@ def grown(path: Path, sweep: Sweep) -> Sweep:
     """
     if not (path / CONFIG).exists():
         return sweep
-    facts = read_config(path, (FORMAT,))
+    facts = read_config(path, RESUMED)
     there: Mapping[str, Any] = facts["base"]
     here = flatten(sweep.base) | {CHAIN: named_value(sweep.base.optimizer.chain)}
     if there.keys() - {CHAIN} != here.keys() - {CHAIN}:
         return sweep  # of another task, which opening the folder refuses
     points: Sequence[Mapping[str, Any]] = facts["sweep"]["points"]
     varied = [*facts["sweep"]["keys"], *sweep.keys]
+    more_steps = STEPS not in varied and here[STEPS] > there[STEPS]
+    if more_steps:
+        _check_longer(path, sweep, points, there)
+        there = {**there, STEPS: here[STEPS]}
     keys = list(dict.fromkeys([*varied, *(key for key in here if here[key] != there.get(key))]))
     old = [tuple(point.get(key, there.get(key)) for key in keys) for point in points]
     new = [tuple(named_value(point.get(key, here[key])) for key in keys) for point in sweep.points]
@@ -51,8 +58,25 @@ def grown(path: Path, sweep: Sweep) -> Sweep:
             left[values] -= 1
             more.append({**dict(zip(keys, values, strict=True)), **point})
     base = override(sweep.base, {key: there[key] for key in keys if key in there and key != CHAIN})
-    begun = (*facts["sweep"].get("stages", ()), *((len(points),) if more else ()))
-    return dataclasses.replace(sweep, base=base, points=(*kept, *more), stages=begun)
+    stages, longer = stages_of(facts["sweep"])
+    stages, longer = (*stages, *((len(points),) if more else ())), (*longer, *((len(points),) if more_steps else ()))
+    return dataclasses.replace(sweep, base=base, points=(*kept, *more), stages=stages, longer=longer)
+
+
+def _check_longer(path: Path, sweep: Sweep, points: Sequence[Mapping[str, Any]], there: Mapping[str, Any]) -> None:
+    """Refuses more steps for a run of which some trial would have been another one with them from its first steps on.
+
+    Raises:
+      UserError: then.
+    """
+    base = override(sweep.base, {key: there[key] for key in BUDGET})
+    for trial, point in enumerate(points):
+        config = override(base, {key: value for key, value in point.items() if key in BUDGET})
+        if why := by_budget(config):
+            raise UserError(
+                f"{str(path)!r} holds a run of {STEPS} {there[STEPS]}, and here it is {sweep.base.train.steps}; "
+                f"its trial {trial} cannot go on: {why}; give another --out, or --overwrite"
+            )
 
 
 def _only(point: Mapping[str, Any], values: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,9 +95,9 @@ def _difference(keys: Sequence[str], missing: Sequence[Values], old: Sequence[Va
     if not told:
         told = [_list([", ".join(f"{key} {value}" for key, value in zip(keys, values, strict=True)) for values in missing])]
         told[0] = f"trials that the command has not ({told[0]})"
-    advice = "by --resume it takes more seeds, values and points, and keeps what it has: give what it was started with and more"
-    steps = "; a trial that has ended keeps its best state and cannot be trained further" if "train.steps " in told[0] else ""
-    return f"{'; '.join(told[:SHOWN])}{steps}; {advice}, --overwrite, or another --out"
+    more = "by --resume it takes more seeds, values, points and steps, and keeps what it has"
+    advice = f"{more}: give what it was started with and more"
+    return f"{'; '.join(told[:SHOWN])}; {advice}, --overwrite, or another --out"
 
 
 def _list(values: Sequence[Any]) -> str:

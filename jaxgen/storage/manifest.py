@@ -9,8 +9,9 @@ from jaxgen.fields import UserError
 from jaxgen.storage.ended import PLACE
 from jaxgen.storage.files import checked, read, unsigned
 
-FORMAT = 9
-READABLE = (4, 5, 6, 7, 8, FORMAT)  # what is missing in older ones has its default; they are read, and not gone on with
+FORMAT = 10
+RESUMED = (9, FORMAT)  # 9: without the last states of trials that ended
+READABLE = (4, 5, 6, 7, 8, *RESUMED)  # what is missing in older ones has its default; they are read, and not gone on with
 
 
 class Manifest(TypedDict):
@@ -65,8 +66,9 @@ def read_manifest(path: Path) -> tuple[Manifest, Before | None]:
     try:
         said: Any = unsigned(read(path))
         version = said["format"]
-        if version == FORMAT:
+        if version in RESUMED:
             checked(said, Manifest)
+            said["format"] = FORMAT  # what is saved next
         elif version in READABLE:
             before = checked(said, Before)
             said = {key: said[key] for key in NOTHING if key in said} | {"ended": "", "sums": {}}

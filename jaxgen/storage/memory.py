@@ -30,10 +30,14 @@ class Memory:
     def position(self, order: Sequence[tuple[int, ...]], state_shape: Any) -> None:
         """A run in memory stands at its start."""
 
-    def save(self, position: Position, results: Results, ended: dict[int, Any], now: bool) -> bool:
-        """Keeps the states of trials that ended."""
+    def save(self, position: Position, results: Results, ended: dict[int, Any], lasts: dict[int, Any], now: bool) -> bool:
+        """Keeps the best states of trials that ended."""
         self._states |= ended
         return True
+
+    def going_on(self, trials: Sequence[int], lane: Any) -> Any:
+        """A run in memory is not gone on with."""
+        raise AssertionError(trials)
 
     def arrange(self, results: Results) -> None:
         """There is no table."""

@@ -36,11 +36,12 @@ class Splits(NamedTuple):
 
 
 def located(path: str | Path) -> Path:
-    """The file at a path; where there is none and the path is data/NAME, the bundled one of that name."""
+    """The file at a path; where there is none, and the path is data/FILE, or NAME alone, the bundled one that this says."""
     path = Path(path)
-    if path.exists() or path.parts[:-1] != ("data",):
+    name = path.name if path.parts[:-1] == ("data",) else f"{path}.txt" if len(path.parts) == 1 and not path.suffix else ""
+    if path.exists() or not name:
         return path
-    bundled = Path(str(importlib.resources.files("jaxgen.bundled"))) / path.name
+    bundled = Path(str(importlib.resources.files("jaxgen.bundled"))) / name
     return bundled if bundled.exists() else path
 
 

@@ -326,8 +326,8 @@ def track(config: Config, state: TrialState, loss: Num[Array, ""]) -> TrialState
     here = Best(state.step, loss, state.params, state.stats, waited)
     best = where(better, here, state.best._replace(waited=waited))
     out_of_patience = (jnp.asarray(config.train.patience) > 0) & (waited >= config.train.patience)
-    ended = jnp.where(out_of_patience, Status.STOPPED, Status.RUNNING)
-    ended = jnp.where(state.step >= config.train.steps, Status.COMPLETED, ended)
+    ended = jnp.where(state.step >= config.train.steps, Status.COMPLETED, Status.RUNNING)
+    ended = jnp.where(out_of_patience, Status.STOPPED, ended)  # whatever the budget: with a larger one it ends here, too
     ended = jnp.where(jnp.isfinite(loss), ended, Status.DIVERGED)
     bad = jnp.where(running & ~jnp.isfinite(loss), len(flaws(state)) - 1, state.flaw)
     return state._replace(best=best, status=jnp.where(running, ended, state.status), flaw=bad)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +166,28 @@ def test_the_report_is_written_and_printed(report: Report, tmp_path: Path) -> No
     assert row["share_of_matmul_rate_percent"] == 25
     assert row["microseconds_per_trial_step"] == 200
     assert stored["figures"] == {"sampling_10_names_s": 0.25, "memory_ratio": None}
-    console = Console(width=200, record=True, quiet=True)
+    shown = io.StringIO()
     for table in benchmark.tables(report):
-        console.print(table)
+        Console(width=200, file=shown).print(table)
+    printed = shown.getvalue()
+    assert "x vmap" in printed
+    assert not {"x eager", "x func", "PyTorch eager, one trial"} & {
+        *re.split(r"  +|\n", printed)
+    }  # of what was not measured, nothing
+    assert benchmark.left_out(report) == [
+        "not measured: PyTorch is not installed (PyTorch eager, one trial; PyTorch torch.func, 32 trials)",
+        "used up (the ratio)",
+    ]
+
+
+def test_the_last_word_is_what_training_side_by_side_brings(report: Report) -> None:
+    def of(**speeds: float | None) -> str:
+        rates = {key: measure.Rate(key, 1, speed) for key, speed in speeds.items()}
+        return benchmark.last_word(dataclasses.replace(report, rates=rates))
+
+    said = of(width_1=1000, width_8=5000, width_32=9000, sweep=1)
+    assert said == "32 networks side by side train 9.0 times as fast as one after the other"
+    assert of(width_1=None, width_8=5000) == of(width_1=1000) == of(width_1=1000, width_8=None) == ""
 
 
 def test_help_and_wrong_input(tmp_path: Path) -> None:

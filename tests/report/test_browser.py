@@ -21,6 +21,7 @@ from plotly.graph_objects import Figure
 import jaxgen
 from jaxgen.judge.answers import answer
 from jaxgen.judge.results import Results
+from jaxgen.judge.shown import cell
 from jaxgen.report import charts, plots
 from jaxgen.report.page import html
 from jaxgen.report.pictures import PICTURES, Found, save
@@ -101,9 +102,9 @@ def test_charts_stand_in_the_place_of_pictures_and_are_of_the_style(shown: Path,
         browser.open(shown.as_uri(), dark=dark)
         browser.value(DRAWN)
         drawn = browser.value("[...document.querySelectorAll('[data-chart]')].map(place => place.dataset.chart)")
-        assert set(drawn) == set(charts.CHARTS)
+        assert set(drawn) == set(charts.CHARTS) - {"heat"}  # of more than two keys
         seen = "[...document.querySelectorAll('.frame')].map(frame => [frame.parentNode.id, frame.offsetHeight > 0])"
-        assert {name for name, there in browser.value(seen) if there} == {"budgets", "divergence", "embeddings"}
+        assert {name for name, there in browser.value(seen) if there} == {"divergence", "embeddings"}
         assert browser.value(f"{PLACE.format('curves')}.data.find(line => line.name === 'adam').line.color") == palette[0]
         assert browser.value(f"{PLACE.format('curves')}.layout.paper_bgcolor") == paper["figure.facecolor"]
 
@@ -219,11 +220,54 @@ def large() -> Found:
 
 def test_charts_are_of_plotlys_kind(large: Found) -> None:
     """As Plotly's own Python knows it: no key and no value that it does not have."""
-    found = charts.charts(large)
+    found = charts.charts(large) | {"heat": charts.heat(two_keys()), "budgets": charts.budgets(asked(large))}
     assert set(found) == set(charts.CHARTS)
     for chart in found.values():
+        assert chart is not None
         figure = Figure(**plain(chart))
         assert len(figure.to_dict()["data"]) == len(chart["data"])
+
+
+def two_keys() -> Found:
+    """Of a grid of two keys, in which one setting diverges."""
+    axes = {"optimizer.name": ["sgd", "adam"], "optimizer.learning_rate": invented.RATES, "seed": range(3)}
+    results = invented.results_of(jaxgen.grid(Config(), axes))
+    return Found(results, answer(results), None)
+
+
+def asked(large: Found) -> Found:
+    """The same by optimizers, each tuned."""
+    results = replace(large.results, question=replace(large.results.question, arms=("optimizer.name",)))
+    return Found(results, answer(results), None)
+
+
+def test_a_heat_map_says_each_setting_and_frames_the_best() -> None:
+    found = two_keys()
+    chart = charts.heat(found)
+    assert chart is not None
+    (cells,) = chart["data"]
+    known = {tuple(map(cell, arm.values.values())): arm for arm in found.results.leaderboard()}
+    for name, means, texts in zip(cells["y"], cells["z"], cells["text"], strict=True):
+        for rate, mean, text in zip(cells["x"], means, texts, strict=True):
+            score = known[name, rate].mean("score")
+            assert text == (f"{score:.4f}" if math.isfinite(score) else "div.")
+            assert mean == (pytest.approx(score, rel=1e-5) if math.isfinite(score) else None)
+    (frame,) = chart["layout"]["shapes"]
+    best = found.results.leaderboard()[0].values
+    place = (cells["y"][round(frame["y0"] + 0.5)], cells["x"][round(frame["x0"] + 0.5)])
+    assert place == tuple(map(cell, best.values()))
+
+
+def test_what_tuning_buys_is_that_of_the_verdict(large: Found) -> None:
+    found = asked(large)
+    chart = charts.budgets(found)
+    assert chart is not None
+    lines = {line["name"]: line for line in chart["data"] if "name" in line}  # bands have none
+    assert set(lines) == set(found.verdict.budgets)
+    for name, tried in found.verdict.budgets.items():
+        known = {one.settings: one.loss for one in tried if math.isfinite(one.loss)}  # of few settings all may have diverged
+        assert lines[name]["x"] == [*known]
+        np.testing.assert_allclose(lines[name]["y"], [*known.values()], rtol=1e-5)
 
 
 def plain(value: Any, key: str = "") -> Any:
@@ -232,6 +276,8 @@ def plain(value: Any, key: str = "") -> Any:
         return {name: plain(one, name) for name, one in value.items()}
     if isinstance(value, list):
         return [plain(one, key) for one in value]
+    if key == "colorscale":
+        return "viridis"
     return "red" if key.endswith("color") and str(value).startswith("@") else value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +60,18 @@ def test_a_picture_that_there_is_not_is_refused_with_those_that_there_are(large:
         with pytest.raises(jaxgen.UserError) as raised:
             jaxgen.plot(nothing, kind)
         assert str(raised.value).endswith(f"it takes {picture.needs}")
+
+
+def test_a_notebook_shows_results_with_a_picture(large: Results) -> None:
+    """The differences where there are some, else the curves, else none."""
+    for results, title in ((large, "Behind the winner"), (replace(large, rows=[]), "Learning curves")):
+        html = results._repr_html_()
+        assert html.startswith("<p>")
+        assert html.count("<img ") == 1
+        (shown,) = re.findall(r'<img alt="([^"]*)" style="max-width: 100%" src="data:image/png;base64,([^"]*)">', html)
+        assert shown[0] == title
+        assert base64.b64decode(shown[1]).startswith(b"\x89PNG")
+    assert "<img" not in Results(jaxgen.Sweep(Config()))._repr_html_()
 
 
 def test_curves_of_a_running_sweep_are_drawn(large: Results) -> None:

@@ -120,7 +120,7 @@ def test_stopped_before_and_while_it_grows(small: Config, corpus: Corpus, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "axes", "said"),
     [
-        ({"train.steps": 80}, SMALLER, "train.steps 40, and here it is 80; a trial that has ended keeps its best state"),
+        ({"train.steps": 20}, SMALLER, "train.steps 40, and here it is 20"),
         (
             {"model.hidden": 8, "train.batch_size": 8},
             SMALLER,

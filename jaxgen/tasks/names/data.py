@@ -133,7 +133,7 @@ def load_corpus(path: str | Path | Iterable[str], column: str | None = None) -> 
     Spaces around a name and empty names are dropped; everything else is kept as it is.
 
     Args:
-      path: of the file; or the names themselves, which is as if they stood in a text file.
+      path: of the file; "names" or "first_names" for a bundled one; or the names themselves, as if they stood in a text file.
       column: of a table, what its first row says; or its number, from 1 on: the first row is then one like the others where one
         of its cells is a number, and else stands above the columns.
 

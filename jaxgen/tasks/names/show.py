@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from jaxgen.called import called
 from jaxgen.judge.results import Results, Trained
+from jaxgen.judge.shown import cell
 from jaxgen.report.style import BEST, HEIGHT, axis, below, ink, line, subplots
-from jaxgen.report.terminal import cell, setting, visible
+from jaxgen.report.terminal import setting, visible
 from jaxgen.report.text import drawable, heads, plain
 from jaxgen.tasks.base import Section
 from jaxgen.tasks.names.answers import members
@@ -108,7 +109,7 @@ def quality(task: Any, results: Results) -> list[Section]:
     rows = [
         [
             place,
-            *(cell(arm.values[key]) for key in results.keys),
+            *(cell(arm.values[key], key) for key in results.keys),
             *(f"{means.get(name, math.nan):.3f}" for name in MEASURES),
         ]
         for place, arm, means in judged

@@ -187,6 +187,18 @@ def test_bundled_corpora(file: str, names: int, count: int) -> None:
     assert loaded.sha256 in readme
 
 
+@pytest.mark.parametrize(("name", "file"), [("names", "names.txt"), ("first_names", "first_names.txt")])
+def test_bundled_corpora_by_name(name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From anywhere; a file of that name comes first."""
+    monkeypatch.chdir(tmp_path)
+    for path in (name, f"data/{file}"):
+        assert load_corpus(path).names == load_corpus(ROOT / "data" / file).names
+    (tmp_path / name).write_text("anna\n")
+    assert load_corpus(name).names == ("anna",)
+    with pytest.raises(UserError, match="'nams'"):
+        load_corpus("nams")
+
+
 CSV_ISH = st.text(st.sampled_from("aé\"',;\n\r\t\0 \ufeff\u200f|name"), max_size=60).map(str.encode)
 
 
