@@ -275,7 +275,11 @@ def test_trials_are_counted_once(statuses: str, shown: str, sweep: Sweep) -> Non
 def test_rates_that_were_drawn_have_three_digits() -> None:
     values = [0.0224593, 1.63412e-05, 0.003, 1e-4, 0.12, 2048.0, 0.1234, 1e30, 0.5, -0.0123456, float("inf"), None, True, 3]
     assert [cell(value) for value in values] == [
-        "0.0225", "1.63e-05", "0.003", "0.0001", "0.12", "2048", "0.1234", "1e+30", "0.5", "-0.0123", "inf", "-", "True", "3",
+        "0.0225", "1.63e-05", "0.003", "0.0001", "0.12", "2048", "0.1234", "1e+30", "0.5", "-0.0123", "inf", "-", "yes", "3",
+    ]  # fmt: skip
+    assert [cell(value, "optimizer.clip_norm") for value in (0.0, 0.5)] == ["off", "0.5"]
+    assert [label({"regularizer.max_norm": value, "model.residual": False}) for value in (0.0, 2.0)] == [
+        "no max norm, no residual", "max norm 2, no residual",
     ]  # fmt: skip
     assert label({"optimizer.learning_rate": 0.0224593, "optimizer.name": "sgd"}) == "learning rate 0.0225, sgd"
 

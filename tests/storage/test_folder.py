@@ -346,7 +346,7 @@ def test_a_run_of_a_format_before_is_read_and_not_gone_on_with(version: int, kno
         assert np.array_equal(jaxgen.score(jaxgen.load(out, 1), ["maria"]), jaxgen.score(kept.trained(1), ["maria"]))
         unknown = "<code>--train.names 0</code> " if version == 4 else ""  # it has its default, so the page does not name it
         assert report(out).read_text(encoding="utf-8") == page.replace(unknown, "").replace(str(there), str(out))
-        with pytest.raises(UserError, match=f"format {version}, expected 9"):
+        with pytest.raises(UserError, match=f"format {version}, expected 10"):
             runs.run(kept.sweep, corpus, out, resume=True)
         folder.check_out(out, resume=False, overwrite=True)
     finally:
