@@ -293,9 +293,13 @@ def fastest(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], ca
     Args:
       program: tells what a task of one's own computes from what it computed before.
     """
+    functions = task.functions()
+    rows = sum(x.nbytes for x in jax.tree.leaves(data))
+    found = plan.fitting(
+        found, _lane_bytes(functions, group), rows, lambda one: timing.lane_memory(functions, data, group, one)
+    )
     if len(found) == 1:
         return Planned(found[0], {})
-    functions = task.functions()
     key = timing.program_key(f"{task.place}:{task.name}:{program}", functions, data, group)
     work = sum(config.train.steps for config in group.configs)
     planned = plan.measure(found, lambda p: timing.seconds(functions, data, group, p), work, known(cache, key))

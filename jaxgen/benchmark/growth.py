@@ -31,6 +31,7 @@ from jaxgen.search.sweep import Question, Sweep, Uniform
 from jaxgen.storage.facts import describe
 from jaxgen.storage.folder import Folder
 from jaxgen.tasks.names.task import Names
+from jaxgen.train.trial import TrialState
 
 SEEDS = 2
 LANES = 64  # trials that end between two saves
@@ -82,21 +83,22 @@ def invent(out: Path, trials: int) -> dict[str, Any]:
     ends = [*range(0, last, -(-last // FILL)), last, trials]
     written, began = 0, 0.0
     for first, end in itertools.pairwise(ends):
-        ended = _end(job, results, range(first, end))
+        lasts = _end(job, results, range(first, end))
+        ended = {trial: (state.best.params, state.best.stats) for trial, state in lasts.items()}
         written, began = _written(), time.process_time()
         position = Position(0, end, (), None) if end < trials else Position(1, 0, (), None)
-        keeper.save(position, results, ended, {}, now=True)
+        keeper.save(position, results, ended, lasts, now=True)
     found = {"save_bytes": _written() - written, "save_seconds": time.process_time() - began}
     keeper.arrange(results)
     keeper.close()
     return found
 
 
-def _end(job: Job, results: Any, trials: Sequence[int]) -> dict[int, Any]:
-    """Makes up the evaluations, the rows and the arrays of trials that end."""
+def _end(job: Job, results: Any, trials: Sequence[int]) -> dict[int, TrialState]:
+    """Makes up the evaluations, the rows and the last states of trials that end, which are their best ones."""
     source = np.random.default_rng(trials[0])
-    best = state_shape(job.functions, job.groups[0].traced(), 1).best
-    size = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(best.params))
+    shapes = jax.tree.map(lambda x: np.zeros(x.shape[1:], x.dtype), state_shape(job.functions, job.groups[0].traced(), 1))
+    size = sum(x.size for x in jax.tree.leaves(shapes.params))
     ended = {}
     for trial in trials:
         rate = np.log10(job.sweep.points[trial]["optimizer.learning_rate"])
@@ -107,7 +109,8 @@ def _end(job: Job, results: Any, trials: Sequence[int]) -> dict[int, Any]:
         bad = source.random() < 0.03
         row = results.row(trial, "diverged" if bad else "completed", size, 100, 100, losses, "loss" if bad else "")
         results.rows.append(replace(row, measured={"novelty": float(source.random()), "uniqueness": float(source.random())}))
-        ended[trial] = jax.tree.map(lambda x: source.normal(size=x.shape[1:]).astype(x.dtype), (best.params, best.stats))
+        last = jax.tree.map(lambda x: source.normal(size=x.shape).astype(x.dtype), shapes)
+        ended[trial] = last._replace(step=np.int32(100), best=last.best._replace(step=np.int32(100)))
     return ended
 
 

@@ -169,14 +169,11 @@ def parts_of(setting: Setting, sweep: Sweep) -> tuple[Subject, Subject]:
             state, _ = run.segment(configs, state, data)
         jax.block_until_ready(state)
 
-    at_once = plan.devices * plan.chunk
-    first, best = jax.device_get(jax.tree.map(lambda x: x[:at_once], (configs, filled().best)))
+    whole = filled()
 
     def final() -> None:
-        for _ in range(-(-len(sweep) // at_once)):
-            places = jax.device_put(np.ones(at_once, bool), sharding)
-            config, states = jax.device_put((first, best), sharding)
-            jax.block_until_ready(run.finish(config, states, data, places))
+        for _, places, used in engine.dealt(range(len(sweep)), plan):
+            jax.block_until_ready(run.finish(configs, whole, data, *jax.device_put((places, used), sharding)))
 
     steps = sweep.base.train.steps
     return Subject("segments alone", len(sweep), steps, segments), Subject("final evaluation alone", len(sweep), steps, final)

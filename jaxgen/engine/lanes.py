@@ -11,15 +11,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.config import Config
 from jaxgen.engine.plan import Plan
-from jaxgen.engine.programs import BEGAN, CURVE, LAYERS, Data, Programs, by_lane, column, empty, everywhere, kind, programs
+from jaxgen.engine.programs import (
+    BEGAN,
+    CURVE,
+    LAYERS,
+    Data,
+    Programs,
+    by_lane,
+    column,
+    empty,
+    everywhere,
+    finishing_plan,
+    kind,
+    programs,
+)
 from jaxgen.search.sweep import Group
 from jaxgen.train import trial as trials
 from jaxgen.train.functions import Functions
-from jaxgen.train.trial import Best, Status, TrialState
+from jaxgen.train.trial import Status, TrialState
 
 
 @dataclass(frozen=True)
@@ -129,8 +143,8 @@ def train(
             state = run.fill(configs, state, jax.device_put(taking, sharding))
         if (order := packed(lanes, plan)) is not None:
             lanes = [lanes[lane] for lane in order]
-            columns, moved = jax.tree.map(lambda x, order=order: x[order], (columns, jax.device_get(state)))
-            configs, state = jax.device_put((jax.tree.map(np.copy, columns), moved), sharding)
+            columns = jax.tree.map(lambda x, order=order: x[order], columns)
+            configs, state = jax.device_put(jax.tree.map(np.copy, columns), sharding), moved(run, plan, state, order)
         occupied = [(lane, trial) for lane, trial in enumerate(lanes) if trial is not None]
         if not occupied:
             return
@@ -145,40 +159,30 @@ def train(
             values = {name: float(x[lane]) for name, x in metrics[CURVE].items()}
             yield Evaluated(trial, int(metrics["step"][lane]), values)
         ended = [lane for lane, _ in occupied if metrics["status"][lane] != Status.RUNNING]
-        lasts = _lasts(state, [lane for lane in ended if lanes[lane] in kept])
-        for lane, losses, params, stats in _finals(run, plan, columns, state.best, data, ended):
+        for lane, losses, last in _finals(run, plan, configs, state, data, ended):
             trial, lanes[lane] = lanes[lane], None
             assert trial is not None
             status, steps, best_step = (int(metrics[name][lane]) for name in ("status", "step", "best_step"))
             flaw = flaws[int(metrics["flaw"][lane])] if status == Status.DIVERGED else ""
-            yield Ended(trial, Status(status), steps, best_step, losses, params, stats, flaw, lasts.get(lane))
+            kept_on = last if status == Status.COMPLETED and trial in kept else None
+            yield Ended(trial, Status(status), steps, best_step, losses, last.best.params, last.best.stats, flaw, kept_on)
         yield SegmentDone(replace(start, taken=taken, lanes=(*lanes, *(t for t, _ in waiting)), state=joined(state, waiting)))
 
 
 def _finals(
-    run: Programs, plan: Plan, columns: Config, best: Best, data: Data, ended: list[int]
-) -> Iterator[tuple[int, dict[str, float], Any, Any]]:
-    """Each lane that ended with its losses over whole splits, its params and its stats, at its best step."""
-    if not ended:
-        return
-    sharding = by_lane(plan)
-    on_host = jax.device_get(best)
-    for part, seats, index, used in dealt(ended, plan):
-        finals = jax.tree.map(lambda x, index=index: x[index], (columns, on_host))
-        config, state = jax.device_put(finals, sharding)
-        losses = jax.device_get(run.finish(config, state, data, jax.device_put(used, sharding)))
-        for place, lane in zip(seats, part, strict=True):
-            params, stats = jax.tree.map(lambda x, place=place: x[place], (finals[1].params, finals[1].stats))
-            yield lane, {name: float(column[place]) for name, column in losses.items()}, params, stats
-
-
-def _lasts(state: TrialState, ended: list[int]) -> dict[int, TrialState]:
-    """The states, on the host, of those lanes that ended because their steps are up: they go on if they are given more."""
-    if not ended:
-        return {}
-    on_host = jax.device_get(state)
-    up = [lane for lane in ended if on_host.status[lane] == Status.COMPLETED]
-    return {lane: jax.tree.map(lambda x, lane=lane: x[lane].copy(), on_host) for lane in up}
+    run: Programs, plan: Plan, configs: Config, state: TrialState, data: Data, ended: list[int]
+) -> Iterator[tuple[int, dict[str, float], TrialState]]:
+    """Each lane that ended with its losses over whole splits at its best step, and its state, on the host."""
+    found: dict[int, tuple[dict[str, float], TrialState]] = {}
+    for seats, places, used in dealt(ended, plan):
+        sharding = by_lane(plan)
+        places, used = jax.device_put((places, used), sharding)
+        losses, states = jax.device_get(run.finish(configs, state, data, places, used))
+        for lane, seat in seats.items():
+            mine = {name: float(column[seat]) for name, column in losses.items()}
+            found[lane] = mine, jax.tree.map(lambda x, seat=seat: x[seat], states)
+    for lane in ended:
+        yield lane, *found[lane]
 
 
 Waiting = list[tuple[int, TrialState]]  # trials that have begun and have no lane, and each one's state
@@ -229,20 +233,31 @@ def packed(lanes: Sequence[int | None], plan: Plan) -> list[int] | None:
     return order.tolist()
 
 
-def dealt(ended: list[int], plan: Plan) -> Iterator[tuple[list[int], list[int], np.ndarray, np.ndarray]]:
-    """The lanes that ended, as many at a time as `finish` takes, dealt to the devices in turn.
+def moved(run: Programs, plan: Plan, state: TrialState, order: list[int]) -> TrialState:
+    """The lanes in another order. On a CPU by way of the host, whose memory it is; elsewhere on the devices."""
+    if jax.default_backend() == "cpu":
+        return jax.device_put(jax.tree.map(lambda x: x[order], jax.device_get(state)), by_lane(plan))
+    return run.move(state, jnp.asarray(order))
+
+
+def dealt(ended: Sequence[int], plan: Plan) -> Iterator[tuple[dict[int, int], np.ndarray, np.ndarray]]:
+    """The lanes that ended, as many at a time as `finish` has seats, each on the device where it lies.
 
     Returns:
-      each time: some of the lanes; their seats; the lane in every seat, (N,); and whether a seat is used, (N,).
+      each time: lane -> seat of some of the lanes; for every seat a lane's place on its device, (N,); whether it is used, (N,).
     """
-    seats = plan.devices * plan.chunk
-    for first in range(0, len(ended), seats):
-        part = ended[first : first + seats]
-        order = np.arange(len(part))
-        places = order % plan.devices * plan.chunk + order // plan.devices
-        index, used = np.full(seats, part[0]), np.zeros(seats, bool)
-        index[places], used[places] = part, True
-        yield part, places.tolist(), index, used
+    finishing = finishing_plan(plan, jax.default_backend())
+    share, seats = plan.width // plan.devices, finishing.width // plan.devices
+    waiting = [[lane for lane in ended if lane // share == device] for device in range(plan.devices)]
+    for first in range(0, max(map(len, waiting)), seats):
+        part = {
+            lane: device * seats + place
+            for device, lanes in enumerate(waiting)
+            for place, lane in enumerate(lanes[first : first + seats])
+        }
+        places, used = np.zeros(finishing.width, np.int32), np.zeros(finishing.width, bool)
+        places[[*part.values()]], used[[*part.values()]] = [lane % share for lane in part], True
+        yield part, places, used
 
 
 def _renewed(columns: Config, group: Group, occupied: Sequence[tuple[int, int]], state: TrialState) -> bool:

@@ -138,6 +138,8 @@ def candidates(trials: int, lane_bytes: int = 0, lanes: Lanes | None = None) -> 
 
     def lay(width: int, chunk: int) -> Plan:
         limit = min(trials, width)
+        if jax.default_backend() != "cpu" and lanes.width is None:
+            limit = math.ceil(trials / math.ceil(trials / limit))  # 1,025 trials are twice 513, and not 1,024 and one
         shards = min(lanes.devices or jax.local_device_count(), limit)
         share = math.ceil(limit / shards)  # lanes a device
         chunks = math.ceil(share / min(chunk, share))
@@ -158,6 +160,29 @@ def candidates(trials: int, lane_bytes: int = 0, lanes: Lanes | None = None) -> 
         widths = [w for w in ACCELERATOR_WIDTHS if w <= max(fits, min(ACCELERATOR_WIDTHS))]
         plans = [lay(w, lanes.chunk or w) for w in ([lanes.width] if lanes.width else widths)]
     return list(dict.fromkeys(plans))
+
+
+FULL = 0.9  # of a device's memory, at most, for what a program holds: the rest is the driver's, and what lies in pieces
+ROOMY = 64  # states of a lane, which a lane's program has never been found to need (a GRU of makemore's size: 22)
+
+
+def fitting(plans: Sequence[Plan], lane_bytes: int, rows: int, lane_memory: Callable[[Plan], float]) -> list[Plan]:
+    """Of some plans those that fit the devices' memory; at least the narrowest. On a CPU all: there the state is what counts.
+
+    Args:
+      lane_bytes: of one lane's state. Where ROOMY of them fit for every lane, nothing is asked.
+      rows: bytes of the rows, which every device holds.
+      lane_memory: finds what a lane takes on its device in all, under a plan (`timing.lane_memory`).
+    """
+    if jax.default_backend() == "cpu" or len(plans) == 1:
+        return list(plans)
+    room = FULL * _memory() / jax.local_device_count() - rows
+    share = {plan: plan.width // plan.devices for plan in plans}
+    if max(share.values()) * ROOMY * lane_bytes <= room:
+        return list(plans)
+    narrowest = min(plans, key=lambda plan: plan.width)
+    lane = lane_memory(narrowest)
+    return [plan for plan in plans if share[plan] * lane <= room] or [narrowest]
 
 
 COPIES = 4  # of a group's rows in memory: as they were read, cut, on the host and on each device

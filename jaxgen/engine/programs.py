@@ -90,12 +90,15 @@ def padded(data: Data, longest: Mapping[str, int]) -> Data:
 class Programs(NamedTuple):
     """The compiled functions of a group. What they take and give has a first axis of the plan's width, but for the data.
 
-    `finish` has one of a single chunk on each device: of the trials that end, which are few at a time.
+    `finish` takes trials that end, which are few at a time: the places of as many lanes as it has seats (`finishing_plan`),
+    each among the lanes of its own device, and which seats are used. It gives their metrics and their states.
     """
 
     fill: Callable[[Config, TrialState, jax.Array], TrialState]
     segment: Callable[[Config, TrialState, Data], tuple[TrialState, dict[str, Any]]]
-    finish: Callable[[Config, Best, Data, jax.Array], dict[str, jax.Array]]
+    finish: Callable[[Config, TrialState, Data, jax.Array, jax.Array], tuple[dict[str, jax.Array], TrialState]]
+    move: Callable[[Any, jax.Array], Any]
+    """Anything of the lanes in another order; it gives up what it takes."""
 
 
 def mesh_of(plan: Plan) -> Mesh:
@@ -188,14 +191,23 @@ def steps_of(task: Functions, config: Config, state: TrialState, data: Data) -> 
     return jax.lax.while_loop(going, go, (state, jnp.full_like(state.step, longest)))[0]
 
 
-def segment_of(task: Functions, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
-    """A chunk's segment: `train.eval_every` updates, then an evaluation on the curve parts; a look at the layers before."""
+ABREAST = 128  # rows that all lanes of an accelerator evaluate at once: of 1,024, a program's memory would be all for these
+
+
+def segment_of(
+    task: Functions, config: Config, state: TrialState, data: Data, rows: int = trials.CHUNK
+) -> tuple[TrialState, dict[str, Any]]:
+    """A chunk's segment: `train.eval_every` updates, then an evaluation on the curve parts; a look at the layers before.
+
+    Args:
+      rows: that are evaluated at once.
+    """
     layers = jax.vmap(lambda c, s: look(task, c, s, data))(config, state) if config.train.diagnostics else {}
     state = steps_of(task, config, state, data)
 
     def evaluated(config: Config, state: TrialState) -> tuple[TrialState, dict[str, jax.Array]]:
         count = _count(data, "curves")
-        found = jax.lax.map(lambda part: trials.evaluate(task, config, state, part, count=count), data.curves)
+        found = jax.lax.map(lambda part: trials.evaluate(task, config, state, part, rows, count), data.curves)
         train, validation = ({name: x[place] for name, x in found.items()} for place in (0, 1))
         state = trials.track(config, state, trials.cost(task, validation))
         return state, _segment_metrics(state, train, validation)
@@ -248,13 +260,17 @@ def begin(task: Functions, config: Config) -> TrialState:
     return trials.init(task, config, trials.stream(config.seed, trials.Stream.START))
 
 
-def finishing_plan(plan: Plan, platform: str) -> Plan:
-    """Where the trials that end are evaluated: as many as a chunk on each device, on a CPU lane by lane.
+FINISHED = 32  # lanes of an accelerator that are evaluated at once as their trials end
 
-    They are few at a time, and a CPU's core is as fast with one lane's 1,024 rows as with several lanes'.
+
+def finishing_plan(plan: Plan, platform: str) -> Plan:
+    """The seats of trials that end: a chunk on each device, on a CPU lane by lane; on an accelerator no more than FINISHED.
+
+    They are few at a time: a CPU's core is as fast with one lane's 1,024 rows as with several lanes', and an accelerator would
+    take as long for one lane among a thousand as for all of them.
     """
-    width = plan.devices * plan.chunk
-    return Plan(plan.devices, width, 1 if platform == "cpu" else plan.chunk)
+    seats = plan.chunk if platform == "cpu" else min(plan.chunk, FINISHED)
+    return Plan(plan.devices, plan.devices * seats, 1 if platform == "cpu" else seats)
 
 
 KEPT = 8  # groups whose executables are kept: 20 to 40 MB each
@@ -277,13 +293,15 @@ def programs(task: Functions, plan: Plan, kind: Hashable = None, mesh: Mesh | No
     """
     mesh = mesh or mesh_of(plan)
     device = mesh.devices.flat[0]
+    rows = trials.CHUNK if device.platform == "cpu" else ABREAST
 
     def work(_: jax.Array, config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
-        return segment_of(task, config, state, data)
+        return segment_of(task, config, state, data, rows)
 
     def losses(_: jax.Array, config: Config, best: Best, data: Data) -> dict[str, jax.Array]:
         return jax.vmap(lambda c, b: finish_of(task, c, b, data))(config, best)
 
+    lanes = PartitionSpec(LANES)
     working = over_lanes(work, lambda state, zeros: (state, zeros[1]), plan, mesh)
     finishing = over_lanes(losses, lambda best, zeros: zeros, finishing_plan(plan, device.platform), mesh)
 
@@ -293,20 +311,27 @@ def programs(task: Functions, plan: Plan, kind: Hashable = None, mesh: Mesh | No
         def start(config: Config, state: TrialState, places: jax.Array) -> TrialState:
             return trials.where(places, jax.vmap(functools.partial(begin, task))(config), state)
 
-        lanes = PartitionSpec(LANES)
         return jax.shard_map(start, mesh=mesh, in_specs=lanes, out_specs=lanes, check_vma=False)(config, state, places)
 
     def segment(config: Config, state: TrialState, data: Data) -> tuple[TrialState, dict[str, Any]]:
         return working(state.status == Status.RUNNING, config, state, data)
 
-    def finish(config: Config, best: Best, data: Data, ended: jax.Array) -> dict[str, jax.Array]:
-        return finishing(ended, config, best, data)
+    def taken(tree: Any, places: jax.Array) -> Any:
+        return jax.tree.map(lambda x: x[places], tree)
+
+    def finish(
+        config: Config, state: TrialState, data: Data, places: jax.Array, used: jax.Array
+    ) -> tuple[dict[str, jax.Array], TrialState]:
+        here = jax.shard_map(taken, mesh=mesh, in_specs=lanes, out_specs=lanes, check_vma=False)
+        config, state = here((config, state), places)
+        return finishing(used, config, state.best, data), state
 
     exact = functools.partial(precisely, platform=device.platform)
     return Programs(
         jax.jit(exact(fill), donate_argnames="state", compiler_options=plans.compiler_options(rare=True, device=device)),
         jax.jit(exact(segment), donate_argnames="state", compiler_options=plans.compiler_options(device=device)),
         jax.jit(exact(finish), compiler_options=plans.compiler_options(device=device)),
+        jax.jit(taken, donate_argnames="tree", out_shardings=NamedSharding(mesh, lanes)),
     )
 
 

@@ -9,6 +9,7 @@ import statistics
 import time
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from jaxgen.search.sweep import Group
 from jaxgen.train.functions import Functions
 
 TIMED_STEPS = 16
+ACCELERATED_STEPS = 512  # on an accelerator, where a step takes as long as the evaluation's jitter
 
 
 def seconds(task: Functions, data: Data, group: Group, plan: Plan, repeat: int = 2) -> float:
@@ -31,7 +33,8 @@ def seconds(task: Functions, data: Data, group: Group, plan: Plan, repeat: int =
     """
     run = programs(task, plan, kind(group.traced(), data))
     sharding = by_lane(plan)
-    steps = min(TIMED_STEPS, group.static.train.eval_every)
+    most = TIMED_STEPS if jax.default_backend() == "cpu" else ACCELERATED_STEPS
+    steps = min(most, group.static.train.eval_every)
 
     def segment(config: Config) -> float:
         columns = jax.device_put(jax.tree.map(lambda leaf: column(leaf, plan.width), config), sharding)
@@ -47,13 +50,38 @@ def seconds(task: Functions, data: Data, group: Group, plan: Plan, repeat: int =
     try:
         data = jax.device_put(data, everywhere(plan))
         segment(budget(0))  # compiles
-        evaluation = segment(budget(0))
+        evaluation = statistics.median(segment(budget(0)) for _ in range(repeat - 1))
         taken = [segment(budget(steps)) - evaluation for _ in range(repeat)]
     except jax.errors.JaxRuntimeError as error:
         if out_of_memory(error):
             return math.inf
         raise
     return max(statistics.median(taken), 0.0) / (steps * plan.width)
+
+
+def lane_memory(task: Functions, data: Data, group: Group, plan: Plan) -> float:
+    """Bytes that a lane takes on its device while a segment runs: its state and what is computed beside it, by XLA's account of
+    the program, which is compiled for that and not run.
+
+    Infinite where it cannot even be compiled for lack of memory.
+    """
+
+    def shapes(tree: Any, where: Any) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree)
+
+    run, sharding = programs(task, plan, kind(group.traced(), data)), by_lane(plan)
+    config = shapes(jax.tree.map(lambda leaf: column(leaf, plan.width), group.traced()), sharding)
+    state = shapes(state_shape(task, group.traced(), plan.width), sharding)
+    lowered = run.segment.lower(config, state, shapes(data, everywhere(plan)))  # pyright: ignore[reportFunctionMemberAccess]  (jitted)
+    try:
+        found = lowered.compile().memory_analysis()
+    except jax.errors.JaxRuntimeError as error:
+        if out_of_memory(error):
+            return math.inf
+        raise
+    rows = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(data))
+    held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes - rows
+    return (held + found.temp_size_in_bytes) / (plan.width // plan.devices)
 
 
 LONG = 60.0  # seconds of a segment from which on a user is told before

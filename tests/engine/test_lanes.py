@@ -57,6 +57,40 @@ def test_packing_loses_no_lane_and_leaves_no_device_a_chunk_too_many(plan: Plan,
         assert busiest([lanes[lane] for lane in order]) == least < busiest(lanes)
 
 
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@given(st.sampled_from([Plan(1, 6, 2), Plan(2, 8, 2), Plan(2, 12, 3), Plan(8, 16, 1), Plan(2, 200, 50)]), st.data())
+def test_ended_lanes_are_evaluated_where_they_lie(platform: str, plan: Plan, data: st.DataObject) -> None:
+    """Each once, in no more rounds than the fullest device needs; what is computed at once is never more than a chunk."""
+    ended = data.draw(st.lists(st.integers(0, plan.width - 1), unique=True, min_size=1))
+    share, seats = plan.width // plan.devices, programs.finishing_plan(plan, platform).width // plan.devices
+    assert 1 <= seats <= plan.chunk
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: platform)
+        rounds = list(engine.dealt(ended, plan))
+    taken = [lane for lanes, _, _ in rounds for lane in lanes]
+    assert sorted(taken) == sorted(ended)
+    fullest = max(sum(lane // share == device for lane in ended) for device in range(plan.devices))
+    assert len(rounds) == -(-fullest // seats)
+    for lanes, places, used in rounds:
+        assert len(places) == len(used) == plan.devices * seats
+        assert sorted(lanes.values()) == np.flatnonzero(used).tolist()
+        assert {lane: seat // seats * share + places[seat] for lane, seat in lanes.items()} == {lane: lane for lane in lanes}
+
+
+def test_lanes_in_another_order_are_the_same_lanes() -> None:
+    """By the host, and by the program that accelerators have."""
+    plan = Plan(2, 8, 2)
+    run = programs.programs(next_character(27), plan)
+    order = [3, 1, 0, 2, 7, 5, 6, 4]
+    for platform in ("cpu", "gpu"):
+        state = jax.device_put({"x": np.arange(16.0).reshape(8, 2)}, programs.by_lane(plan))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jax, "default_backend", lambda platform=platform: platform)
+            moved: Any = engine.moved(run, plan, state, order)  # pyright: ignore[reportArgumentType]  (any tree will do)
+        np.testing.assert_array_equal(moved["x"], np.arange(16.0).reshape(8, 2)[order])
+        assert moved["x"].sharding == programs.by_lane(plan)
+
+
 def test_lanes_are_refilled_and_budgets_differ(small: Config, corpus: Corpus) -> None:
     budgets = [20, 60, 30, 20, 45, 20, 60]
     ended, evaluated = trained(grid(small, {"train.steps": budgets}), corpus, PLAN)

@@ -18,14 +18,16 @@ from hypothesis import strategies as st
 import jaxgen
 from jaxgen import runs
 from jaxgen.engine import lanes as engine
-from jaxgen.engine import plan
-from jaxgen.engine.plan import Lanes, Plan, Planned, candidates, choose, fit, halved, measure
-from jaxgen.engine.programs import Data
+from jaxgen.engine import plan, timing
+from jaxgen.engine.plan import Lanes, Plan, Planned, candidates, choose, fit, fitting, halved, measure
+from jaxgen.engine.programs import Data, state_shape
 from jaxgen.fields import UserError
-from jaxgen.search.sweep import Group
+from jaxgen.job import prepared
+from jaxgen.search.sweep import Group, seeds
 from jaxgen.storage import cache
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
+from jaxgen.tasks.names.task import Names
 from jaxgen.train.functions import Functions
 
 PLANS = [Plan(2, 64, 4), Plan(2, 64, 2), Plan(2, 64, 8)]
@@ -53,6 +55,51 @@ def test_a_plan_keeps_to_what_is_wished() -> None:
 def test_what_no_plan_can_keep_to_is_refused(lanes: Lanes, said: str) -> None:
     with pytest.raises(UserError, match=said):
         candidates(10, lanes=lanes)
+
+
+@given(st.integers(1, 40_000))
+def test_an_accelerators_lanes_are_not_left_empty(trials: int) -> None:
+    """As few rounds as there must be, and in each as many trials: 1,025 are not 1,024 and one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        found = candidates(trials, lanes=Lanes(devices=1))
+        assert candidates(trials, lanes=Lanes(width=100, devices=1))[0].width == min(100, trials)
+    for one in found:
+        rounds = -(-trials // one.width)
+        assert 0 <= rounds * one.width - trials < rounds
+    assert found[0].width == (trials if trials <= 1024 else -(-trials // -(-trials // 1024)))
+
+
+def test_what_a_lane_takes_decides_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of the narrowest plan, and only where it might matter."""
+    plans, asked = [Plan(1, 1024, 1024), Plan(1, 4096, 4096), Plan(1, 64, 64)], list[Plan]()
+
+    def lane_memory(plan: Plan) -> float:
+        asked.append(plan)
+        return 33e6
+
+    monkeypatch.setattr("jaxgen.engine.plan._memory", lambda: 80e9)
+    assert fitting(plans, 3_300_000, 0, lane_memory) == plans  # on a CPU
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    assert fitting(plans[1:2], 3_300_000, 0, lane_memory) == plans[1:2]  # no choice
+    assert fitting(plans, 200_000, 0, lane_memory) == plans
+    assert asked == []
+    assert fitting(plans, 3_300_000, 0, lane_memory) == [plans[0], plans[2]]
+    assert asked == [plans[2]]
+    assert fitting(plans, 3_300_000, 79_000_000_000, lane_memory) == [plans[2]]
+    assert fitting(plans, 3_300_000, 0, lambda plan: math.inf) == [plans[2]]
+
+
+def test_a_lanes_memory_is_that_of_the_program(small: Config, corpus: Corpus) -> None:
+    """At least what a state takes; twice the lanes take twice as much."""
+    job = prepared(seeds(small, 8), Names(corpus))
+    (group,) = job.groups
+    state = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state_shape(job.functions, group.traced(), 1)))
+    few, many = (timing.lane_memory(job.functions, job.data(group), group, Plan(1, width, width)) for width in (4, 8))
+    assert few > state
+    assert many > state
+    assert many == pytest.approx(few, rel=0.1)
 
 
 def test_a_state_has_to_fit_the_memory_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +295,7 @@ EIGHT = """
 import sys
 import jaxgen, jax
 from jaxgen import runs
-from jaxgen.engine import plan
+from jaxgen.engine import plan, timing
 assert jax.local_device_count() == 8
 plan.CPU_OPTIONS = plan.RARE  # as `compiled_quickly` has it
 base = jaxgen.override(jaxgen.Config(), eval(sys.argv[2]))

@@ -164,6 +164,7 @@ def test_every_trial_draws_for_itself(family: str) -> None:
     states = [(params, stats), (other, stats), (params, stats)]
     found = draw(config, VOCABULARY, jax.device_get(states), 2000, T)
     alone = draw(config, VOCABULARY, jax.device_get(states[1:2]), 2000, T)
+    assert draw(config, VOCABULARY, jax.device_get(states), 2000, T, abreast=True) == found  # as on an accelerator
     assert found[0] == found[2]
     assert found[1] == alone[0]
     for (params, stats), names in zip(states, found[:2], strict=False):
