@@ -126,6 +126,16 @@ def _torch() -> Any:
     return importlib.import_module("torch")
 
 
+def torch_device() -> str:
+    """Where PyTorch's rows are measured: on the GPU on which JAX's are, as PyTorch calls it, else on the CPU."""
+    return "cuda" if jax.default_backend() == "gpu" and _torch().cuda.is_available() else "cpu"
+
+
+def tensor(array: Any) -> Any:
+    """An array as a tensor there."""
+    return _torch().from_numpy(np.array(array)).to(torch_device())
+
+
 def layers(params: Any) -> list[str]:
     """The linear layers' names, in the order in which they are applied."""
     return [*sorted((name for name in params if name.startswith("hidden_")), key=lambda name: int(name[7:])), "output"]
@@ -137,7 +147,7 @@ def torch_params(params: Any) -> dict[str, Any]:
     for name in layers(params):
         flat[f"{name}.kernel"] = params[name]["linear"]["kernel"]
         flat |= {f"{name}.{part}": params[name]["norm"][part] for part in ("scale", "bias")}
-    return {name: _torch().from_numpy(np.array(value)) for name, value in flat.items()}
+    return {name: tensor(value) for name, value in flat.items()}
 
 
 def torch_module(params: Any) -> Any:
@@ -147,15 +157,23 @@ def torch_module(params: Any) -> Any:
     for name in layers(params):
         kernel = tensors[f"{name}.kernel"]
         linear, norm = torch.nn.Linear(*kernel.shape, bias=False), torch.nn.BatchNorm1d(kernel.shape[1], eps=EPS)
+        linear, norm = linear.to(kernel.device), norm.to(kernel.device)
         for parameter, value in ((linear.weight, kernel.T), (norm.weight, "scale"), (norm.bias, "bias")):
             parameter.data.copy_(tensors[f"{name}.{value}"] if isinstance(value, str) else value)
         parts += [linear, norm, *([torch.nn.Tanh()] if name != "output" else [])]
     return torch.nn.Sequential(*parts)
 
 
-def fastest(burst: Callable[[], None]) -> tuple[Callable[[], None], int]:
-    """`burst` at the number of PyTorch's threads, one or all cores, at which it is faster here; and that number."""
+def fastest(burst: Callable[[], None]) -> tuple[Callable[[], None], str]:
+    """`burst` as it is fastest here: on a CPU with one or all cores as PyTorch's threads; and a note of how."""
     torch, times = _torch(), {}
+    if torch_device() == "cuda":
+
+        def waited() -> None:
+            burst()
+            torch.cuda.synchronize()
+
+        return waited, f"on {torch.cuda.get_device_name()}"
     cores = torch.get_num_threads()
     for threads in (1, cores):
         torch.set_num_threads(threads)
@@ -171,7 +189,7 @@ def fastest(burst: Callable[[], None]) -> tuple[Callable[[], None], int]:
         burst()
         torch.set_num_threads(cores)
 
-    return chosen, best
+    return chosen, f"{best} thread{'s' * (best > 1)}, the faster of 1 and all"
 
 
 def torch_eager(config: Config, vocabulary: int, train: Windows, steps: int) -> Subject:
@@ -179,20 +197,18 @@ def torch_eager(config: Config, vocabulary: int, train: Windows, steps: int) -> 
     torch = _torch()
     module = torch_module(jax.device_get(jax_start(config, vocabulary, 0)[0]))
     optimizer = torch.optim.Adam(module.parameters(), lr=RATE)
-    ids, targets = (torch.from_numpy(x.astype(np.int64)) for x in train)
+    ids, targets = (tensor(x.astype(np.int64)) for x in train)
 
     def burst() -> None:
         for _ in range(steps):
-            rows = torch.randint(len(targets), (config.train.batch_size,))
+            rows = torch.randint(len(targets), (config.train.batch_size,), device=targets.device)
             loss = torch.nn.functional.cross_entropy(module(ids[rows]), targets[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
-    chosen, threads = fastest(burst)
-    return Subject(
-        "PyTorch eager, one trial", 1, steps, chosen, f"{threads} thread{'s' * (threads > 1)}, the faster of 1 and all"
-    )
+    chosen, note = fastest(burst)
+    return Subject("PyTorch eager, one trial", 1, steps, chosen, note)
 
 
 def torch_forward(names: list[str], params: Any, stats: Any, ids: Any) -> tuple[Any, Any]:
@@ -218,7 +234,7 @@ def torch_func(config: Config, vocabulary: int, train: Windows, trials: int, ste
     stats = {f"{n}.mean": torch.zeros_like(params[f"{n}.bias"]) for n in names}
     held = [stats | {f"{n}.var": torch.ones_like(params[f"{n}.bias"]) for n in names}]
     first, second = ({name: torch.zeros_like(p) for name, p in params.items()} for _ in range(2))
-    ids, targets = (torch.from_numpy(x.astype(np.int64)) for x in train)
+    ids, targets = (tensor(x.astype(np.int64)) for x in train)
     count = [0]
 
     def loss_of(params: Any, stats: Any, ids: Any, targets: Any) -> tuple[Any, Any]:
@@ -229,7 +245,7 @@ def torch_func(config: Config, vocabulary: int, train: Windows, trials: int, ste
 
     def burst() -> None:
         for _ in range(steps):
-            rows = torch.randint(len(targets), (trials, config.train.batch_size))
+            rows = torch.randint(len(targets), (trials, config.train.batch_size), device=targets.device)
             grads, held[0] = gradient(params, held[0], ids[rows], targets[rows])
             count[0] += 1
             shrink, root = 1 - 0.9 ** count[0], (1 - 0.999 ** count[0]) ** 0.5
@@ -237,5 +253,5 @@ def torch_func(config: Config, vocabulary: int, train: Windows, trials: int, ste
                 m, v = first[name].lerp_(g, 0.1), second[name].mul_(0.999).addcmul_(g, g, value=0.001)
                 params[name].addcdiv_(m, (v.sqrt() / root).add_(1e-8), value=-RATE / shrink)
 
-    chosen, threads = fastest(burst)
-    return Subject(f"PyTorch torch.func, {trials} trials", trials, steps, chosen, f"{threads} thread{'s' * (threads > 1)}")
+    chosen, note = fastest(burst)
+    return Subject(f"PyTorch torch.func, {trials} trials", trials, steps, chosen, note)

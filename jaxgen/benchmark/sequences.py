@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.benchmark.peers import RATE, Subject, fastest
+from jaxgen.benchmark.peers import RATE, Subject, fastest, tensor
 from jaxgen.fields import override
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import BOUNDARY, Windows
@@ -51,8 +51,7 @@ def start(config: Config, vocabulary: int) -> Any:
 
 def tensors(params: Any) -> Any:
     """flax's parameters as tensors to train; kernels stay (in, out)."""
-    torch = importlib.import_module("torch")
-    return jax.tree.map(lambda p: torch.from_numpy(np.array(p)).requires_grad_(), params)
+    return jax.tree.map(lambda p: tensor(p).requires_grad_(), params)
 
 
 def linear(p: Mapping[str, Any], x: Any) -> Any:
@@ -70,7 +69,7 @@ def gru(params: Any, ids: Any) -> Any:
     new_in = x @ new["kernel"][:width] + new["bias"]
     gate_back, new_back = gates["kernel"][width:], new["kernel"][width:]
     # A window that goes on with a longer name begins with nothing.
-    h, found = torch.where(ids[:, :1] == BOUNDARY, cell["start"][0], torch.zeros(size)), []
+    h, found = torch.where(ids[:, :1] == BOUNDARY, cell["start"][0], torch.zeros(size, device=ids.device)), []
     for place in range(ids.shape[1]):
         z, r = torch.sigmoid(gate_in[:, place] + h @ gate_back).chunk(2, -1)
         h = h + z * (torch.tanh(new_in[:, place] + (r * h) @ new_back) - h)
@@ -111,16 +110,15 @@ def torch_eager(family: str, vocabulary: int, rows: Windows, steps: int) -> Subj
     config = config_of(family)
     params = tensors(start(config, vocabulary))
     optimizer = torch.optim.Adam(jax.tree.leaves(params), lr=RATE)
-    ids, targets = (torch.from_numpy(x.astype(np.int64)) for x in left(rows))
+    ids, targets = (tensor(x.astype(np.int64)) for x in left(rows))
 
     def burst() -> None:
         for _ in range(steps):
-            drawn = torch.randint(len(targets), (config.train.batch_size,))
+            drawn = torch.randint(len(targets), (config.train.batch_size,), device=targets.device)
             value = loss(family, params, ids[drawn], targets[drawn])
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
 
-    chosen, threads = fastest(burst)
-    note = f"{threads} thread{'s' * (threads > 1)}, the faster of 1 and all"
+    chosen, note = fastest(burst)
     return Subject(f"PyTorch eager, one {family}", 1, steps, chosen, note)

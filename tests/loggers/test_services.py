@@ -130,7 +130,7 @@ def of_trackio(out: Path) -> Found:
                 assert (trial, log["step"]) not in found.points
                 found.points[trial, log["step"]] = (float(log["loss/train"]), float(log["loss/validation"]))
             else:
-                assert trial not in found.ends
+                assert trial not in found.ends or found.ends[trial]["steps"] < log["summary/steps"]  # it was given more
                 end = {name.removeprefix("summary/"): value for name, value in log.items()}
                 found.ends[trial] = {**end, "status": found.configs[trial]["status"]}
     return found
@@ -215,6 +215,17 @@ def test_going_on_doubles_nothing(service: str, small: Config, corpus: Corpus, t
         found = READ[service](out)
         agrees(found, out)
         assert found.points.keys() >= first.points.keys()
+
+
+def test_more_steps_are_added(service: str, small: Config, corpus: Corpus, tmp_path: Path) -> None:
+    """To trials that had ended, and been logged to their end; of one that diverged there is nothing more to log."""
+    out, axes = tmp_path / "run", {"optimizer.name": ["sgd"], "optimizer.learning_rate": [0.1, 1e30, 0.2]}
+    for steps in (40, 80, 80):
+        sweep = jaxgen.grid(jaxgen.override(small, {"train.steps": steps}), axes)
+        with jaxgen.log_to(service) as listener:
+            listener.begin(runs.run(sweep, corpus, out, width=2, chunk=1, resume=True, listener=listener))
+        agrees(READ[service](out), out)
+    assert {int(row["steps"]) for row in table(out / "results.csv")} >= {80}
 
 
 def test_hostile_texts_stay_text(service: str, tmp_path: Path) -> None:

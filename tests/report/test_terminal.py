@@ -13,7 +13,8 @@ import jaxgen
 from jaxgen.engine.lanes import Ended, Evaluated, Position, SegmentDone
 from jaxgen.engine.plan import Plan, Planned
 from jaxgen.judge.results import Arm, Curve, Results, Row, label
-from jaxgen.report.terminal import Watch, cell, duration, leaderboard, outcome, say
+from jaxgen.judge.shown import cell
+from jaxgen.report.terminal import Watch, duration, leaderboard, outcome, say
 from jaxgen.runs import Notice
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.names.config import Config
