@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import device_check
+import lacking
 import pytest
 from conftest import ROOT
 
@@ -38,6 +40,20 @@ GOOD: dict[str, Any] = {
 )
 def test_what_does_not_hold_is_said(change: dict[str, Any], said: list[str]) -> None:
     assert device_check.wrong(GOOD | change) == said
+
+
+def test_wheels_are_those_that_are_asked_for_and_not_there(tmp_path: Path) -> None:
+    """Of a needs b>=2 and c, b needs d: c is there, b too old, d neither there nor brought along."""
+    for name, needs in (("a", ["b>=2", "c", 'e; extra == "more"']), ("b", ["d>1"]), ("c", [])):
+        with zipfile.ZipFile(tmp_path / f"{name}-2.0-py3-none-any.whl", "w") as archive:
+            said = "".join(f"Requires-Dist: {need}\n" for need in needs)
+            archive.writestr(f"{name}-2.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\n{said}")
+    wheels = {path.name[0]: ("2.0", path) for path in tmp_path.glob("*.whl")}
+    there: dict[str, tuple[str, list[str]]] = {"b": ("1.0", []), "c": ("3.0", ["f"]), "f": ("1", [])}
+    found, missing = lacking.lacking(["a", "a>=1"], wheels, there.get)
+    assert [path.name[0] for path in found] == ["a", "b"]
+    assert missing == ["d>1 (for b; there: None)"]
+    assert lacking.lacking(["c<3", "b<1"], wheels, there.get) == ([wheels["c"][1]], ["b<1 (for jaxgen; there: 1.0)"])
 
 
 @pytest.mark.long

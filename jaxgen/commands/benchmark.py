@@ -124,8 +124,8 @@ def shown(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def tables(report: Report) -> tuple[Table, Table]:
-    """The rates and the figures."""
+def tables(report: Report) -> tuple[str, Table, Table]:
+    """What was measured on, the rates, and the figures."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -136,7 +136,7 @@ def tables(report: Report) -> tuple[Table, Table]:
         f"{', '.join(machine['devices'])}; {machine['cores_count']} cores, load at the start {load}\n{versions}\n"
         f"matmul {shown(rate and rate / 1e9)} GFLOP/s; {report.flop_per_trial_step / 1e6:.1f} MFLOP a trial-step; batch 32"
     )
-    rates = Table(title=title, title_justify="left", title_style="none", box=SIMPLE_HEAD, padding=(0, 1))
+    rates = Table(box=SIMPLE_HEAD, padding=(0, 1))
     rates.add_column("", no_wrap=True)
     heads = ("trial-steps/s", "us", "x eager", "x func", "x one", "x vmap", "% matmul", "compile s", "bursts")
     there = {key: row for key, row in report.rates.items() if row.trial_steps_per_second}
@@ -165,7 +165,7 @@ def tables(report: Report) -> tuple[Table, Table]:
     for figure in report.figures:
         if figure.value is not None:
             figures.add_row(figure.says, shown(figure.value), figure.note)
-    return rates, figures
+    return title, rates, figures
 
 
 def left_out(report: Report) -> list[str]:
@@ -259,8 +259,8 @@ def command(signals: Signals) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = 170  # a log has no width of its own
-    for table in tables(report):
-        console.print(table)
+    for part in tables(report):
+        console.print(part, markup=False, highlight=False)
     for line in left_out(report):
         console.print(line, markup=False, style="dim")
     console.print(f"{time.monotonic() - start:.0f} s in all; written: {out}/benchmark.json, {out}/benchmark.png", markup=False)

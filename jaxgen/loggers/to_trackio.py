@@ -43,7 +43,8 @@ class Trackio(Logger):
         _, config = self._trials[trial]
         config |= {name: value for name, value in summary.items() if isinstance(value, str)}
         numbers = {f"{SUMMARY}/{name}": value for name, value in summary.items() if not isinstance(value, str)}
-        self._waiting.setdefault(trial, []).append((int(summary["best_step"]), f"{self._id(trial)}-end", numbers))
+        end = f"{self._id(trial)}-end-{summary['steps']}"  # with more steps it has another one
+        self._waiting.setdefault(trial, []).append((int(summary["best_step"]), end, numbers))
         self._write(trial)
         del self._trials[trial]
 
