@@ -194,7 +194,9 @@ def _events(job: Job, keeper: Folder | Memory, at: Position | None, how: How, re
         start = at if at is not None and at.group == number and at.taken else None
         if start is None and number in job.longer:
             start = _going_on(job, keeper, number, results)
-        if start is not None or number not in job.longer:
+        if start is None and number in job.longer:
+            keeper.keep(number, Planned(Plan(1, 1, 1), {}))  # nothing goes on: each plan has its group's place
+        else:
             yield from _of_group(job, job.groups[number], number, start, keeper, how)
         yield SegmentDone(Position(number + 1, 0, (), None))
 

@@ -276,7 +276,8 @@ class Results:
     def outgrown(self, row: Row) -> bool:
         """Whether a trial ended as its steps were up, and has been given more since."""
         budget = self.sweep.points[row.trial].get("train.steps", self.sweep.base.train.steps)
-        return row.status == COMPLETED and 0 < row.steps < budget  # 0: it was solved
+        known = isinstance(budget, int)  # a file may say anything
+        return known and row.status == COMPLETED and 0 < row.steps < budget  # 0: it was solved
 
     def take_up(self, rows: Iterable[Row]) -> None:
         """Adds rows that were stored; since then more keys may vary."""

@@ -367,8 +367,12 @@ def check_trials(path: Path, facts: Mapping[str, Any], manifest: Manifest, ended
     Raises:
       UserError: then.
     """
-    trials = [*ended.rows, *(trial for trial in manifest["in_lanes"] if trial is not None)]
-    count = len(facts["sweep"]["points"])
+    running, points = [trial for trial in manifest["in_lanes"] if trial is not None], facts["sweep"]["points"]
+    trials, count = [*ended.rows, *running], len(points)
     groups = count * (1 + len(stages_of(facts["sweep"])[1]))  # at most: in each trials go on
-    if any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= groups:
+    strange = any(not 0 <= trial < count for trial in trials) or not 0 <= manifest["group"] <= groups
+    # Who trains and has ended was given more steps.
+    budgets = {} if strange else {trial: points[trial].get(STEPS, facts["base"].get(STEPS)) for trial in running}
+    known = all(isinstance(steps, int) for steps in budgets.values())
+    if strange or not known or any(ended.rows[t].steps >= steps for t, steps in budgets.items() if t in ended.rows):
         raise UserError(f"{str(path / CHECKPOINTS)!r} is damaged: it holds trials that are not of this run")
