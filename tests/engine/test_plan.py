@@ -300,18 +300,18 @@ assert jax.local_device_count() == 8
 plan.CPU_OPTIONS = plan.RARE  # as `compiled_quickly` has it
 base = jaxgen.override(jaxgen.Config(), eval(sys.argv[2]))
 sweep = jaxgen.seeds(jaxgen.grid(base, {"optimizer.name": ["sgd", "adam"]}), 8)
-for devices in (1, 2, 8):
+for devices in (1, 8):
     print(runs.run(sweep, jaxgen.load_corpus(sys.argv[1]), width=16, chunk=2, devices=devices).results_csv(), end="END")
 """
 
 
-def test_one_two_and_eight_devices_agree(corpus: Corpus) -> None:
+def test_one_and_eight_devices_agree(corpus: Corpus) -> None:
     """In a process of its own, whose CPU counts as eight devices."""
     line = [sys.executable, "-c", EIGHT, str(corpus.path), repr(SMALL)]
     done = subprocess.run(
         line, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
     )
-    tables = [[line.split(",") for line in table.splitlines()] for table in done.stdout.split("END")[:3]]
+    tables = [[line.split(",") for line in table.splitlines()] for table in done.stdout.split("END")[:2]]
     assert len(tables[0]) == 1 + 16
     for table in tables[1:]:
         for row, wanted in zip(table, tables[0], strict=True):

@@ -43,6 +43,8 @@ SWEEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "networks on counts": ({"model.family": "gru", "model.context": 4, "model.counts": 2}, {"seed": range(2)}),
 }
 
+TWICE = {"optimizers, one of which diverges", "patience, dropout, layers"}  # of the others, a second time has nothing new
+
 
 def sweep_of(small: Config, what: str, steps: int) -> Sweep:
     changes, axes = SWEEPS[what]
@@ -74,7 +76,7 @@ def alike(one: Path, other: Path, task: Any = None) -> None:
 
 @pytest.mark.parametrize("what", SWEEPS)
 def test_a_run_takes_more_steps(what: str, small: Config, corpus: Corpus, tmp_path: Path) -> None:
-    """Twice longer, the second time stopped after each segment, and on other lanes: the bytes of a run of all those steps."""
+    """And some twice, the second time stopped after each segment, and on other lanes: the bytes of a run of all those steps."""
     train(sweep_of(small, what, 40), corpus, tmp_path / "run")
     found, said = train(sweep_of(small, what, 80), corpus, tmp_path / "run")
     assert any("train.steps 80 in place of 40" in line for line in said)
@@ -82,6 +84,8 @@ def test_a_run_takes_more_steps(what: str, small: Config, corpus: Corpus, tmp_pa
     assert len(found.rows) == len(found.sweep)
     train(sweep_of(small, what, 80), corpus, tmp_path / "whole")
     alike(tmp_path / "run", tmp_path / "whole")
+    if what not in TWICE:
+        return
     for _ in range(50):
         trained = itertools.count()
         try:

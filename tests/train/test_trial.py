@@ -156,10 +156,10 @@ def test_track_is_a_plain_loop_of_early_stopping(losses: list[float], patience: 
                 best_step, lowest, waited = step, loss, 0
             if not np.isfinite(loss):
                 status = Status.DIVERGED
+            elif patience and waited >= patience:
+                status = Status.STOPPED  # with its last evaluation, too: a larger budget would change nothing
             elif step >= budget:
                 status = Status.COMPLETED
-            elif patience and waited >= patience:
-                status = Status.STOPPED
         state = trial.track(config, state, jnp.asarray(loss, jnp.float32))
         assert int(state.status) == status
         assert int(state.best.step) == best_step

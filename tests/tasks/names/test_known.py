@@ -43,7 +43,7 @@ def corpus_of(names: list[str]) -> Corpus:
 
 def test_what_repeats_is_learnt_to_nothing(families: Callable[..., list[str]]) -> None:
     """Where the context holds the whole name, what comes next is sure; after one character alone, the end is one of two."""
-    tried = families("ngram", "bigram", "mlp", "transformer")
+    tried = families("ngram", "bigram", "mlp")
     base = override(Config(), {**SIZES, "train.steps": 900, "train.eval_every": 300})
     axes = {
         "model.family": tried,
