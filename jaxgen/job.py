@@ -46,9 +46,7 @@ class Job:
     @property
     def trained(self) -> list[Group]:
         """The groups that are trained from their start; the others are solved, or their trials go on."""
-        return [
-            group for number, group in enumerate(self.groups) if number not in self.longer and self.task.trains(group.static)
-        ]
+        return _begun(self.task, self.groups, self.longer)
 
 
 def prepared(sweep: Sweep, task: Task, source: Any = None, grown: Callable[[Sweep], Sweep] = lambda sweep: sweep) -> Job:
@@ -76,8 +74,7 @@ def prepared(sweep: Sweep, task: Task, source: Any = None, grown: Callable[[Swee
 
     functions = task.functions()
     found, longer = _staged(task, sweep, rows_of)
-    begun = [group for number, group in enumerate(found) if number not in longer and task.trains(group.static)]
-    longest, programs = _shared(task, begun, functions)
+    longest, programs = _shared(task, _begun(task, found, longer), functions)
     held: dict[int, tuple[Reads, Data]] = {}
 
     def of_group(group: Group) -> tuple[Reads, Data]:
@@ -95,6 +92,11 @@ def prepared(sweep: Sweep, task: Task, source: Any = None, grown: Callable[[Swee
         return held[group.trials[0]]
 
     return Job(task, sweep, found, longer, functions, programs, of_group)
+
+
+def _begun(task: Task, found: Sequence[Group], longer: Mapping[int, int]) -> list[Group]:
+    """Of some groups those that are trained from their start."""
+    return [group for number, group in enumerate(found) if number not in longer and task.trains(group.static)]
 
 
 def _staged(task: Task, sweep: Sweep, rows_of: Callable[[Config], int]) -> tuple[list[Group], dict[int, int]]:

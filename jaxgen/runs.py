@@ -19,7 +19,7 @@ from jaxgen.engine import lanes as engine
 from jaxgen.engine import plan, probe, timing
 from jaxgen.engine.lanes import Ended, Evaluated, Event, Looked, Position, SegmentDone
 from jaxgen.engine.plan import Lanes, Plan, Planned
-from jaxgen.engine.programs import Data, state_shape
+from jaxgen.engine.programs import Data, lane_shape, state_shape
 from jaxgen.fields import UserError, override
 from jaxgen.job import Job, prepared, results_of, sweep_of, trained_of, unfinished
 from jaxgen.judge.results import Curve, Diagnostic, Results
@@ -207,8 +207,7 @@ def _going_on(job: Job, keeper: Folder | Memory, number: int, results: Results) 
     trials = tuple(trial for trial in group.trials if trial not in ended)
     if not trials:
         return None
-    lane = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state_shape(job.functions, group.traced(), 1))
-    return Position(number, len(group.trials), trials, keeper.going_on(trials, lane))
+    return Position(number, len(group.trials), trials, keeper.going_on(trials, lane_shape(job.functions, group.traced())))
 
 
 def _again(job: Job, keeper: Folder | Memory, at: Position | None, how: How, results: Results) -> Iterator[Event | Planned]:
@@ -310,7 +309,7 @@ def fastest(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], ca
 
 
 def _lane_bytes(task: Functions, group: Group) -> int:
-    lane = state_shape(task, group.traced(), 1)
+    lane = lane_shape(task, group.traced())
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(lane))
 
 

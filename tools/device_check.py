@@ -15,14 +15,12 @@ import functools
 import hashlib
 import json
 import math
-import os
 import statistics
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ import numpy as np
 
 import jaxgen
 from jaxgen import runs
-from jaxgen.benchmark import measure
+from jaxgen.benchmark import figures, measure
 from jaxgen.engine import plan as plans
 from jaxgen.engine import programs, timing
 from jaxgen.engine.plan import Plan
@@ -51,27 +49,14 @@ SMALL = {
 }
 STEPS = 128  # of a segment that is timed
 COURSE = 100  # of a trial that is held against float64
-PACKAGES = ("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "orbax-checkpoint", "numpy", "torch")
 
 
 def machine() -> dict[str, Any]:
     """What there is, and the plans that would be measured for a few sweeps."""
-
-    def found(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    first = jax.devices()[0]
     state = 760_844  # bytes of a lane of DL-101's network
-    return {
-        "backend": jax.default_backend(),
-        "devices": [f"{device} {device.device_kind}" for device in jax.devices()],
-        "cores": os.cpu_count(),
-        "python": sys.version.split()[0],
-        "versions": {name: found(name) for name in PACKAGES},
-        "memory": first.memory_stats() and first.memory_stats().get("bytes_limit"),
+    return figures.machine() | {
+        "kinds": [f"{jax.default_backend()} {device.device_kind}" for device in jax.devices()],
+        "memory": (jax.devices()[0].memory_stats() or {}).get("bytes_limit"),
         "plans": {str(count): [str(plan) for plan in plans.candidates(count, state)] for count in (126, 1025, 5000)},
     }
 

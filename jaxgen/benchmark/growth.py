@@ -24,7 +24,7 @@ import jaxgen
 from jaxgen import runs
 from jaxgen.engine.lanes import Position
 from jaxgen.engine.plan import Plan, Planned
-from jaxgen.engine.programs import state_shape
+from jaxgen.engine.programs import lane_shape
 from jaxgen.fields import UserError
 from jaxgen.job import Job, prepared, results_of
 from jaxgen.judge.results import Curve
@@ -98,7 +98,7 @@ def invent(out: Path, trials: int) -> dict[str, Any]:
 def _end(job: Job, results: Any, trials: Sequence[int]) -> dict[int, TrialState]:
     """Makes up the evaluations, the rows and the last states of trials that end, which are their best ones."""
     source = np.random.default_rng(trials[0])
-    shapes = jax.tree.map(lambda x: np.zeros(x.shape[1:], x.dtype), state_shape(job.functions, job.groups[0].traced(), 1))
+    shapes = lane_shape(job.functions, job.groups[0].traced())
     size = sum(x.size for x in jax.tree.leaves(shapes.params))
     ended = {}
     for trial in trials:

@@ -139,24 +139,25 @@ def tables(report: Report) -> tuple[str, Table, Table]:
     rates = Table(box=SIMPLE_HEAD, padding=(0, 1))
     rates.add_column("", no_wrap=True)
     heads = ("trial-steps/s", "us", "x eager", "x func", "x one", "x vmap", "% matmul", "compile s", "bursts")
-    there = {key: row for key, row in report.rates.items() if row.trial_steps_per_second}
-    rows = [
-        [
-            *map(shown, (row.trial_steps_per_second, 1e6 / row.trial_steps_per_second, *report.ratios(key).values())),
-            shown(report.share(key)),
+    rows = {
+        key: [
+            *map(shown, (speed, 1e6 / speed, *report.ratios(key).values(), report.share(key))),
             "-" if row.compile_seconds is None else f"{row.compile_seconds:.1f}",
             str(row.bursts),
         ]
-        for key, row in there.items()
-        if row.trial_steps_per_second
-    ]
-    found = [place for place in range(len(heads)) if any(row[place] != "-" for row in rows)]  # of peers that were measured
+        for key, row in report.rates.items()
+        if (speed := row.trial_steps_per_second)
+    }
+    found = [
+        place for place in range(len(heads)) if any(row[place] != "-" for row in rows.values())
+    ]  # of peers that were measured
     for place in found:
         rates.add_column(heads[place], justify="right", no_wrap=True)
-    noted = any(row.note for row in there.values())
+    noted = any(report.rates[key].note for key in rows)
     if noted:
         rates.add_column("note")
-    for (_, row), cells in zip(there.items(), rows, strict=True):
+    for key, cells in rows.items():
+        row = report.rates[key]
         rates.add_row(row.name, *(cells[place] for place in found), *([row.note] if noted else []))
     figures = Table(box=SIMPLE_HEAD, padding=(0, 1))
     figures.add_column("")

@@ -342,11 +342,15 @@ def column(leaf: Any, width: int) -> np.ndarray:
     return np.broadcast_to(array, (width, *array.shape)).copy()
 
 
-def state_shape(task: Functions, config: Config, width: int) -> TrialState:
-    """The shapes and types of the state of `width` lanes."""
+def lane_shape(task: Functions, config: Config) -> TrialState:
+    """The shapes and types of a lane's state."""
     leaves, structure = jax.tree.flatten(jax.tree.map(lambda leaf: column(leaf, 1)[0], config))
-    lane = _lane(task, structure, tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves))
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((width, *x.shape), x.dtype), lane)
+    return _lane(task, structure, tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves))
+
+
+def state_shape(task: Functions, config: Config, width: int) -> TrialState:
+    """The same of `width` lanes."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((width, *x.shape), x.dtype), lane_shape(task, config))
 
 
 @functools.lru_cache(maxsize=16)  # asked several times of a group; to trace a network's start takes a while
