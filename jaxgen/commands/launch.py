@@ -13,6 +13,7 @@ from rich.console import Console
 from jaxgen.commands.cli import Signals
 from jaxgen.engine.lanes import Event
 from jaxgen.engine.plan import Planned, use_every_core
+from jaxgen.engine.precision import multiply
 from jaxgen.fields import UserError
 from jaxgen.judge.floors import reference, standings
 from jaxgen.judge.results import Results
@@ -38,6 +39,7 @@ class How:
     devices: int | None = None
     log: str | None = None
     tensorboard: bool = False
+    precision: str | None = None
 
     @property
     def loggers(self) -> list[str]:
@@ -67,6 +69,8 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signa
         console.width = 120  # a log has no width of its own
     logging = log_to(*how.loggers, say=lambda line: say(console, line))
     use_every_core()
+    if how.precision is not None:
+        multiply(how.precision)
     task = task.opened(sweep.base.data)
     where = visible(task.headline(task.facts(sweep.base.data)))
     say(console, f"{question.name}: {len(sweep)} trial{'s' * (len(sweep) != 1)} on {where}")

@@ -6,7 +6,7 @@ import difflib
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -22,6 +22,7 @@ from jaxgen.tasks.names.config import Config
 A = TypeVar("A")
 DEFAULT = "optimizers"
 MOST = 100_000
+Precision = Literal["highest", "high", "default"]
 Strings = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
@@ -65,6 +66,8 @@ class Flags:
     """Devices to use; CPU cores count. Left out: all."""
     no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep no compiled programs and no measured plans for the next time."""
+    precision: Precision | None = None
+    """How exactly a GPU or a TPU multiplies: highest (float32), high or default (coarser). Left out: highest."""
     log: str | None = None
     """Where else the run is logged: one or several of tensorboard,mlflow,wandb,trackio, with commas between them."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -193,5 +196,5 @@ def command(signals: Signals) -> None:
     from jaxgen.commands.launch import How, folder_of, launch
 
     lanes = (flags.width, flags.chunk, flags.devices)
-    how = How(flags.resume, flags.overwrite, not flags.no_cache, *lanes, flags.log, flags.tensorboard)
+    how = How(flags.resume, flags.overwrite, not flags.no_cache, *lanes, flags.log, flags.tensorboard, flags.precision)
     launch(sweep, question, folder_of(flags.out, question.name), how, signals, task)

@@ -10,7 +10,7 @@ import tyro
 
 from jaxgen.commands.cli import Signals, asked, flags_of, parse
 from jaxgen.commands.starting import base_of
-from jaxgen.commands.sweep import given
+from jaxgen.commands.sweep import Precision, given
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.tasks.names.config import Config
 
@@ -42,6 +42,8 @@ class Flags:
     """Replace the run in --out."""
     no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep no compiled programs for the next time."""
+    precision: Precision | None = None
+    """How exactly a GPU or a TPU multiplies: highest (float32), high or default (coarser). Left out: highest."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
@@ -52,5 +54,6 @@ def command(signals: Signals) -> None:
     list(sweep)  # every value is allowed, before anything heavy is imported
     from jaxgen.commands.launch import How, folder_of, launch
 
-    how = How(flags.resume, flags.overwrite, not flags.no_cache, log=flags.log, tensorboard=flags.tensorboard)
+    told = {"log": flags.log, "tensorboard": flags.tensorboard, "precision": flags.precision}
+    how = How(flags.resume, flags.overwrite, not flags.no_cache, **told)
     launch(sweep, Question("train"), folder_of(flags.out, "train"), how, signals, task)

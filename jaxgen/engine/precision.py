@@ -17,6 +17,11 @@ def chosen() -> str:
     return str(jax.config.jax_default_matmul_precision or FULL)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def multiply(precision: str) -> None:
+    """Tells JAX, for this process, at which precision accelerators multiply: highest, high or default."""
+    jax.config.update("jax_default_matmul_precision", precision)
+
+
 def precisely(function: F, platform: str | None = None) -> F:
     """The function, whose products are traced at the `chosen` precision.
 

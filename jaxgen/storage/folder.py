@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxgen.engine.lanes import Position
 from jaxgen.engine.plan import Planned, cores
+from jaxgen.engine.precision import FULL
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Heads, Results, Row, table
 from jaxgen.storage import session
@@ -92,7 +93,9 @@ class Folder:
                         f"{str(self.path)!r} holds a run of another {what}; give the flags it was started with, or --overwrite"
                     )
             self._check_task(facts["task"], stored["task"])
-            here, there = ({**f["versions"], "devices": f["devices"]} for f in (facts, stored))
+            here, there = (
+                {**f["versions"], "devices": f["devices"], "precision": f.get("precision", FULL)} for f in (facts, stored)
+            )
             self.notices += [
                 f"the run began with {key} {there.get(key)}, and this is {here[key]}; its last bits may differ"
                 for key in here

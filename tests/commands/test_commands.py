@@ -295,7 +295,7 @@ def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, c
     flags = [*FLAGS, "--train.steps", "200000", "--train.eval_every", "500", "--seed", "3"]
     line = ("train", "--data", run.parent / "names.txt", "--out", tmp_path / "run", *flags)
     metrics = tmp_path / "run" / "metrics.csv"
-    running = commands.start(*line)
+    running = commands.start(*line, "--precision", "default")
     running.until(lambda: metrics.exists() and metrics.read_text().count("\n") > 1)
     running.send(number)
     assert running.wait(60) == code, running.err
@@ -306,6 +306,8 @@ def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, c
     assert int(manifest["logs"]["metrics.csv"].split()[0]) == metrics.stat().st_size
     running = commands.start(*line, "--resume")
     running.until(lambda: metrics.read_text().count("\n") > rows)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["precision"] == "default"
+    assert "the run began with precision default, and this is highest" in " ".join(running.out.split())
     running.send(signal.SIGKILL)
     running.wait()
     steps = [int(line.split(",")[1]) for line in metrics.read_text().splitlines()[1:]]

@@ -92,8 +92,10 @@ def test_values_are_read_in_any_spelling(line: str, changed: dict[str, Any]) -> 
 def test_words_stand_before_between_and_behind_flags() -> None:
     for line in ("l2 --seeds 2 --resume", "--seeds 2 l2 --resume", "--resume --seeds=2 l2", "--grid model.hidden=5,6 l2"):
         assert parse(sweep.Flags, "sweep", line.split()).ablation == "l2"
-    found = parse(sweep.Flags, "sweep", ["--grid", "a=1,2", "--grid=b=3", "--random", "c=1:2", "--no-cache"])
-    assert (found.grid, found.random, found.no_cache) == (("a=1,2", "b=3"), ("c=1:2",), True)
+    found = parse(
+        sweep.Flags, "sweep", ["--grid", "a=1,2", "--grid=b=3", "--random", "c=1:2", "--no-cache", "--precision", "High"]
+    )
+    assert (found.grid, found.random, found.no_cache, found.precision) == (("a=1,2", "b=3"), ("c=1:2",), True, "high")
 
 
 def test_short_and_hyphened_flags() -> None:
