@@ -84,7 +84,7 @@ def sweeps(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Swee
     return found
 
 
-@pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 3, 200), (signal.SIGTERM, 3, 100)])
+@pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 3, 200), (signal.SIGTERM, 2, 100)])
 def test_ended_by_a_signal_at_any_moment(
     number: signal.Signals, short: int, most: int, sweeps: Sweeps, long: bool, tmp_path: Path
 ) -> None:
@@ -158,7 +158,7 @@ def test_damage_is_noticed(small: Config, corpus: Corpus, long: bool, tmp_path: 
         go(tmp_path / "begun", 3)
     files = sorted(path.relative_to(tmp_path / "begun") for path in (tmp_path / "begun").rglob("*") if path.is_file())
     counts: collections.Counter[str] = collections.Counter()
-    for _ in range(1000 if long else 12):
+    for _ in range(1000 if long else 8):
         out = tmp_path / "run"
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(tmp_path / "begun", out)
