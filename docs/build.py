@@ -32,7 +32,8 @@ PICTURES = ("mixture.png", "layers.png", "differences.png", "curves.png")  # the
 HEAD = """# What came out
 
 Each answer comes from the command above it, run on two CPU cores, with all that the command leaves out at the ablation's own
-settings. Losses are mean cross-entropy in nats a character. This page is written by `python docs/build.py`.
+settings. Losses are mean cross-entropy in nats a character, or an image; of points, arms are told apart by accuracy. This page
+is written by `python docs/build.py`.
 
 On the bundled names, what is resolved follows the [rule of today](verdicts.md). The answers on Indian names were found with
 intervals by a bootstrap over seeds, and by a paired t-test of each pair of arms corrected for all pairs, which tells fewer
@@ -43,9 +44,11 @@ different (the gist mbejda/7f86ca901fe41bc14a63, without the rows that hold more
 be in training and in validation; split by names, the different names count once each and none is in two parts.
 """
 
-TABLE = """## All questions
+OWN = "Data of its own"  # the title of answers of other tasks than names
 
-On the {title}: the best arm, the next one, by how many nats it leads, and whether that is resolved (more than chance). Minutes
+TABLE = """{head}
+
+{title}: the best arm, the next one, by {what} it leads, and whether that is resolved (more than chance). Minutes
 were measured on two CPU cores of a shared machine: take them as an estimate.
 
 | question | minutes | best | next | margin | resolved |
@@ -54,7 +57,8 @@ were measured on two CPU cores of a shared machine: take them as an estimate.
 
 # What the sentences of verdicts say, in the order in which they are looked for.
 LEAD = re.compile(
-    r"(?:(?P<part>split by \w+): )?(?P<open>not resolved: )?(?P<best>.+?) (?:leads|beats) (?P<next>.+?) by (?P<by>[\d.]+) nats"
+    r"(?:(?P<part>split by \w+): )?(?P<open>not resolved: )?(?P<best>.+?) (?:leads|beats) (?P<next>.+?) by (?P<by>[\d.]+)"
+    r" (?P<unit>nats|accuracy)"
 )
 EQUAL = re.compile(r"(?P<open>not resolved: )(?P<best>.+?) and (?P<next>.+?) come to the same loss(?P<by>)")
 SEARCH = re.compile(
@@ -76,17 +80,21 @@ def standing(sentences: Sequence[str]) -> tuple[str, str, str, str]:
         return sentences[0], "", "", ""
     said = found.groupdict()
     resolved = f"in {said['plays']} of plays" if "plays" in said else "no" if said["open"] else "yes"
-    return said["best"] + (f" ({said['part']})" if said.get("part") else ""), said["next"], said["by"] or "0", resolved
+    by = said["by"] or "0"
+    margin = f"{by} of accuracy" if said.get("unit") == "accuracy" else by
+    return said["best"] + (f" ({said['part']})" if said.get("part") else ""), said["next"], margin, resolved
 
 
-def table(title: str, answers: Mapping[str, Mapping[str, Any]]) -> str:
+def table(head: str, title: str, answers: Mapping[str, Mapping[str, Any]]) -> str:
     """A row a question that has an answer on one corpus."""
     rows = []
     for name, found in answers.items():
         if title in found:
             question = f"[{name}](#{name}): {ABLATIONS[name].QUESTION.text}"
             rows.append(f"| {' | '.join([question, minutes(name), *standing(found[title]['sentences'])])} |")
-    return TABLE.format(title=title[0].lower() + title[1:]) + "\n".join(rows) + "\n"
+    where = "On data of their own" if title == OWN else f"On the {title[0].lower() + title[1:]}"
+    what = "how many nats, or how much accuracy," if title == OWN else "how many nats"
+    return TABLE.format(head=head, title=where, what=what) + "\n".join(rows) + "\n" if rows else ""
 
 
 def asked(flags: Sequence[str]) -> list[str]:
@@ -108,10 +116,11 @@ def section(name: str, found: Mapping[str, Any]) -> str:
 
 
 def page(answers: Mapping[str, Mapping[str, Any]]) -> str:
-    """conclusions.md; its table is of the corpus that comes first."""
+    """conclusions.md; its tables are of the corpus that comes first, and of other tasks than names."""
     ordered = {name: answers[name] for name in ABLATIONS if name in answers}
     title = next(iter(next(iter(ordered.values()))))
-    return "\n".join([HEAD, table(title, ordered), *(section(name, found) for name, found in ordered.items())])
+    tables = [table("## All questions", title, ordered), table("### Other tasks", OWN, ordered)]
+    return "\n".join([HEAD, *tables, *(section(name, found) for name, found in ordered.items())])
 
 
 def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

@@ -175,7 +175,7 @@ def looked(target: str, families: Sequence[str], widths: Sequence[int]) -> Itera
     mesh = Mesh(np.array([there]), (programs.LANES,), axis_types=(AxisType.Auto,))
     for family in families:
         setting = measure.setting(override(Config(), changes(family)))
-        group = measure.group_of(setting, measure.sweep_of(len(measure.NAMES), changes(family)))
+        group = measure.group_of(setting, measure.sweep_of(len(measure.OPTIMIZERS), changes(family)))
         for width in widths:
             yield look(target, mesh, family, setting, group, width)
 

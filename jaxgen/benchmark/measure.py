@@ -27,21 +27,22 @@ from jaxgen.fields import override
 from jaxgen.job import prepared
 from jaxgen.runs import fastest
 from jaxgen.search.sweep import Group, Sweep, grid
+from jaxgen.tasks.base import Task
 from jaxgen.tasks.names.config import Config
-from jaxgen.tasks.names.task import NAMES as TASK
-from jaxgen.tasks.names.task import Names
+from jaxgen.tasks.names.task import NAMES
 from jaxgen.train.functions import Functions
 
-NAMES = ("sgd", "momentum", "adam", "rmsprop")  # the optimizers of the sweeps that are measured: one program
+OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")  # the optimizers of the sweeps that are measured: one program
 MATMUL = 1024
 
 
 class Setting(NamedTuple):
     """What all subjects train on."""
 
-    task: Names  # on its corpus
+    task: Any  # a Task, on its rows
     data: programs.Data
     functions: Functions
+    base: Config
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,20 @@ class Clock:
         return self.end - time.monotonic()
 
 
-def setting(config: Config | None = None) -> Setting:
-    """The bundled corpus, cut as a config cuts it, in rows as its family learns from them."""
-    config = config or Config()
-    task = TASK.opened(config.data)
+def setting(config: Any = None, task: Task = NAMES) -> Setting:
+    """The rows of a task, as a config cuts them and its family learns from them; of names the bundled corpus."""
+    config = Config() if config is None else config
+    task = task.opened(config.data)
     job = prepared(Sweep(config), task)
-    return Setting(task, job.data(job.groups[0]), job.functions)
+    return Setting(task, job.data(job.groups[0]), job.functions, config)
 
 
-def sweep_of(trials: int, changes: dict[str, Any]) -> Sweep:
+def sweep_of(trials: int, changes: dict[str, Any], base: Any = None) -> Sweep:
     """`trials` trials of one program: four optimizers at as many seeds as it takes."""
-    whole = grid(override(Config(), changes), {"seed": range(-(-trials // len(NAMES))), "optimizer.name": NAMES})
+    whole = grid(
+        override(Config() if base is None else base, changes),
+        {"seed": range(-(-trials // len(OPTIMIZERS))), "optimizer.name": OPTIMIZERS},
+    )
     return Sweep(whole.base, whole.points[:trials])
 
 
@@ -117,13 +121,15 @@ def flop(params: Any, batch: int) -> int:
 
 def plan_of(setting: Setting, changes: dict[str, Any], trials: int) -> Plan:
     """The plan that a sweep of so many trials measures for itself."""
-    return fastest(setting.task, setting.data, group_of(setting, sweep_of(trials, changes)), candidates(trials), None).plan
+    return fastest(
+        setting.task, setting.data, group_of(setting, sweep_of(trials, changes, setting.base)), candidates(trials), None
+    ).plan
 
 
 def lanes(setting: Setting, plan: Plan, changes: dict[str, Any], segments: int, name: str, note: str = "") -> Subject:
     """As many trials as lanes on jaxgen's engine; a burst is a segment: `train.eval_every` steps and an evaluation."""
-    every = override(Config(), changes).train.eval_every
-    sweep = sweep_of(plan.width, {"train.steps": every * segments, **changes})
+    every = override(setting.base, changes).train.eval_every
+    sweep = sweep_of(plan.width, {"train.steps": every * segments, **changes}, setting.base)
     events = engine.train(setting.functions, setting.data, group_of(setting, sweep), plan)
 
     def burst() -> None:

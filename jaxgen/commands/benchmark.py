@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # heavy
     from jaxgen.benchmark.figures import Report
 
 MINUTES, QUICK_MINUTES = 9.0, 4.0
-PEERS = ("gru", "transformer")  # families of sequences that `benchmark.sequences` writes in PyTorch
+PEERS = ("gru", "transformer", "digits_mlp", "digits_cnn")  # that `benchmark.sequences` and `images` write in PyTorch
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Flags:
     minutes: float | None = None
     """Time for measuring: 9 by itself, 4 with --quick; what does not fit in it is left out, and a line says so."""
     families: str | None = None
-    """Families of sequences to measure too, of gru and transformer; with --ahead any, mlp by itself."""
+    """Families to measure too, of gru, transformer, digits_mlp and digits_cnn; with --ahead any of names, mlp by itself."""
     widths: str | None = None
     """Lanes to measure, such as 1,8,32,128,512."""
     ahead: str | None = None

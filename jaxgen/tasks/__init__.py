@@ -19,6 +19,7 @@ from jaxgen.tasks.base import Task
 BUILT_IN = "jaxgen"  # the place of a task that comes with the package
 TASKS: Mapping[str, str] = {
     "names": "jaxgen.tasks.names.task:NAMES",
+    "points": "jaxgen.tasks.points.task:POINTS",
     "digits": "jaxgen.tasks.digits.task:DIGITS",
     "curve": "jaxgen.tasks.curve.task:CURVE",
 }

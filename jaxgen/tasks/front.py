@@ -77,7 +77,12 @@ class Supervised(Task):
         rows = self.parts(data).train
         if not isinstance(rows, tuple) or len(rows) not in (2, 3):
             raise UserError(f"a row of the task {self.name!r} is {type(rows).__name__}; expected (inputs, targets[, weights])")
-        return self._on(jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows[0]))
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows[0])
+        return self._on(like, **self.known(data))
+
+    def known(self, data: Any) -> dict[str, Any]:
+        """What else than the shapes of inputs a task that has been opened knows of its rows: its attributes, by name."""
+        return {}
 
     def reopened(self, facts: Mapping[str, Any]) -> Task:
         return self._on(shapes_of(facts.get("inputs", {})))
@@ -86,15 +91,15 @@ class Supervised(Task):
     def remembered(self) -> dict[str, Any]:
         return {"inputs": facts_of(self.like)}
 
-    def _on(self, like: Any) -> Task:
+    def _on(self, like: Any, **more: Any) -> Task:
         import jax
 
         leaves, structure = jax.tree.flatten(like)
-        key = (structure, *((x.shape, x.dtype) for x in leaves))
+        key = (structure, *((x.shape, x.dtype) for x in leaves), *more.items())
         known: dict[Any, Task] = self.__dict__.setdefault("_known", {})
         if key not in known:  # programs are kept by the object: one for what trains the same
             made = copy.copy(self)
-            made.like = like
+            vars(made).update(more, like=like)
             known[key] = made
         return known[key]
 

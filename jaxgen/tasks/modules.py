@@ -36,8 +36,11 @@ class Network:
     apply: Callable[..., tuple[Any, Any]]
 
 
-def network_of(module: Any) -> Network:
+def network_of(module: Any, **fixed: Any) -> Network:
     """A network from a linen, nnx or equinox class, or a pair of functions (init, apply).
+
+    Args:
+      fixed: fields of the class that are none of the section's, and have these values.
 
     Raises:
       UserError: for anything else, or a field that has no default.
@@ -51,7 +54,7 @@ def network_of(module: Any) -> Network:
         )
     for kind, made in (("flax.linen", _of_linen), ("flax.nnx", _of_nnx), ("equinox", _of_equinox)):
         if _is(module, kind):
-            return made(module)
+            return made(module, fixed)
     raise UserError(f"{module.__name__} is no module of flax.linen, flax.nnx or equinox; expected one, or a pair (init, apply)")
 
 
@@ -116,20 +119,20 @@ def _values(section_type: type, model: Any) -> dict[str, Any]:
 # flax.linen -----------------------------------------------------------------------------------------------------------------
 
 
-def _of_linen(module: Any) -> Network:
+def _of_linen(module: Any, fixed: Mapping[str, Any]) -> Network:
     from flax import linen
 
     hints = typing.get_type_hints(module, include_extras=True)
     own = [
         (part.name, hints.get(part.name, part.type), part.default)
         for part in dataclasses.fields(module)
-        if part.name not in ("parent", "name") and part.init
+        if part.name not in ("parent", "name", *fixed) and part.init
     ]
     kind = section("Model", _chosen(module.__name__, own))
     says = _how_train(module)
 
     def made(model: Any) -> Any:
-        return module(**_values(kind, model))
+        return module(**_values(kind, model), **fixed)
 
     def init(model: Any, key: Any, x: Any) -> tuple[Any, Any]:
         variables = dict(made(model).init({"params": key}, x, **says(False)))
@@ -189,13 +192,13 @@ def warn_alone() -> None:
 # flax.nnx -------------------------------------------------------------------------------------------------------------------
 
 
-def _of_nnx(module: Any) -> Network:
+def _of_nnx(module: Any, fixed: Mapping[str, Any]) -> Network:
     from flax import nnx
 
-    kind = section("Model", _chosen(module.__name__, _parameters(module.__init__, ("self", "rngs"))))
+    kind = section("Model", _chosen(module.__name__, _parameters(module.__init__, ("self", "rngs", *fixed))))
 
     def made(model: Any, key: Any) -> Any:
-        return module(**_values(kind, model), rngs=nnx.Rngs(key))
+        return module(**_values(kind, model), **fixed, rngs=nnx.Rngs(key))
 
     def states(built: Any) -> tuple[Any, Any]:
         _, params, _, stats = nnx.split(built, nnx.Param, nnx.RngState, ...)
@@ -236,15 +239,15 @@ def _parameters(function: Any, without: Sequence[str]) -> Fields:
 # equinox --------------------------------------------------------------------------------------------------------------------
 
 
-def _of_equinox(module: Any) -> Network:
+def _of_equinox(module: Any, fixed: Mapping[str, Any]) -> Network:
     import equinox as eqx
     import jax
 
-    kind = section("Model", _chosen(module.__name__, _parameters(module.__init__, ("self", "key"))))
+    kind = section("Model", _chosen(module.__name__, _parameters(module.__init__, ("self", "key", *fixed))))
     called = inspect.signature(module.__call__).parameters
 
     def made(model: Any, key: Any) -> tuple[Any, Any, Any]:
-        built, state = eqx.nn.make_with_state(module)(**_values(kind, model), key=key)
+        built, state = eqx.nn.make_with_state(module)(**_values(kind, model), **fixed, key=key)
         params, static = eqx.partition(built, eqx.is_inexact_array)
         return params, static, state
 

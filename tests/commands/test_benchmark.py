@@ -18,12 +18,13 @@ from rich.console import Console
 from test_commands import call
 
 import jaxgen
-from jaxgen.benchmark import figures, growth, measure, peers, sequences
+from jaxgen.benchmark import figures, growth, images, measure, peers, sequences
 from jaxgen.benchmark.figures import Figure, Report
 from jaxgen.benchmark.measure import Clock, Rate
 from jaxgen.commands import benchmark
 from jaxgen.fields import UserError, override
 from jaxgen.search.sweep import Sweep
+from jaxgen.tasks.digits.task import DIGITS
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus, Windows
 from jaxgen.tasks.names.data import sequences as rows_of
@@ -80,6 +81,17 @@ def test_torch_computes_the_same_losses(config: Config) -> None:
     for name in names:
         for part in ("mean", "var"):
             np.testing.assert_allclose(changed[f"{name}.{part}"].numpy(), new[name]["norm"][part], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", images.FAMILIES)
+def test_torch_computes_the_same_scores_of_images(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    config = images.config_of(name)
+    params, task = images.start(config), DIGITS.opened(config.data)
+    rows = DIGITS.parts(config.data).validation[0][:5]
+    wanted, _ = jax.jit(lambda p: task.apply(config, p, {}, rows, False))(params)  # pyright: ignore[reportAttributeAccessIssue]
+    found = images.torch_module(params, config)(torch.from_numpy(rows[:, None]).float() / 255)
+    np.testing.assert_allclose(found.detach().numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_every_peer_trains(config: Config) -> None:

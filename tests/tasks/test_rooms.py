@@ -19,6 +19,7 @@ from jaxgen.search.sweep import Sweep
 from jaxgen.tasks import TASKS, find
 
 TINY = {"train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
+SMALL = {"digits": {"data.path": "digits8x8", "model.channels": 2}}  # what compiles and trains sooner
 FEW = 3  # trials of a sweep
 NAMED = [(task, name) for task in TASKS if task != "names" for name in ablations(task)]  # names' have a file of their own
 
@@ -58,7 +59,9 @@ def test_an_ablation_is_a_question_and_a_sweep_of_allowed_values(task: str, name
 def test_an_ablation_trains_and_is_answered(task: str, name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Short: the first trials. `--long`: all."""
     found, ablation = find(task), ablations(task)[name]
-    sweep = ablation.sweep(override(found.config(), {**ablation.SETTINGS, **TINY}))
+    values = {**ablation.SETTINGS, **TINY, **SMALL.get(task, {})}
+    values |= {"data.source": values["data.path"]} if "data.source" in values else {}
+    sweep = ablation.sweep(override(found.config(), values))
     if not request.config.getoption("--long"):
         sweep = Sweep(sweep.base, sweep.points[:FEW])
     results = runs.run(sweep, found, tmp_path / "run", question=ablation.QUESTION, width=2, chunk=1)

@@ -1,0 +1,1 @@
+"""Points: of which of two kinds is a point? Perceptron, logistic regression, shallow and deep networks."""
