@@ -23,7 +23,7 @@ from jaxgen.tasks.base import Task
 
 CARD = "README.md"
 PACKAGES = ("jaxgen", "jax", "flax", "optax", "numpy")
-KNOWN = ("cc-by-4.0",)  # licences that hubs list; others have a name of their own there
+KNOWN = ("cc-by-4.0", "cc-by-sa-3.0", "mit")  # licences that hubs list; others have a name of their own there
 LEFT_OUT = (
     "path",
     "column",

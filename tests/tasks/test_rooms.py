@@ -19,7 +19,9 @@ from jaxgen.search.sweep import Sweep
 from jaxgen.tasks import TASKS, find
 
 TINY = {"train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
-SMALL = {"digits": {"data.path": "digits8x8", "model.channels": 2}}  # what compiles and trains sooner
+SMALL = {
+    "digits": {"data.path": "digits8x8", "model.channels": 2, "model.blocks": 1, "model.hidden": 8}
+}  # what compiles and trains sooner
 FEW = 3  # trials of a sweep
 NAMED = [(task, name) for task in TASKS if task != "names" for name in ablations(task)]  # names' have a file of their own
 

@@ -285,7 +285,7 @@ def test_layers_are_in_the_order_in_which_images_go_through_them() -> None:
 
 
 def test_a_cnn_keeps_every_promise() -> None:
-    whole = config(model__family="cnn", model__channels=2, regularizer__shift=1.0, regularizer__rotation=10.0)
+    whole = config(model__family="cnn", model__channels=2, model__blocks=1, regularizer__shift=1.0, regularizer__rotation=10.0)
     assert check(DIGITS, override(whole, {"regularizer.zoom": 0.1, "model.batchnorm": True}))
 
 
