@@ -24,6 +24,11 @@ SMALL = {
 }  # what compiles and trains sooner
 FEW = 3  # trials of a sweep
 NAMED = [(task, name) for task in TASKS if task != "names" for name in ablations(task)]  # names' have a file of their own
+FIRST = {  # of each task, and of what differs in how its trials are made
+    *(("curve", name) for name in ablations("curve")),
+    *(("points", name) for name in ("perceptron", "input_scaling")),
+    *(("digits", name) for name in ("vanilla_cnn", "image_transfer")),
+}
 
 FLAGS = """
 import sys
@@ -57,7 +62,9 @@ def test_an_ablation_is_a_question_and_a_sweep_of_allowed_values(task: str, name
 
 
 @pytest.mark.usefixtures("compiled_quickly")
-@pytest.mark.parametrize(("task", "name"), NAMED)
+@pytest.mark.parametrize(
+    ("task", "name"), [pytest.param(*one, marks=() if one in FIRST else pytest.mark.long) for one in NAMED]
+)
 def test_an_ablation_trains_and_is_answered(task: str, name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Short: the first trials. `--long`: all."""
     found, ablation = find(task), ablations(task)[name]

@@ -284,9 +284,11 @@ def test_layers_are_in_the_order_in_which_images_go_through_them() -> None:
     assert DIGITS.layers(dict.fromkeys(["dense_0", "block_1", "block_0"])) == ["block_0", "block_1", "dense_0"]
 
 
-def test_a_cnn_keeps_every_promise() -> None:
+def test_a_cnn_keeps_what_it_has_of_its_own() -> None:
+    """The others are those of the MLP, which is asked all."""
     whole = config(model__family="cnn", model__channels=2, model__blocks=1, regularizer__shift=1.0, regularizer__rotation=10.0)
-    assert check(DIGITS, override(whole, {"regularizer.zoom": 0.1, "model.batchnorm": True}))
+    asked = ["stats", "leaves", "lanes", "rows", "gradients"]
+    assert check(DIGITS, override(whole, {"regularizer.zoom": 0.1, "model.batchnorm": True}), promises=asked)
 
 
 def test_a_cnn_learns() -> None:
