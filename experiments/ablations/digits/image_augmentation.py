@@ -18,7 +18,7 @@ QUESTION = Question(
     "Do images that are moved, turned or zoomed in training make a network better on those that are not?",
     arms=("regularizer.shift", "regularizer.rotation", "regularizer.zoom"),
     names={
-        "shift 0, rotation 0, zoom 0": "as they are",
+        "plain": "as they are",
         "shift 2": "moved",
         "rotation 15": "turned",
         "zoom 0.15": "zoomed",
