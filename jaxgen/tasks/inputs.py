@@ -77,12 +77,13 @@ def table_of(path: Path) -> np.ndarray:
 
 def _csv(text: str) -> np.ndarray:
     rows = [row for row in csv.reader(text.splitlines()) if row]
-    if rows and not _number(rows[0][0]):
+    if rows and not is_number(rows[0][0]):
         rows = rows[1:]
     return np.array([[float(x) for x in row] for row in rows])
 
 
-def _number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text says a float, be it infinite or nan."""
     try:
         float(text)
     except ValueError:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from jaxgen import given
 from jaxgen.fields import UserError, shortened
+from jaxgen.tasks.inputs import is_number
 
 MOST = 2**31  # bytes of images in all
 SIDE = 1024  # pixels of a picture, along a side
@@ -247,7 +248,7 @@ def inked(found: NDArray[Any], where: Path | str) -> NDArray[np.uint8]:
 def _of_table(where: Path, content: bytes) -> Read:
     """A CSV file, an image a row: its label in the column "label", or else in the last one, and the pixels of a square."""
     rows = [row for row in csv.reader(io.StringIO(given.text(where, content))) if row]
-    head = [name.strip().lower() for name in rows[0]] if rows and not _numeric(rows[0]) else []
+    head = [name.strip().lower() for name in rows[0]] if rows and not all(map(is_number, rows[0])) else []
     try:
         table = np.array([[float(x) for x in row] for row in rows[1 if head else 0 :]])
         if table.ndim != 2 or table.shape[1] < 2:
@@ -261,13 +262,6 @@ def _of_table(where: Path, content: bytes) -> Read:
         raise UserError(f"a row of {str(where)!r} has {pixels.shape[1]} pixels, which make no square; give an .npz file")
     labels = _labels(table[:, place], where)
     return Read(Images(inked(pixels.reshape(-1, side, side), where), labels), None, _numbers(int(labels.max()) + 1))
-
-
-def _numeric(row: list[str]) -> bool:
-    try:
-        return bool([float(x) for x in row])
-    except ValueError:
-        return False
 
 
 # Pictures. ------------------------------------------------------------------------------------------------------------------
