@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from jaxgen import given
 from jaxgen.fields import UserError, quoted, shortened
+from jaxgen.tasks.inputs import is_number
 from jaxgen.tasks.rows import located
 
 BOUNDARY = 0  # the id before a name's first character and after its last; no character has it
@@ -207,7 +208,7 @@ def _column(text: str, column: str | None, path: str, kind: str) -> list[str]:
     if column in header:
         place, first = header.index(column), 1
     elif column is not None and column.isdecimal() and 1 <= int(column[:9]) <= len(header):
-        place, first = int(column) - 1, 0 if any(map(_is_number, header)) else 1
+        place, first = int(column) - 1, 0 if any(map(is_number, header)) else 1
     elif len(header) == 1 and kind not in TABLES:
         raise UserError(f"{path!r} is a text file, a name a line, which has no column {quoted(column)}; leave --column out")
     else:
@@ -230,14 +231,6 @@ def _head(text: str, between: str) -> list[str]:
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True), [])
     except csv.Error:
         return []
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def cut(corpus: Corpus, split: str, seed: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
