@@ -148,7 +148,9 @@ def test_a_lesson_has_all_its_parts(path: Path) -> None:
     assert text.count("## Exercise") == text.count('??? success "Answer"')
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.stem, marks=[pytest.mark.long] * (path.stem == "lesson")) for path in NOTEBOOKS]
+)  # the lesson's commands are those of its page, which are tried above
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")

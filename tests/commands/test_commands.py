@@ -290,7 +290,7 @@ def test_strange_prefix_and_trial(run: Path, commands: Commands) -> None:
         assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, commands: Commands, tmp_path: Path) -> None:
     flags = [*FLAGS, "--train.steps", "200000", "--train.eval_every", "500", "--seed", "3"]
     line = ("train", "--data", run.parent / "names.txt", "--out", tmp_path / "run", *flags)
@@ -315,7 +315,7 @@ def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, c
     assert len(steps) >= rows
 
 
-@pytest.mark.parametrize(("signals", "within"), [(1, 10.0), (2, 3.0)])
+@pytest.mark.parametrize(("signals", "within"), [pytest.param(1, 10.0, marks=pytest.mark.long), (2, 3.0)])
 def test_a_signal_in_a_segment_without_end(signals: int, within: float, run: Path, commands: Commands, tmp_path: Path) -> None:
     """One signal waits for a segment's end, but not for long; a second one does not wait."""
     flags = [*FLAGS, "--train.steps", "10000000", "--train.eval_every", "10000000"]

@@ -65,7 +65,7 @@ def test_the_same_plan_gives_the_same_bits(sweep: Sweep, corpus: Corpus, togethe
         assert same_bits((end.params, end.stats, end.losses), (again[number].params, again[number].stats, again[number].losses))
 
 
-@pytest.mark.parametrize("plan", some(Plan(1, 1, 1), Plan(2, 16, 4), later=[Plan(1, 2, 2), Plan(2, 4, 2), Plan(1, 5, 5)]))
+@pytest.mark.parametrize("plan", some(Plan(2, 16, 4), later=[Plan(1, 1, 1), Plan(1, 2, 2), Plan(2, 4, 2), Plan(1, 5, 5)]))
 def test_width_and_devices_change_nothing_but_rounding(
     plan: Plan, sweep: Sweep, corpus: Corpus, together: dict[int, Ended]
 ) -> None:
@@ -73,7 +73,7 @@ def test_width_and_devices_change_nothing_but_rounding(
         assert_close(end, together[number])
 
 
-@pytest.mark.parametrize("plan", some(Plan(1, 3, 3), Plan(2, 18, 3), later=[Plan(2, 6, 3)]))
+@pytest.mark.parametrize("plan", some(Plan(2, 18, 3), later=[Plan(1, 3, 3), Plan(2, 6, 3)]))
 def test_plans_of_one_chunk_give_the_same_bits(plan: Plan, sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
     """Other widths and devices, the same lanes at once: on a CPU what a chunk computes is bit by bit the same."""
     for number, end in trained(sweep, corpus, plan)[0].items():

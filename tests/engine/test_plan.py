@@ -91,6 +91,7 @@ def test_what_a_lane_takes_decides_how_many_there_are(monkeypatch: pytest.Monkey
     assert fitting(plans, 3_300_000, 0, lambda plan: math.inf) == [plans[2]]
 
 
+@pytest.mark.long  # it compiles two programs for a figure; what is planned with it is tried above
 def test_a_lanes_memory_is_that_of_the_program(small: Config, corpus: Corpus) -> None:
     """At least what a state takes; twice the lanes take twice as much."""
     job = prepared(seeds(small, 8), Names(corpus))

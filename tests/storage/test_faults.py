@@ -32,7 +32,7 @@ from jaxgen.tasks.names.data import Corpus
 
 AXES = ("--grid", "optimizer.learning_rate=0.01,0.1,1e30", "--grid", "optimizer.name=sgd", "--seeds", "2")
 MODEL = ("--model.hidden", "8", "--model.depth", "1", "--model.embedding", "4", "--train.batch_size", "16")
-BUDGET = ("--train.steps", "120", "--train.eval_every", "4")
+BUDGET = ("--train.steps", "60", "--train.eval_every", "3")
 FLAGS = (*AXES, *MODEL, *BUDGET, "--width", "4", "--chunk", "2", "--resume")
 EXIT_WITHIN = 10.0  # seconds, after a signal
 
@@ -158,7 +158,7 @@ def test_damage_is_noticed(small: Config, corpus: Corpus, long: bool, tmp_path: 
         go(tmp_path / "begun", 3)
     files = sorted(path.relative_to(tmp_path / "begun") for path in (tmp_path / "begun").rglob("*") if path.is_file())
     counts: collections.Counter[str] = collections.Counter()
-    for _ in range(1000 if long else 8):
+    for _ in range(1000 if long else 5):
         out = tmp_path / "run"
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(tmp_path / "begun", out)
@@ -190,7 +190,7 @@ def test_a_disk_that_fails_at_a_write(library: Path | None, corpus: Corpus, long
     if library is None:
         pytest.skip("needs Linux and a C compiler")
     codes = [str(code) for code in (errno.ENOSPC, errno.EIO)]
-    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, "0" if long else "3", *codes]
+    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, "0" if long else "2", *codes]
     child = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": str(library)}, cwd=ROOT)
     assert child.returncode == 0, child.stderr
     print(f"\n{child.stdout.strip()}")

@@ -291,6 +291,7 @@ def test_a_cnn_keeps_what_it_has_of_its_own() -> None:
     assert check(DIGITS, override(whole, {"regularizer.zoom": 0.1, "model.batchnorm": True}), promises=asked)
 
 
+@pytest.mark.long
 def test_a_cnn_learns() -> None:
     small = config(model__family="cnn", train__steps=200, train__eval_every=200, optimizer__learning_rate=0.01)
     results = runs.run(Sweep(small), DIGITS, width=1, chunk=1, devices=1)

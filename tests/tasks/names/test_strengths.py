@@ -29,6 +29,8 @@ pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 
 KEYS = [".".join(strength) for strength in strengths(Config) if strength[0] != "train"]  # those need another corpus
 STRONG = dict.fromkeys(KEYS, 0.3) | {"optimizer.clip_norm": 0.5, "regularizer.l2": 0.01, "regularizer.l1": 0.001}
+SHORT = {"optimizer.weight_decay", "optimizer.clip_norm", "regularizer.l2", "regularizer.dropout", "regularizer.noise"}
+SOME = [pytest.param(key, marks=[pytest.mark.long] * (key not in SHORT)) for key in KEYS]  # a program each, for seconds
 LANES = ["adam", "nesterov", "rmsprop", "adamw"]  # the last one is the one with strengths
 
 
@@ -80,14 +82,14 @@ def train(small: Config, corpus: Corpus) -> Train:
     return trained
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", SOME)
 def test_beside_a_trial_that_uses_a_strength_others_are_as_without_it(key: str, train: Train) -> None:
     without, beside = train((), ()), train((key,), ())
     assert same_bits(beside[:-1], without[:-1])
     assert not same_bits(beside[-1], without[-1])  # it does act
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", SOME)
 def test_a_strength_acts_the_same_whatever_else_the_program_has_to_do_with(key: str, train: Train) -> None:
     assert same_bits(train((key,), tuple(KEYS)), train((key,), ()))
 
@@ -96,6 +98,7 @@ def test_beside_a_trial_that_uses_every_strength(train: Train) -> None:
     assert same_bits(train(tuple(KEYS), ())[:-1], train((), ())[:-1])
 
 
+@pytest.mark.long
 def test_in_a_whole_run(plain: Config, corpus: Corpus) -> None:
     """A mixed sweep on lanes of two devices: a trial without strengths has the bytes of one where nobody has any."""
     seeds = [{"seed": seed} for seed in range(3)]
