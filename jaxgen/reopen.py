@@ -227,8 +227,12 @@ def sample(trained: Trained | Sequence[Trained], count: int = 20, seed: int = 0,
     return members[0].task.sample(members, count, seed, **how)
 
 
-def predict(trained: Trained, inputs: Any) -> Any:
+def predict(trained: Trained | Sequence[Trained], inputs: Any) -> Any:
     """What a predicting task's trial says of inputs (N, ...), in evaluation mode: a network's outputs, (N, ...).
+
+    Args:
+      trained: from `Results.best()` or `load`; several are their mixture, where the task has one: the mean of what
+        they say, of classes the mean of their probabilities.
 
     Raises:
       UserError: for inputs of another kind than those that it was trained on, or a task that predicts nothing.
@@ -239,5 +243,6 @@ def predict(trained: Trained, inputs: Any) -> Any:
       >>> jaxgen.predict(trained, x[:5]).shape
       (5,)
     """
-    (one,) = together(trained)[:1]
-    return one.task.predict(one, inputs)
+    members = together(trained)
+    said = [one.task.predict(one, inputs) for one in members]
+    return said[0] if len(said) == 1 else members[0].task.mixed(said)

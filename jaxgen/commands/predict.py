@@ -19,7 +19,7 @@ class Flags:
     input: str | None = None
     """A CSV file of numbers, with or without a head, a row an input; or a .npy file. None: the rows of the test part."""
     trial: str = "best"
-    """The trial's number, or best."""
+    """The trial's number, or best; best-5 or 3,5,8 for the mixture of several."""
     task: str | None = None
     """FILE.py:OBJECT or package.module:OBJECT, where the run's task is one of your own."""
 
@@ -27,12 +27,13 @@ class Flags:
 def command(signals: Signals) -> None:
     flags = parse(Flags, "predict")
     stdout = output()
-    from jaxgen.reopen import inputs_of_test, load, predict
+    from jaxgen.reopen import inputs_of_test, load_all, predict
 
     task = given_task(flags.task)
-    trained = load(flags.run, flags.trial, task)
-    inputs = inputs_of_test(flags.run, trained, task) if flags.input is None else trained.task.inputs(flags.input)
-    head, rows = trained.task.answers(predict(trained, inputs))
+    members = load_all(flags.run, flags.trial, task)
+    first = members[0]
+    inputs = inputs_of_test(flags.run, first, task) if flags.input is None else first.task.inputs(flags.input)
+    head, rows = first.task.answers(predict(members, inputs))
     out = csv.writer(stdout, lineterminator="\n")
     out.writerow(head)
     out.writerows(rows)

@@ -177,9 +177,14 @@ def keeping(task: Functions) -> Functions:
         refuse("the loss turns stats", stats, new)
         return found, new
 
-    def gradients(config: Config, params: Any, stats: Any, *rest: Any) -> tuple[Any, Any, Any]:
+    def gradients(config: Config, params: Any, stats: Any, *rest: Any) -> tuple[Any, Any, Any] | None:
         assert task.gradients is not None
-        found, grads, new = task.gradients(config, params, stats, *rest)
+        own = task.gradients(config, params, stats, *rest)
+        if own is None:
+            if task.loss is None:
+                raise UserError("the task's gradients are None, and it has no loss; give it one of them")
+            return None
+        found, grads, new = own
         refuse("gradients turn stats", stats, new)
         refuse("gradients are not like params: they turn params", params, grads)
         return found, grads, new

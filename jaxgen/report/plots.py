@@ -135,11 +135,13 @@ def curves(results: Results) -> Figure | None:
         if np.isfinite(one.training).any():
             axes.plot(one.steps, one.training.mean(0), "--", color=colour(one.place), linewidth=1.1, alpha=0.8)
             more["training"] = Line2D([], [], linestyle="--", color=ink(), linewidth=1.1)
+    low, high = inside(found)
     for one in found:
-        if one.falling:
-            axes.plot(one.steps[-1], one.validation[:, -1].mean(), **_mark(colour(one.place)))
+        last = one.validation[:, -1].mean()
+        if one.falling and low <= last <= high:  # one far outside would take the picture's room
+            axes.plot(one.steps[-1], last, **_mark(colour(one.place)))
             more[falling(results)] = Line2D([], [], **_mark(ink()))
-    axes.set(ylabel=axis(results), ylim=inside(found))
+    axes.set(ylabel=axis(results), ylim=(low, high))
     upright(results.measure, axes.yaxis)
     if apart:
         _apart(grid[1, 0], apart, found[0], results)

@@ -329,6 +329,9 @@ class Group:
 TABLE = 4096  # learning rates that lie in memory at once, so that a program and its memory are the same for every budget
 
 
+PULLS = {("optimizer", "weight_decay"), ("regularizer", "l2"), ("regularizer", "l1")}  # at each weight, in each step
+
+
 def groups(configs: Iterable[Config], rows: Callable[[Config], int], first: int = 0) -> list[Group]:
     """The trials by the tree structure of their lowered configs and what they read, in the order of their first trials.
 
@@ -341,7 +344,7 @@ def groups(configs: Iterable[Config], rows: Callable[[Config], int], first: int 
     """
     import jax  # here, so that reading a sweep's flags needs no JAX
 
-    from jaxgen.train.optimizers import lower
+    from jaxgen.train.optimizers import LOCAL, lower
 
     found: dict[Any, list[tuple[int, Config]]] = {}  # by structure, and by what is read
     strong: dict[Any, set[tuple[str, str]]] = {}  # the strengths that some trial of the group uses
@@ -363,6 +366,8 @@ def groups(configs: Iterable[Config], rows: Callable[[Config], int], first: int 
                 rows=rows,
                 longest=max(config.train.steps for _, config in members),
                 off=tuple(s for s in every if s not in strong[structure]),
+                local=PULLS.isdisjoint(strong[structure])
+                and all(config.optimizer.chain is None and config.optimizer.name in LOCAL for _, config in members),
             ),
         )
         for structure, members in found.items()
@@ -370,13 +375,13 @@ def groups(configs: Iterable[Config], rows: Callable[[Config], int], first: int 
 
 
 def _unified(
-    config: Config, since: int, rows: Callable[[Config], int], longest: int, off: tuple[tuple[str, str], ...]
+    config: Config, since: int, rows: Callable[[Config], int], longest: int, off: tuple[tuple[str, str], ...], local: bool
 ) -> Config:
     from jaxgen.train.optimizers import lower
 
     every = min(config.train.eval_every, longest)
     lowered = lower(config, rows(config), since, max(TABLE, every))
-    changes: dict[str, dict[str, Any]] = {"train": {"eval_every": every}}
+    changes: dict[str, dict[str, Any]] = {"train": {"eval_every": every}, "optimizer": {"local": local}}
     for part, key in off:
         changes.setdefault(part, {})[key] = None
     parts = {part: dataclasses.replace(getattr(lowered, part), **values) for part, values in changes.items()}

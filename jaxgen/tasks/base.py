@@ -88,7 +88,7 @@ class Task:
     """What is trained on what. Its functions are pure, and it does not change once it is used: programs are kept by it.
 
     Traced, of one lane, see `train.functions.Functions` for what each takes and gives: `init loss gradients score evaluate
-    batch pace before layers`. On the host: all others.
+    batch pace before layers lookup`. On the host: all others.
 
     Examples:
       >>> class Mean(jaxgen.Task):  # one number, as near as can be to all rows
@@ -209,7 +209,7 @@ class Task:
         """What the engine trains with; equal ones compile once."""
         from jaxgen.train.functions import Functions
 
-        names = ("init", "loss", "score", "gradients", "evaluate", "batch", "pace", "before", "layers")
+        names = ("init", "loss", "score", "gradients", "evaluate", "batch", "pace", "before", "layers", "lookup")
         own = {name: getattr(self, name) for name in names if hasattr(self, name)}
         if "init" not in own or not self.metrics:
             raise UserError(f"the task {self.name!r} has no {'metrics' if 'init' in own else 'init'}; give it one")
@@ -296,6 +296,14 @@ class Task:
           UserError: where the task predicts nothing, or the inputs are not of its kind.
         """
         raise UserError(f"the task {self.name!r} predicts nothing; it has no `predict`")
+
+    def mixed(self, outputs: Sequence[Any]) -> Any:
+        """What several trials say together, from what `predict` gives of each.
+
+        Raises:
+          UserError: where the task has no mixtures of these.
+        """
+        raise UserError(f"the task {self.name!r} has no mixture of what several trials predict; give one of them")
 
     def inputs(self, path: Any) -> Any:
         """Inputs for `predict` from a file.

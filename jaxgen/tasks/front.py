@@ -196,6 +196,19 @@ class Supervised(Task):
             outputs.append(jax.device_get(_outputs()(self, config, trained.params, trained.stats, piece)))
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *outputs)
 
+    def mixed(self, outputs: Sequence[Any]) -> Any:
+        """Outputs whose probabilities are the mean of the trials' where the loss is a cross-entropy, else the outputs' mean."""
+        if not all(isinstance(one, np.ndarray) and one.dtype.kind == "f" for one in outputs):
+            return super().mixed(outputs)
+        scores, count = np.stack(outputs).astype(np.float64), math.log(len(outputs))
+        if self.trained_by is cross_entropy:
+            shares = scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)
+            return np.logaddexp.reduce(shares) - count
+        if self.trained_by is binary_cross_entropy:  # the logarithms of both shares, whose difference is the score
+            yes, no = (np.logaddexp.reduce(-np.logaddexp(0, sign * scores)) for sign in (-1, 1))
+            return yes - no
+        return scores.mean(0)
+
     def _fitting(self, inputs: Any) -> Any:
         """Inputs in the types of the training rows.
 

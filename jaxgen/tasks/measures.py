@@ -72,6 +72,13 @@ def squared_error(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     return _rows((outputs - targets) ** 2)
 
 
+def root_of_squares(outputs: Outputs, targets: Targets) -> Any:
+    """The mean square of what outputs are off, (N,), of whose mean over the rows the root is taken."""
+    from jaxgen.train.functions import Weighed
+
+    return Weighed(squared_error(outputs, targets), root=True)
+
+
 def absolute_error(outputs: Outputs, targets: Targets) -> Float[Any, " rows"]:
     """The mean size of what outputs are off, (N,)."""
     _alike(outputs, targets, False)
@@ -91,6 +98,7 @@ MEASURES: Mapping[str, Measured] = {
     "binary_cross_entropy": Measured(binary_cross_entropy, "nats"),
     "squared_error": Measured(squared_error),
     "absolute_error": Measured(absolute_error),
+    "rmse": Measured(root_of_squares),
     "accuracy": Measured(accuracy, higher_is_better=True),
 }
 LOSSES: tuple[str, ...] = typing.get_args(Loss)

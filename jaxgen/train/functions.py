@@ -22,6 +22,7 @@ class Weighed(NamedTuple):
     values: (N, ...), of each row, or of each of its places
     weights: like `values`, numbers or booleans; None: all count alike
     penalty: (), what a loss adds to the mean of its rows, such as a regularizer of the task's own
+    root: whether a metric is the root of the mean, as that of squares is
 
     Examples:
       >>> def loss(self, config, params, stats, batch, key, step):
@@ -32,6 +33,7 @@ class Weighed(NamedTuple):
     values: Num[Array, "rows ..."]
     weights: Shaped[Array, "rows ..."] | None = None
     penalty: Num[Array, ""] | float | None = None
+    root: bool = False
 
 
 def weighed(found: Any) -> Weighed:
@@ -90,6 +92,22 @@ def by_name(params: Any) -> list[str]:
     return sorted(params, key=lambda name: (len(name), name))
 
 
+class Lookup(NamedTuple):
+    """Tables, such as embeddings, of which a step reads few rows.
+
+    Where an optimizer leaves alone what has no gradient (sgd and adagrad, without penalties and decay), a step then costs what
+    those rows cost, however large the table.
+
+    tables: (params) -> a tree like params: of each leaf the name of the table whose rows its first axis counts, or ""
+    places: (batch) -> table -> (n,), the rows that a batch reads
+    moved: (batch, table -> (n,)) -> the batch, reading these places in the tables that are named
+    """
+
+    tables: Callable[[Any], Any]
+    places: Callable[[Any], Mapping[str, jax.Array]]
+    moved: Callable[[Any, Mapping[str, jax.Array]], Any]
+
+
 class Functions(NamedTuple):
     """All that the trial functions know of a task. Each is pure and sees one lane; equal ones compile once.
 
@@ -103,13 +121,15 @@ class Functions(NamedTuple):
     loss: (config, params, stats, batch, key, step) -> (`Weighed` of the batch's rows in training mode, new stats)
     score: (config, params, stats, rows, keys) -> metric -> `Weighed` of the rows (N,) in evaluation mode; a key a row
     gradients: (config, params, stats, batch, key, step) -> (`Weighed` to watch, what is descended along, like params, new
-      stats): in place of `loss` where no one number is minimized (two players, contrastive divergence, stages)
+      stats): in place of `loss` where no one number is minimized (two players, contrastive divergence, stages); None for a
+      config of which those of `loss` are meant
     evaluate: (config, params, stats, split, key) -> metric -> (), over a whole split: what no sum over rows can say
     batch: (config, rows, key, step) -> batch: what a step sees of the rows that were drawn (augmentation, negative samples)
     pace: (config, step) -> what multiplies each part's learning rate, 0: it rests with its optimizer; a tree whose leaves stand
       where parts of the parameters begin. Each part then has an optimizer of its own, with its own clipping
     before: (config, params, stats, batch, key) -> layer -> what goes into its activation function in training mode
     layers: (params) -> the names of the layers, in the order in which data goes through them
+    lookup: the tables of which a step reads few rows
     metric: the one that selects the best step
     higher_is_better: whether more of it is better
     """
@@ -117,11 +137,12 @@ class Functions(NamedTuple):
     init: Callable[..., tuple[Any, Any]]
     loss: Callable[..., tuple[Any, Any]] | None = None
     score: Callable[..., Mapping[str, Any]] | None = None
-    gradients: Callable[..., tuple[Any, Any, Any]] | None = None
+    gradients: Callable[..., tuple[Any, Any, Any] | None] | None = None
     evaluate: Callable[..., Mapping[str, jax.Array]] | None = None
     batch: Callable[..., Any] | None = None
     pace: Callable[..., Any] | None = None
     before: Callable[..., Mapping[str, Before]] = lambda *_: {}
     layers: Callable[[Any], list[str]] = by_name
+    lookup: Lookup | None = None
     metric: str = "loss"
     higher_is_better: bool = False

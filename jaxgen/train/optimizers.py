@@ -93,6 +93,9 @@ RULES: Mapping[str, Callable[[Resolved], Rule]] = {
 }
 
 
+LOCAL = ("sgd", "adagrad")  # whose rules leave alone what has no gradient
+
+
 class RuleState(NamedTuple):
     """What a step keeps of the moments for the next one.
 
@@ -181,7 +184,7 @@ SCHEDULES: Mapping[str, Factor] = {
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["rule", "learning_rate", "since", "weight_decay", "clip_norm"],
-    meta_fields=["chain"],
+    meta_fields=["chain", "local"],
 )
 @dataclass(frozen=True)
 class Optimizer:
@@ -193,6 +196,8 @@ class Optimizer:
     weight_decay: ArrayLike | None
     clip_norm: ArrayLike | None
     chain: Callable[[ArrayLike], optax.GradientTransformation] | optax.GradientTransformation | None
+    local: bool = False
+    """Whether in all trials of the group what has no gradient stays as it is, so that a step may leave it alone."""
 
 
 def lower(config: Config, windows: int, since: int = 0, count: int | None = None) -> Config:
@@ -233,10 +238,14 @@ def _replace(config: Config, **parts: Any) -> Config:
     return dataclasses.replace(config, **parts)
 
 
+@functools.cache  # a program is known by its optimizer, the object itself
 def _by_name(name: str) -> Callable[[ArrayLike], optax.GradientTransformation]:
     make: Any = getattr(optax, name.removeprefix(OPTAX), None)
-    fits = inspect.isfunction(make) and next(iter(inspect.signature(make).parameters), "") == "learning_rate"
-    if not fits or make is optax.scale_by_learning_rate or not _works(make):
+    known = inspect.signature(make).parameters if inspect.isfunction(make) else {}
+    if "linesearch" in known:  # which wants the loss itself; rates are the trial's
+        make = functools.partial(make, linesearch=None)
+    fits = next(iter(known), "") == "learning_rate" and make is not optax.scale_by_learning_rate
+    if not fits or not _works(make):
         raise UserError(
             f"optimizer.name is {name!r}, but optax has no such optimizer; "
             f"expected for instance {OPTAX}lion or {OPTAX}adabelief"

@@ -27,7 +27,8 @@ def check(config: Config, count: int) -> None:
       UserError: then.
     """
     size, steps = config.train.batch_size, config.train.steps
-    if config.train.draw == "epochs" and (count * size >= MOST or steps * size // count >= MOST):
+    far = size != count and (count * size >= MOST or steps * size // count >= MOST)
+    if config.train.draw == "epochs" and far:
         raise UserError(
             f"train.draw is 'epochs', with {steps:,} steps of {size:,} of {count:,} rows, whose places do not fit 32 bits; "
             "give a smaller train.batch_size, or train.draw 'replacement'"
@@ -37,8 +38,11 @@ def check(config: Config, count: int) -> None:
 def in_epochs(key: PRNGKeyArray, step: Int[Array, ""], size: int, count: Any) -> Int32[Array, " batch"]:
     """The rows (B,) of a step's batch where the batches of `size` rows go through `count` rows again and again.
 
-    Each row comes once an epoch; a batch may hold the end of one and the beginning of the next.
+    Each row comes once an epoch; a batch may hold the end of one and the beginning of the next. Where a batch is all rows, and
+    their number is known as a program is made, they come as they stand.
     """
+    if isinstance(count, int) and size == count:
+        return jnp.arange(size)
     whole, rest = step // count, step % count  # so that no product is larger than count * size
     places = rest * size + jnp.arange(size)
     return jax.vmap(lambda epoch, place: shuffled(key, epoch, place, count))(whole * size + places // count, places % count)

@@ -22,6 +22,7 @@ from jaxtyping import Array, Int, Int32, Num, PRNGKeyArray
 
 from jaxgen.config import Config
 from jaxgen.train.functions import Functions, mean, sums, weighed
+from jaxgen.train.lookup import few
 from jaxgen.train.objective import constrain, hold, penalty
 from jaxgen.train.optimizers import transformation
 from jaxgen.train.order import in_epochs
@@ -155,12 +156,13 @@ def objective(
 
 def descent(task: Functions, config: Config, state: TrialState, batch: Any) -> tuple[jax.Array, jax.Array, Any, Any]:
     """A step's (objective, loss without penalties, gradients, new stats): the task's own gradients, or those of its loss."""
-    if task.gradients is None:
+    key = stream(config.seed, Stream.NOISE, state.step)
+    own = None if task.gradients is None else task.gradients(config, state.params, state.stats, batch, key, state.step)
+    if own is None:
         gradient = jax.value_and_grad(lambda params: objective(task, config, state, batch, params), has_aux=True)
         (total, (loss, stats)), grads = gradient(state.params)
         return total, loss, grads, stats
-    key = stream(config.seed, Stream.NOISE, state.step)
-    found, grads, stats = task.gradients(config, state.params, state.stats, batch, key, state.step)
+    found, grads, stats = own
     loss = mean(weighed(found))
     if config.regularizer.l1 is not None or config.regularizer.l2 is not None:
         grads = jax.tree.map(jnp.add, grads, jax.grad(lambda params: penalty(config, params))(state.params))
@@ -216,6 +218,16 @@ def advance(
     Returns:
       the new state, and the step's metrics: "loss", the batch's mean without penalties.
     """
+    if task.lookup is None or not config.optimizer.local:
+        return _advance(task, config, state, batch, limit)
+    read, batch, back = few(task.lookup, config, state, batch)
+    new, metrics = _advance(task, config, read, batch, limit)
+    return back(new), metrics
+
+
+def _advance(
+    task: Functions, config: Config, state: TrialState, batch: Any, limit: jax.Array | None
+) -> tuple[TrialState, dict[str, jax.Array]]:
     total, loss, grads, stats = descent(task, config, state, batch)
     params, opened = moved(task, config, state, grads)
     params = hold(config, state.step, state.params, params, task.layers)
@@ -289,7 +301,7 @@ def evaluate(
 def means(
     task: Functions, config: Config, state: TrialState | Best, split: Any, chunk: int, key: jax.Array, count: Any = None
 ) -> dict[str, jax.Array]:
-    """The weighted means over a split's rows; nan where nothing has a weight."""
+    """The weighted means over a split's rows, or their roots; nan where nothing has a weight."""
     assert task.score is not None
     score = task.score
     length = jax.tree.leaves(split)[0].shape[0]
@@ -297,12 +309,14 @@ def means(
     chunk = min(chunk, length)
     padding = -length % chunk  # rows that count nothing, so that one chunk's program does for all
     whole: set[str] = set()  # the metrics in which each row counts 1
+    roots: set[str] = set()  # those that are the root of their mean
 
     def total(part: tuple[Any, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array | int]]:
         given, places = part
         keys = jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
         each = {name: weighed(one) for name, one in score(config, state.params, state.stats, given, keys).items()}
         whole.update(name for name, one in each.items() if one.weights is None and one.values.ndim == 1)
+        roots.update(name for name, one in each.items() if one.root)
         return {name: sums(one, places < rows) for name, one in each.items()}
 
     padded = jax.tree.map(lambda x: jnp.pad(x, ((0, padding), *((0, 0),) * (x.ndim - 1))), split)
@@ -310,7 +324,8 @@ def means(
     found = jax.lax.map(total, parts)
     # By a product with a number that is known as a program is compiled, and by the same one where that is not known.
     share = 1 / rows if count is None else jnp.reciprocal(count.astype(jnp.float32))
-    return {name: x.sum() * share if name in whole else x.sum() / weight.sum() for name, (x, weight) in found.items()}
+    averages = {name: x.sum() * share if name in whole else x.sum() / weight.sum() for name, (x, weight) in found.items()}
+    return {name: jnp.sqrt(x) if name in roots else x for name, x in averages.items()}
 
 
 def cost(task: Functions, metrics: dict[str, jax.Array]) -> jax.Array:

@@ -109,9 +109,13 @@ def test_it_exports_reports_and_predicts(run: Path, task: str, commands: Command
         assert head == ["class", "p_0", "p_1", "p_2"]
         assert [int(row[0]) for row in rows] == expected
         assert all(abs(sum(map(float, row[1:])) - 1) < 1e-5 for row in rows)
-    code, said, err = commands.call("predict", run, "--task", task)
+    code, said, err = commands.call("predict", run, "--task", task, "--trial", "0,1")
     assert code == 0, err
-    assert len(said.splitlines()) == 21  # the test rows
+    head, *rows = csv.reader(io.StringIO(said))
+    assert len(rows) == 20  # the test rows
+    members = [jaxgen.load(run, trial, task=own) for trial in (0, 1)]
+    logits = jaxgen.predict(members, own.inputs_of(own.parts(members[0].config.data).test))
+    np.testing.assert_allclose([[float(x) for x in row[1:]] for row in rows], np.exp(logits), atol=1e-5)
 
 
 MISTAKES: dict[str, tuple[str, str]] = {

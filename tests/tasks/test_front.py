@@ -144,6 +144,23 @@ def test_networks_of_every_kind_train_go_on_export_and_predict(network: Any, tmp
     assert row.metrics["test_absolute_error"] == pytest.approx(mean_absolute_error(test[1], found), rel=1e-5)
 
 
+def test_several_trials_predict_together() -> None:
+    """The mean of what they say; of classes that of their probabilities."""
+    source = np.random.default_rng(0)
+    numbers, scores = source.normal(size=(3, 5)), source.normal(size=(3, 5, 4))
+
+    def of(loss: Any) -> Supervised:
+        return jaxgen.supervised(Noisy, (X, Y), loss=loss, name=loss)
+
+    np.testing.assert_allclose(of("squared_error").mixed([*numbers]), numbers.mean(0))
+    shares = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    np.testing.assert_allclose(of("cross_entropy").mixed([*scores]), np.log(shares.mean(0)))
+    share = (1 / (1 + np.exp(-numbers))).mean(0)
+    np.testing.assert_allclose(of("binary_cross_entropy").mixed([*numbers]), np.log(share / (1 - share)))
+    with pytest.raises(jaxgen.UserError, match="has no mixture"):
+        of("squared_error").mixed([{"a": numbers}, {"a": numbers}])
+
+
 def test_floats_are_leaves_and_the_rest_selects_the_program() -> None:
     axes = {
         "model.width": [4, 8],

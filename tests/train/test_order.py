@@ -70,6 +70,13 @@ def test_the_order_is_of_the_key_and_the_step() -> None:
     assert not same_bits(batches(jax.random.key(4), 4, 50, 30), found)
 
 
+def test_a_batch_of_all_rows_is_all_rows() -> None:
+    """As they stand, however many: their sum is the same in any order."""
+    count = 50_285
+    check(override(config_of()(), {"train.draw": "epochs", "train.batch_size": count, "train.steps": 100_000}), count)
+    assert np.array_equal(order.in_epochs(KEY, jnp.asarray(3), count, count), np.arange(count))
+
+
 def test_places_beyond_31_bits_are_counted_exactly() -> None:
     """A step's place among all is of more bits than a number of a program has; its epoch and its place there are not."""
     count, size, step = 40_000, 50_000, 3_000_017

@@ -115,27 +115,21 @@ class PointsTask(Supervised):
         measure = brier if config.train.objective == "squared_error" else binary_cross_entropy
         return self._measure(measure, outputs, batch), stats
 
-    def gradients(self, config: Config, params: Any, stats: Any, batch: Any, key: Any, step: Any) -> tuple[Any, Any, Any]:
-        """Those of the loss; of a perceptron what Rosenblatt's rule (1958) moves by: of each point that is said wrong, its
-        inputs towards its kind. What is watched is the loss in either case."""
+    def gradients(
+        self, config: Config, params: Any, stats: Any, batch: Any, key: Any, step: Any
+    ) -> tuple[Any, Any, Any] | None:
+        """Of a perceptron what Rosenblatt's rule (1958) moves by: of each point that is said wrong, its inputs towards its
+        kind. What is watched is the loss."""
+        if config.model.family != PERCEPTRON:
+            return None
         import jax
 
-        from jaxgen.train.functions import mean, weighed
-
-        if config.model.family == PERCEPTRON:
-            found, _ = self.loss(config, params, stats, batch, key, step)
-            outputs, back = jax.vjp(lambda p: self.apply(config, p, stats, batch[0], True, key)[0], params)
-            towards = 2.0 * batch[1] - 1.0
-            wrong = outputs * towards <= 0
-            (slopes,) = back(jax.numpy.where(wrong, -towards, 0.0) / len(towards))
-            return found, slopes, stats
-
-        def objective(params: Any) -> tuple[Any, Any]:
-            found, new = self.loss(config, params, stats, batch, key, step)
-            return mean(weighed(found)), (found, new)
-
-        slopes, (found, new) = jax.grad(objective, has_aux=True)(params)
-        return found, slopes, new
+        found, _ = self.loss(config, params, stats, batch, key, step)
+        outputs, back = jax.vjp(lambda p: self.apply(config, p, stats, batch[0], True, key)[0], params)
+        towards = 2.0 * batch[1] - 1.0
+        wrong = outputs * towards <= 0
+        (slopes,) = back(jax.numpy.where(wrong, -towards, 0.0) / len(towards))
+        return found, slopes, stats
 
     # Used. ----------------------------------------------------------------------------------------------------------------
 
