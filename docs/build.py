@@ -9,6 +9,7 @@ answers.json first, in place of what stood there, and the pictures of the first 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
@@ -58,7 +59,7 @@ were measured on two CPU cores of a shared machine: take them as an estimate.
 # What the sentences of verdicts say, in the order in which they are looked for.
 LEAD = re.compile(
     r"(?:(?P<part>split by \w+): )?(?P<open>not resolved: )?(?P<best>.+?) (?:leads|beats) (?P<next>.+?) by (?P<by>[\d.]+)"
-    r" (?P<unit>nats|accuracy)"
+    r" (?P<unit>nats|accuracy|rmse|loss)"
 )
 EQUAL = re.compile(r"(?P<open>not resolved: )(?P<best>.+?) and (?P<next>.+?) come to the same loss(?P<by>)")
 SEARCH = re.compile(
@@ -81,7 +82,7 @@ def standing(sentences: Sequence[str]) -> tuple[str, str, str, str]:
     said = found.groupdict()
     resolved = f"in {said['plays']} of plays" if "plays" in said else "no" if said["open"] else "yes"
     by = said["by"] or "0"
-    margin = f"{by} of accuracy" if said.get("unit") == "accuracy" else by
+    margin = f"{by} of {said['unit']}" if said.get("unit") in ("accuracy", "rmse") else by
     return said["best"] + (f" ({said['part']})" if said.get("part") else ""), said["next"], margin, resolved
 
 
@@ -126,9 +127,14 @@ def page(answers: Mapping[str, Mapping[str, Any]]) -> str:
 def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Ablation -> corpus -> the flags and the answer of a finished run, for all that lie in these folders."""
     runs = {name: {title: folder / name for title, folder in folders.items()} for name in ABLATIONS}
+
+    def answered(name: str, run: Path) -> Sequence[str]:  # in which arms are called what they are called today
+        results = dataclasses.replace(load_results(run), question=ABLATIONS[name].QUESTION)
+        return answer(results, run_task(run)).sentences
+
     return {
         name: {
-            title: {"flags": asked(read_config(run)["flags"]), "sentences": answer(load_results(run), run_task(run)).sentences}
+            title: {"flags": asked(read_config(run)["flags"]), "sentences": answered(name, run)}
             for title, run in found.items()
             if (run / "config.json").exists()
         }

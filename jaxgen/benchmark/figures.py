@@ -19,12 +19,11 @@ from typing import Any
 import jax
 
 import jaxgen
-from jaxgen.benchmark import images, measure, peers, sequences
+from jaxgen.benchmark import measure, peers, rooms, sequences
 from jaxgen.benchmark.measure import Clock, Rate, Scale, Setting, seconds
 from jaxgen.engine.plan import choose, cores
 from jaxgen.fields import override
 from jaxgen.search.sweep import grid
-from jaxgen.tasks.digits.task import DIGITS
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.task import NAMES
 from jaxgen.train.trial import Stream, init, stream
@@ -182,15 +181,15 @@ def measured(scale: Scale, clock: Clock, say: Callable[[str], None]) -> Report:
 
 
 def beside_torch(family: str, rounds: int) -> list[tuple[str, int, int, Callable[[], peers.Subject]]]:
-    """Makers of 16 trials of a family of sequences at makemore's sizes, or of the images' at their own, and of one in PyTorch
+    """Makers of 16 trials of a family of sequences at makemore's sizes, or of another room's at its own, and of one in PyTorch
     eager."""
-    pictured = family in images.FAMILIES
-    config = images.config_of(family) if pictured else sequences.config_of(family)
-    setting = functools.cache(lambda: measure.setting(config, DIGITS if pictured else NAMES))
+    other = rooms.FAMILIES.get(family)
+    config = sequences.config_of(family) if other is None else rooms.config_of(family)
+    setting = functools.cache(lambda: measure.setting(config, NAMES if other is None else other.task))
 
     def peer() -> peers.Subject:
-        if pictured:
-            return images.torch_eager(family, 20)
+        if other is not None:
+            return rooms.torch_eager(family, 20)
         return sequences.torch_eager(family, len(setting().task.vocabulary), jax.device_get(setting().data.train), 20)
 
     def own() -> peers.Subject:
@@ -205,9 +204,7 @@ def families(rates: Mapping[str, Rate], scale: Scale) -> Iterator[Figure]:
     """How many times as fast as PyTorch eager each family of sequences is."""
     for family in scale.families:
         own, other = (rates[key].trial_steps_per_second for key in (f"family_{family}", f"family_{family}_eager"))
-        sizes = (
-            "its own sizes, batch 64" if family in images.FAMILIES else "makemore's: context 16, width 64, 4 layers, 4 heads"
-        )
+        sizes = "its own sizes" if family in rooms.FAMILIES else "makemore's: context 16, width 64, 4 layers, 4 heads"
         note = sizes if own and other else rates[f"family_{family}_eager"].note
         yield Figure(f"{family}_times_as_fast_as_eager", f"16 trials of {family}, times as fast as PyTorch eager",
                      own / other if own and other else None, note)  # fmt: skip

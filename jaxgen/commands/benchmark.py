@@ -23,7 +23,13 @@ if TYPE_CHECKING:  # heavy
     from jaxgen.benchmark.figures import Report
 
 MINUTES, QUICK_MINUTES = 9.0, 4.0
-PEERS = ("gru", "transformer", "digits_mlp", "digits_cnn")  # that `benchmark.sequences` and `images` write in PyTorch
+PEERS = (
+    "gru",
+    "transformer",
+    "digits_mlp",
+    "digits_cnn",
+    "ratings_dot",
+)  # that `benchmark.sequences` and `rooms` write in PyTorch
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class Flags:
     minutes: float | None = None
     """Time for measuring: 9 by itself, 4 with --quick; what does not fit in it is left out, and a line says so."""
     families: str | None = None
-    """Families to measure too, of gru, transformer, digits_mlp and digits_cnn; with --ahead any of names, mlp by itself."""
+    """Families to measure too, of gru, transformer, digits_mlp, digits_cnn and ratings_dot; with --ahead any of names, mlp by
+    itself."""
     widths: str | None = None
     """Lanes to measure, such as 1,8,32,128,512."""
     ahead: str | None = None

@@ -22,6 +22,7 @@ TASKS: Mapping[str, str] = {
     "points": "jaxgen.tasks.points.task:POINTS",
     "digits": "jaxgen.tasks.digits.task:DIGITS",
     "curve": "jaxgen.tasks.curve.task:CURVE",
+    "ratings": "jaxgen.tasks.ratings.task:RATINGS",
 }
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from test_commands import call
 
 import jaxgen
-from jaxgen.benchmark import figures, growth, images, measure, peers, sequences
+from jaxgen.benchmark import figures, growth, measure, peers, rooms, sequences
 from jaxgen.benchmark.figures import Figure, Report
 from jaxgen.benchmark.measure import Clock, Rate
 from jaxgen.commands import benchmark
@@ -83,14 +83,15 @@ def test_torch_computes_the_same_losses(config: Config) -> None:
             np.testing.assert_allclose(changed[f"{name}.{part}"].numpy(), new[name]["norm"][part], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", images.FAMILIES)
-def test_torch_computes_the_same_scores_of_images(name: str) -> None:
+@pytest.mark.parametrize("name", rooms.FAMILIES)
+def test_torch_computes_the_same_outputs_of_other_rooms(name: str) -> None:
     torch = pytest.importorskip("torch")
-    config = images.config_of(name)
-    params, task = images.start(config), DIGITS.opened(config.data)
-    rows = DIGITS.parts(config.data).validation[0][:5]
-    wanted, _ = jax.jit(lambda p: task.apply(config, p, {}, rows, False))(params)  # pyright: ignore[reportAttributeAccessIssue]
-    found = images.torch_module(params, config)(torch.from_numpy(rows[:, None]).float() / 255)
+    config, room = rooms.config_of(name), rooms.FAMILIES[name].task
+    params, task = rooms.start(room, config), room.opened(config.data)
+    rows = room.parts(config.data).validation[0][:5]
+    wanted, _ = jax.jit(lambda p: task.apply(config, p, {}, rows, False))(params)
+    given = torch.from_numpy(rows[:, None]).float() / 255 if room is DIGITS else torch.from_numpy(rows)
+    found = rooms.torch_module(params, config)(given)
     np.testing.assert_allclose(found.detach().numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import curve_fits, polynomial_degree
+from . import curve_fits, overfitting_curve, polynomial_degree, regression_losses, second_order
 
-GROUPS = {"Other tasks": (polynomial_degree, curve_fits)}  # by the headings of docs/guide.md
+GROUPS = {  # by the headings of docs/guide.md
+    "Curves": (polynomial_degree, curve_fits, overfitting_curve, regression_losses, second_order)
+}
 MODULES = tuple(module for group in GROUPS.values() for module in group)

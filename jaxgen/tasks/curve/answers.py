@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from jaxgen.judge.results import Results, label
+from jaxgen.judge.naming import arm_names
+from jaxgen.judge.results import Results
 from jaxgen.judge.verdict import Verdict, arms
 from jaxgen.search.sweep import Sweep
 
@@ -49,8 +50,9 @@ def _bend(results: Results) -> list[str]:
     found = sorted((arm for arm in results.leaderboard() if arm.sound), key=lambda arm: arm.rows[0].params)
     if len({arm.rows[0].params for arm in found}) < 3:
         return []
+    called = arm_names(results)
     places = sorted({0, min(range(len(found)), key=lambda place: found[place].mean("score")), len(found) - 1})
     said = (
-        f"{label(a.values)}: {a.mean('train_loss'):.3f} and {a.mean('test_loss'):.3f}" for a in map(found.__getitem__, places)
+        f"{called(a.values)}: {a.mean('train_loss'):.3f} and {a.mean('test_loss'):.3f}" for a in map(found.__getitem__, places)
     )
     return [f"Mean errors on training and on test points: {'; '.join(said)}."]

@@ -1,0 +1,1 @@
+"""Ratings: what will a user make of an item? Embeddings whose products, or networks beside them, say it."""
