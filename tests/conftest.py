@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ import shapes  # noqa: F401  (before the package: shapes that stand in its types
 from hypothesis import settings
 from processes import Commands, built
 
+from jaxgen import runs
 from jaxgen.engine import plan
+from jaxgen.engine.lanes import SegmentDone
 from jaxgen.engine.programs import programs
 from jaxgen.fields import override
 from jaxgen.judge.results import Results
 from jaxgen.loggers import telling
 from jaxgen.reopen import load_results
+from jaxgen.runs import Interrupted
 from jaxgen.storage.cache import keep_programs, private_folder
 from jaxgen.tasks.names.config import Config, RegularizerConfig
 from jaxgen.tasks.names.data import Corpus, Windows, load_corpus
@@ -220,3 +223,18 @@ def bytes_of(out: Path) -> tuple[bytes, bytes, list[Any]]:
 def same(a: tuple[bytes, bytes, list[Any]], b: tuple[bytes, bytes, list[Any]]) -> bool:
     """Whether two runs hold the same bytes."""
     return a[:2] == b[:2] and same_bits(a[2], b[2])
+
+
+def interrupted(sweep: Any, task: Any, out: Path, stops: Sequence[int], **how: Any) -> Path:
+    """A run that is stopped after so many segments in all, again and again, and goes on to its end."""
+    segments = 0
+
+    def count(event: object, results: object) -> None:
+        nonlocal segments
+        segments += isinstance(event, SegmentDone)
+
+    for stop in stops:
+        with pytest.raises(Interrupted):
+            runs.run(sweep, task, out, resume=True, listener=count, stop=lambda stop=stop: segments >= stop, **how)
+    runs.run(sweep, task, out, resume=True, **how)
+    return out

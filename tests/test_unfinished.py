@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("compiled_quickly")
 COUNTED = {"model.family": "gru", "model.context": 4, "model.counts": 2}
 
 
-@pytest.mark.parametrize("changes", [{}, COUNTED])
+@pytest.mark.parametrize("changes", [{}, pytest.param(COUNTED, marks=pytest.mark.long)])
 def test_a_trial_that_has_not_ended_is_as_at_its_best_so_far(
     changes: dict[str, Any], small: Config, corpus: Corpus, tmp_path: Path
 ) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxgen.tasks.base import Task
-from jaxgen.tasks.rows import Splits
 
 FEW = 4  # data sections, of each of which there is a sentence
 
@@ -32,7 +31,7 @@ def reference(task: Task, results: Any) -> tuple[str, Mapping[str, float]] | Non
     if own is not None or type(task).floors is Task.floors:
         return own
     sections = {config.data for config in results.sweep if task.trains(config)}
-    floors = task.floors(task.parts(sections.pop())) if len(sections) == 1 else {}
+    floors = floors_of(task, sections.pop()) if len(sections) == 1 else {}
     selecting = f"val_{results.measure.name}"
     known = [name for name, values in floors.items() if math.isfinite(values.get(selecting, math.nan))]
     name = min(known, key=lambda name: results.measure.sign * floors[name][selecting], default=None)
@@ -62,7 +61,7 @@ def beside_floors(task: Task, results: Any) -> list[str]:
         rows = [row for trial, row in trained.items() if configs[trial].data == section]
         trials = [trial for trial in networks if configs[trial].data == section]
         name = ", ".join(f"{key} {results.values(trials[0])[key]}" for key in differ)
-        sentence, lead = _beside(task, task.parts(section), rows, len(trials))
+        sentence, lead = _beside(task, floors_of(task, section), rows, len(trials))
         said.append(f"With {name}: {sentence}" if name else sentence[:1].upper() + sentence[1:])
         leads.append(lead)
     if len(said) <= FEW:
@@ -80,9 +79,16 @@ def diverged(ended: int, trials: int) -> str:
     return "every network diverged" if ended == trials else f"every network that has ended ({ended} of {trials}) diverged"
 
 
-def _beside(task: Task, parts: Splits, rows: Sequence[Any], trials: int) -> tuple[str, float]:
+def floors_of(task: Task, data: Any) -> Mapping[str, Mapping[str, float]]:
+    """The floors of a data section's parts, found once for a task that is opened: a report asks several times."""
+    found: dict[Any, Mapping[str, Mapping[str, float]]] = task.__dict__.setdefault("_floors", {})
+    if data not in found:
+        found[data] = task.floors(task.parts(data))
+    return found[data]
+
+
+def _beside(task: Task, floors: Mapping[str, Mapping[str, float]], rows: Sequence[Any], trials: int) -> tuple[str, float]:
     """A sentence on the networks of one data section, and by how much the best of them is better than the best floor."""
-    floors = task.floors(parts)
     told = [one for one in task.metrics if any(f"val_{one.name}" in floor for floor in floors.values())]
     if not told:
         known = ", ".join(f"val_{one.name}" for one in task.metrics)

@@ -1,16 +1,18 @@
-"""Inputs of a network: what they were, as JSON, and those of a file."""
+"""Inputs of a network: what they were, as JSON, those of a file, and how columns of numbers are found and scaled."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxgen import given
-from jaxgen.fields import UserError, shortened
+from jaxgen.fields import UserError, quoted, shortened
 
 ARRAY = 2**32  # bytes of a .npy file
 
@@ -75,17 +77,57 @@ def table_of(path: Path) -> np.ndarray:
     return found
 
 
+BETWEEN = (",", ";", "\t")  # what stands between the columns of a table, and "::"
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The rows of a table's text, whatever of BETWEEN its first line has most of; empty lines are left out."""
+    lines = text.splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    if "::" in first:
+        lines = [line.replace("::", "\t") for line in lines]
+        first = first.replace("::", "\t")
+    return [row for row in csv.reader(lines, delimiter=max(BETWEEN, key=first.count)) if row]
+
+
 def _csv(text: str) -> np.ndarray:
-    rows = [row for row in csv.reader(text.splitlines()) if row]
+    rows = rows_of(text)
     if rows and not is_number(rows[0][0]):
         rows = rows[1:]
     return np.array([[float(x) for x in row] for row in rows])
 
 
-def is_number(text: str) -> bool:
-    """Whether a text says a float, be it infinite or nan."""
+def is_number(text: str, finite: bool = False) -> bool:
+    """Whether a text says a float, be it infinite or nan; `finite`: and is neither."""
     try:
-        float(text)
+        return math.isfinite(float(text)) or not finite
     except ValueError:
         return False
-    return True
+
+
+def place_of(path: str, head: Sequence[str], column: str | None) -> int:
+    """The place of a table's column by its name or number, from 1 on; None: the last.
+
+    Raises:
+      UserError: where there is none.
+    """
+    if column is None:
+        return len(head) - 1
+    if column in head:
+        return head.index(column)
+    if column.isdigit() and 1 <= int(column) <= len(head):
+        return int(column) - 1
+    raise UserError(f"{path!r} has no column {column!r}; expected one of {quoted(', '.join(head))}, or 1 to {len(head)}")
+
+
+def scales(x: NDArray[np.floating[Any]], how: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What is taken off each column of rows (N, columns), and what it is divided by then: (columns,) each.
+
+    Args:
+      how: standard, by mean and standard deviation; range, so that columns go from -1 to 1; none. A constant is divided by 1.
+    """
+    x = x.astype(np.float64)
+    if how == "none":
+        return np.zeros(x.shape[1]), np.ones(x.shape[1])
+    middle, size = (x.mean(0), x.std(0)) if how == "standard" else ((x.max(0) + x.min(0)) / 2, (x.max(0) - x.min(0)) / 2)
+    return middle, np.where(size > 0, size, 1.0)

@@ -32,7 +32,7 @@ from jaxgen.tasks.names.task import NAMES
 ABLATIONS = ablations("names")
 TINY = SMALL | {"model.hidden": 8, "train.steps": 6, "train.eval_every": 3, "train.batch_size": 8}
 MOST = 6  # trials of a program
-FIRST = {ablation.QUESTION.verdict: name for name, ablation in reversed(list(ABLATIONS.items()))}  # of each kind of verdict
+TRAINED = ("optimizers", "overfitting", "ensembles")  # always: of two kinds of verdict, and what is made of several trials
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -92,9 +92,9 @@ def test_it_is_traced_and_answered(name: str, corpus: Corpus) -> None:
 
 
 @pytest.mark.usefixtures("compiled_quickly")
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n not in FIRST.values())) for n in ABLATIONS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n not in TRAINED)) for n in ABLATIONS])
 def test_it_trains_is_answered_and_reported(name: str, corpus: Corpus, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Short: of each kind of verdict the first, some trials of its first program. `--long`: all of all."""
+    """Short: of a few, some trials of the first program. `--long`: all of all."""
     sweep, question = tiny(name, corpus), ABLATIONS[name].QUESTION
     source = corpus if sweep.base.data.source else None
     if not request.config.getoption("--long"):

@@ -79,6 +79,7 @@ def test_its_fields_are_flags(task: str, commands: Commands) -> None:
     assert "--train.patience N" in said
 
 
+@pytest.mark.long  # as names' runs do, and tasks of one's own that are interrupted
 def test_a_run_that_is_killed_goes_on_to_the_same_bytes(run: Path, task: str, commands: Commands, tmp_path: Path) -> None:
     out = tmp_path / "run"
     args = ("--task", task, "--out", out, *AXES, *FLAGS, *LANES)

@@ -102,6 +102,7 @@ def test_packing_changes_no_bit(sweep: Sweep, corpus: Corpus, monkeypatch: pytes
         assert same_bits((end.params, end.stats, end.losses), (other.params, other.stats, other.losses))
 
 
+@pytest.mark.long
 def test_order_changes_nothing_but_rounding(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
     order = np.random.default_rng(0).permutation(len(sweep))
     shuffled = trained(Sweep(sweep.base, tuple(sweep.points[i] for i in order)), corpus, Plan(2, 4, 2))[0]
@@ -110,8 +111,8 @@ def test_order_changes_nothing_but_rounding(sweep: Sweep, corpus: Corpus, togeth
 
 
 def test_a_trial_alone_is_the_same_trial(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
-    for number, point in enumerate(sweep.points):
-        assert_close(trained(Sweep(sweep.base, (point,)), corpus)[0][0], together[number])
+    for number in (0, 5, 10):  # of each optimizer
+        assert_close(trained(Sweep(sweep.base, (sweep.points[number],)), corpus)[0][0], together[number])
 
 
 def test_a_trial_is_its_three_functions(sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:

@@ -84,7 +84,7 @@ def sweeps(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Swee
     return found
 
 
-@pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 3, 200), (signal.SIGTERM, 2, 100)])
+@pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 2, 200), (signal.SIGTERM, 1, 100)])
 def test_ended_by_a_signal_at_any_moment(
     number: signal.Signals, short: int, most: int, sweeps: Sweeps, long: bool, tmp_path: Path
 ) -> None:

@@ -74,9 +74,7 @@ def alike(one: Path, other: Path, task: Any = None) -> None:
         assert same_bits((ours.params, ours.stats), (theirs.params, theirs.stats))
 
 
-@pytest.mark.parametrize(
-    "what", [pytest.param(what, marks=[pytest.mark.long] * (what == "networks on counts")) for what in SWEEPS]
-)
+@pytest.mark.parametrize("what", [pytest.param(what, marks=[pytest.mark.long] * (what not in TWICE)) for what in SWEEPS])
 def test_a_run_takes_more_steps(what: str, small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """And some twice, the second time stopped after each segment, and on other lanes: the bytes of a run of all those steps."""
     train(sweep_of(small, what, 40), corpus, tmp_path / "run")

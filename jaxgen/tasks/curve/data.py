@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
 import importlib.resources
-import io
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +15,7 @@ from numpy.typing import NDArray
 from jaxgen import given
 from jaxgen.fields import UserError, quoted
 from jaxgen.tasks.curve.config import CONCRETE, MADE, MAX_DEGREE, SUNSPOTS, Data
-from jaxgen.tasks.inputs import is_number
+from jaxgen.tasks.inputs import is_number, place_of, rows_of, scales
 from jaxgen.tasks.rows import SHARES, Splits
 
 HELD_OUT = {"validation": (2_000, 1), "test": (10_000, 2)}  # points that are made, and the seed that draws them
@@ -102,33 +99,23 @@ def read(path: str, column: str | None, lags: int) -> Read:
     head, table = _table(path, given.text(where, given.read(where)))
     if len(head) == 1:
         return _series(path, head[0], table[:, 0], lags)
-    return _columns(head, table, _place(path, head, column))
+    return _columns(head, table, place_of(path, head, column))
 
 
 def _table(path: str, text: str) -> tuple[list[str], Floats]:
     """The names of a text's columns, and its numbers."""
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    rows = rows_of(text)
     if len({len(row) for row in rows}) != 1:
         raise UserError(
             f"{path!r} holds rows of {sorted({len(row) for row in rows})} columns; expected a CSV of as many in each"
         )
     head = [] if all(is_number(x) for x in rows[0]) else [x.strip() for x in rows[0]]
     for line, row in enumerate(rows[bool(head) :], 1):
-        wrong = next((x for x in row if not is_number(x) or not math.isfinite(float(x))), None)
+        wrong = next((x for x in row if not is_number(x, finite=True)), None)
         if wrong is not None:
             raise UserError(f"row {line} of {path!r} holds {quoted(wrong)}, expected a number; fill or take out such rows")
     found = np.array(rows[bool(head) :], float).reshape(-1, len(rows[0]))
     return head or [f"x{i}" for i in range(len(rows[0]))], found
-
-
-def _place(path: str, head: list[str], column: str | None) -> int:
-    if column is None:
-        return len(head) - 1
-    if column in head:
-        return head.index(column)
-    if column.isdigit() and 1 <= int(column) <= len(head):
-        return int(column) - 1
-    raise UserError(f"{path!r} has no column {column!r}; expected one of {quoted(', '.join(head))}, or 1 to {len(head)}")
 
 
 def _columns(head: list[str], table: Floats, target: int) -> Read:
@@ -177,13 +164,6 @@ def split(data: Data) -> Splits:
     """
     found = made(data) if data.path in MADE else cut(data, read(data.path, data.column, data.lags))
     return Splits(*(part if part is None else tuple(part) for part in found))
-
-
-def scales(x: Floats, how: str) -> tuple[Floats, Floats]:
-    """What is taken off each column, and what it is divided by then: (columns,) each. A constant one is divided by 1."""
-    x = x.astype(np.float64)
-    middle, size = (x.mean(0), x.std(0)) if how == "standard" else ((x.max(0) + x.min(0)) / 2, (x.max(0) - x.min(0)) / 2)
-    return middle, np.where(size > 0, size, 1.0)
 
 
 def to_unit(train: Floats) -> Callable[[Floats], Floats]:

@@ -13,9 +13,9 @@ from jaxgen.fields import UserError
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Origin, Section, Task
 from jaxgen.tasks.curve.config import CONCRETE, MADE, SUNSPOTS, Data, Model, Train
-from jaxgen.tasks.curve.data import floors, read, scales, split
+from jaxgen.tasks.curve.data import floors, read, split
 from jaxgen.tasks.front import Supervised
-from jaxgen.tasks.inputs import shapes_of
+from jaxgen.tasks.inputs import scales, shapes_of
 from jaxgen.tasks.measures import absolute_error, squared_error
 from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, later

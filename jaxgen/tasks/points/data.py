@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
 import importlib.resources
-import io
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from jaxgen import given
 from jaxgen.fields import UserError, quoted
+from jaxgen.tasks.inputs import is_number, place_of, rows_of
 from jaxgen.tasks.points.config import CANCER, MADE, Data
 from jaxgen.tasks.rows import Splits, cut
 
@@ -98,13 +97,13 @@ def read(path: str, column: str | None) -> Read:
         content = importlib.resources.files("jaxgen.bundled").joinpath(FILE).read_bytes()
         if hashlib.sha256(content).hexdigest() != SHA256:
             raise UserError(f"the bundled {FILE!r} is not what it was; install jaxgen again")
-        rows = list(csv.reader(content.decode("ascii").splitlines()))
+        rows = rows_of(content.decode("ascii"))
         table = np.array(rows[1:], float)
         return Read(_points(table[:, :-1], table[:, -1]), ("malignant", "benign"), tuple(f"x{i}" for i in range(30)))
     where = Path(path)
     if not where.is_file():
         raise UserError(f"there are no points at {path!r}; expected one of {', '.join((*MADE, CANCER))}, or a CSV file")
-    rows = [row for row in csv.reader(io.StringIO(given.text(where, given.read(where)))) if row]
+    rows = rows_of(given.text(where, given.read(where)))
     if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         raise UserError(
             f"{path!r} holds rows of {sorted({len(row) for row in rows})} columns; expected a CSV of 2 or more columns"
@@ -113,15 +112,22 @@ def read(path: str, column: str | None) -> Read:
 
 
 def _table(path: str, rows: list[list[str]], column: str | None) -> Read:
-    place = _place(path, [name.strip() for name in rows[0]], column)
+    place = place_of(path, [name.strip() for name in rows[0]], column)
     others = [other for other in range(len(rows[0])) if other != place]
-    head = [rows[0][other].strip() for other in others] if not all(map(_number, (rows[0][other] for other in others))) else []
+    head = (
+        [rows[0][other].strip() for other in others]
+        if not all(is_number(rows[0][other], finite=True) for other in others)
+        else []
+    )
     rows = rows[1:] if head else rows
-    wrong = next(((line, row[other]) for line, row in enumerate(rows, 1) for other in others if not _number(row[other])), None)
+    wrong = next(
+        ((line, row[other]) for line, row in enumerate(rows, 1) for other in others if not is_number(row[other], finite=True)),
+        None,
+    )
     if wrong is not None:
         raise UserError(f"row {wrong[0]} of {path!r} holds {quoted(wrong[1])}, expected a number; fill or take out such rows")
     texts = [row[place].strip() for row in rows]
-    kinds = sorted(set(texts), key=lambda text: (float(text) if _number(text) else math.inf, text))
+    kinds = sorted(set(texts), key=lambda text: (float(text) if is_number(text, finite=True) else math.inf, text))
     if len(kinds) != 2:
         raise UserError(
             f"the column of kinds of {path!r} holds {len(kinds)} different values ({quoted(', '.join(kinds))}), expected 2; "
@@ -130,23 +136,6 @@ def _table(path: str, rows: list[list[str]], column: str | None) -> Read:
     x = np.array([[float(row[other]) for other in others] for row in rows])
     named = tuple(head) or tuple(f"x{i}" for i in range(len(others)))
     return Read(_points(x, np.array([kinds.index(text) for text in texts])), (kinds[0], kinds[1]), named)
-
-
-def _place(path: str, head: list[str], column: str | None) -> int:
-    if column is None:
-        return len(head) - 1
-    if column in head:
-        return head.index(column)
-    if column.isdigit() and 1 <= int(column) <= len(head):
-        return int(column) - 1
-    raise UserError(f"{path!r} has no column {column!r}; expected one of {quoted(', '.join(head))}, or 1 to {len(head)}")
-
-
-def _number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _points(x: Floats, y: NDArray[Any]) -> Points:
@@ -174,12 +163,3 @@ def names(data: Data) -> tuple[tuple[str, str], tuple[str, ...]]:
         return ("0", "1"), ("x", "y")
     found = read(data.path, data.column)
     return found.kinds, found.columns
-
-
-def scales(x: Floats, how: str) -> tuple[Floats, Floats]:
-    """What is taken off each column, and what it is divided by then: (columns,) each. A constant one is divided by 1."""
-    x = x.astype(np.float64)
-    if how == "none":
-        return np.zeros(x.shape[1]), np.ones(x.shape[1])
-    middle, size = (x.mean(0), x.std(0)) if how == "standard" else ((x.max(0) + x.min(0)) / 2, (x.max(0) - x.min(0)) / 2)
-    return middle, np.where(size > 0, size, 1.0)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgen.tasks.points.data import Points, scales
+from jaxgen.tasks.inputs import scales
+from jaxgen.tasks.points.data import Points
 from jaxgen.tasks.rows import Splits
 
 NEIGHBOURS = (1, 5, 15, 45)  # of which validation chooses

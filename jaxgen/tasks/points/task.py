@@ -13,12 +13,12 @@ from jaxgen.fields import UserError
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Origin, Section, Task
 from jaxgen.tasks.front import Supervised
-from jaxgen.tasks.inputs import shapes_of
+from jaxgen.tasks.inputs import scales, shapes_of
 from jaxgen.tasks.measures import accuracy, binary_cross_entropy
 from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, later
 from jaxgen.tasks.points.config import CANCER, MADE, Data, Model, Train
-from jaxgen.tasks.points.data import FILE, SOURCE, names, scales, split
+from jaxgen.tasks.points.data import FILE, SOURCE, names, split
 from jaxgen.tasks.rows import Splits, described
 
 PERCEPTRON = "perceptron"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import functools
 import hashlib
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from jaxgen import given
 from jaxgen.fields import UserError, quoted
-from jaxgen.tasks.inputs import is_number
+from jaxgen.tasks.inputs import is_number, rows_of
 from jaxgen.tasks.ratings.config import SENATE, Data
 from jaxgen.tasks.rows import Splits
 
@@ -63,22 +62,20 @@ def read(path: str) -> Read:
 
 
 def table(text: str, name: str) -> list[tuple[str, str, str]]:
-    """The user, item and rating of each line of a text; a head, and what stands behind in a line, is left out.
+    """The user, item and rating of each row of a text; a head, and what stands behind in a row, is left out.
 
     Raises:
-      UserError: for a line without them, or a rating that is no number.
+      UserError: for a row without them, or a rating that is no number.
     """
-    lines = text.splitlines()
-    mark = "\t" if lines and "\t" in lines[0] else ","
-    rows = [(number, row) for number, row in enumerate(csv.reader(lines, delimiter=mark), 1) if row]
-    if rows and len(rows[0][1]) > 2 and not is_number(rows[0][1][2]):
+    rows = rows_of(text)
+    if rows and len(rows[0]) > 2 and not is_number(rows[0][2]):
         rows = rows[1:]
-    for number, row in rows:
+    for number, row in enumerate(rows, 1):
         if len(row) < len(COLUMNS):
-            raise UserError(f"line {number} of {name!r} has {len(row)} columns, expected {', '.join(COLUMNS)}")
-        if not is_number(row[2]) or not math.isfinite(float(row[2])):
-            raise UserError(f"line {number} of {name!r} has the rating {quoted(row[2])}, expected a number")
-    return [(row[0].strip(), row[1].strip(), row[2]) for _, row in rows]
+            raise UserError(f"row {number} of {name!r} has {len(row)} columns, expected {', '.join(COLUMNS)}")
+        if not is_number(row[2], finite=True):
+            raise UserError(f"row {number} of {name!r} has the rating {quoted(row[2])}, expected a number")
+    return [(row[0].strip(), row[1].strip(), row[2]) for row in rows]
 
 
 def numbered(rows: list[tuple[str, str, str]], name: str) -> Read:
@@ -100,7 +97,7 @@ def numbered(rows: list[tuple[str, str, str]], name: str) -> Read:
 
 
 def _order(text: str) -> tuple[float, str]:
-    return (float(text), text) if is_number(text) and math.isfinite(float(text)) else (math.inf, text)
+    return (float(text) if is_number(text, finite=True) else math.inf, text)
 
 
 def gap(levels: tuple[float, ...]) -> float:
@@ -136,7 +133,7 @@ def asked(path: Path, users: tuple[str, ...], items: tuple[str, ...]) -> NDArray
     Raises:
       UserError: where it names one that is not known, or holds anything else.
     """
-    rows = [row for row in csv.reader(given.text(path, given.read(path)).splitlines()) if row]
+    rows = rows_of(given.text(path, given.read(path)))
     widths = {min(len(row), 2) for row in rows}  # of a file of ratings, too, the first two
     if rows and rows[0][0].strip() == COLUMNS[0]:
         rows = rows[1:]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
-from conftest import bytes_of, same, same_bits
+from conftest import bytes_of, interrupted, same, same_bits
 from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,13 +22,11 @@ from hypothesis import strategies as st
 import jaxgen
 from jaxgen import runs
 from jaxgen.config import OPTIMIZERS
-from jaxgen.engine.lanes import SegmentDone
 from jaxgen.fields import UserError, override
 from jaxgen.job import prepared
 from jaxgen.judge.floors import standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
-from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.digits import data, floors
 from jaxgen.tasks.digits.augmentation import augmented
@@ -363,16 +361,7 @@ def test_it_learns_in_one_program(run: tuple[Results, Path]) -> None:
 
 def test_interrupted_and_resumed_it_is_the_same(run: tuple[Results, Path], tmp_path: Path) -> None:
     results, out = run
-    segments = 0
-
-    def count(event: object, results: object) -> None:
-        nonlocal segments
-        segments += isinstance(event, SegmentDone)
-
-    with pytest.raises(Interrupted):
-        runs.run(results.sweep, DIGITS, tmp_path / "run", width=8, chunk=4, listener=count, stop=lambda: segments >= 3)
-    runs.run(results.sweep, DIGITS, tmp_path / "run", width=8, chunk=4, resume=True)
-    assert same(bytes_of(out), bytes_of(tmp_path / "run"))
+    assert same(bytes_of(out), bytes_of(interrupted(results.sweep, DIGITS, tmp_path / "run", [3], width=8, chunk=4)))
 
 
 def test_what_it_says_of_images_is_what_was_measured(run: tuple[Results, Path], tmp_path: Path) -> None:

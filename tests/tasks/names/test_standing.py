@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from families import SOME
 from hypothesis import given
 from hypothesis import strategies as st
 from test_families import VOCABULARY, T, apply, network
@@ -22,7 +21,7 @@ import jaxgen
 from jaxgen import runs
 from jaxgen.judge.results import Results, Row, Trained
 from jaxgen.tasks.names import generate, ngram
-from jaxgen.tasks.names.config import Config
+from jaxgen.tasks.names.config import FAMILIES, Config
 from jaxgen.tasks.names.data import Corpus, cut, windows
 from jaxgen.tasks.names.generate import draw
 from jaxgen.tasks.names.quality import LONGEST, MEASURES, Reference, divergence
@@ -156,7 +155,7 @@ def test_names_of_the_corpus_are_near_to_it_as_they_become_many(corpus: Corpus) 
     assert divergence(Counter("aab"), Counter("cd")) == pytest.approx(math.log(2))
 
 
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.long] * (f not in ("ngram", "mlp"))) for f in FAMILIES])
 def test_every_trial_draws_for_itself(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial's names are those that it draws alone, and follow its probabilities."""
     monkeypatch.setattr(generate, "DRAWS", 3)  # seats of a program, of which side by side each takes its time

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 
 KEYS = [".".join(strength) for strength in strengths(Config) if strength[0] != "train"]  # those need another corpus
 STRONG = dict.fromkeys(KEYS, 0.3) | {"optimizer.clip_norm": 0.5, "regularizer.l2": 0.01, "regularizer.l1": 0.001}
-SHORT = {"optimizer.weight_decay", "optimizer.clip_norm", "regularizer.l2", "regularizer.dropout", "regularizer.noise"}
+SHORT = {"optimizer.clip_norm", "regularizer.l2", "regularizer.dropout"}
 SOME = [pytest.param(key, marks=[pytest.mark.long] * (key not in SHORT)) for key in KEYS]  # a program each, for seconds
 LANES = ["adam", "nesterov", "rmsprop", "adamw"]  # the last one is the one with strengths
 
@@ -113,6 +113,7 @@ def test_in_a_whole_run(plain: Config, corpus: Corpus) -> None:
         assert same_bits(*(final(run, number) for run in both))
 
 
+@pytest.mark.long
 def test_beside_trials_that_train_on_other_names_first_or_are_frozen(plain: Config, corpus: Corpus) -> None:
     names = ["zoe", "zelda", "quentin", "xerxes"] * 4
     source, points = Corpus(tuple(names), "others.txt", None, ""), ({"seed": 0}, {"seed": 1})

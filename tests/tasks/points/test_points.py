@@ -10,16 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, bytes_of, same, same_bits
+from conftest import ROOT, bytes_of, interrupted, same, same_bits
 
 import jaxgen
 from jaxgen import runs
-from jaxgen.engine.lanes import SegmentDone
 from jaxgen.fields import UserError, override
 from jaxgen.judge.floors import standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
-from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Sweep
 from jaxgen.tasks.points import data, floors
 from jaxgen.tasks.points.config import MADE, Data
@@ -225,16 +223,7 @@ def test_it_learns_in_one_program(run: tuple[Results, Path]) -> None:
 
 def test_interrupted_and_resumed_it_is_the_same(run: tuple[Results, Path], tmp_path: Path) -> None:
     results, out = run
-    segments = 0
-
-    def count(event: object, results: object) -> None:
-        nonlocal segments
-        segments += isinstance(event, SegmentDone)
-
-    with pytest.raises(Interrupted):
-        runs.run(results.sweep, POINTS, tmp_path / "run", width=4, chunk=2, listener=count, stop=lambda: segments >= 3)
-    runs.run(results.sweep, POINTS, tmp_path / "run", width=4, chunk=2, resume=True)
-    assert same(bytes_of(out), bytes_of(tmp_path / "run"))
+    assert same(bytes_of(out), bytes_of(interrupted(results.sweep, POINTS, tmp_path / "run", [3], width=4, chunk=2)))
 
 
 def test_exported_it_says_the_same(run: tuple[Results, Path], tmp_path: Path) -> None:

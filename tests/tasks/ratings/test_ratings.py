@@ -12,16 +12,14 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, bytes_of, float64, same
+from conftest import ROOT, bytes_of, float64, interrupted, same
 
 import jaxgen
 from jaxgen import runs
-from jaxgen.engine.lanes import SegmentDone
 from jaxgen.fields import UserError, override
 from jaxgen.judge.floors import standings
 from jaxgen.judge.results import Results
 from jaxgen.report.page import report
-from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Sweep, groups
 from jaxgen.tasks.ratings import data, floors
 from jaxgen.tasks.ratings.config import Data
@@ -79,14 +77,16 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     mine = {(found.users[u], found.items[i]): r for (u, i), r in zip(found.ratings.pairs, found.ratings.ratings, strict=True)}
     assert mine == last
     assert data.gap(found.levels) == 0.5
+    (tmp_path / "own.dat").write_text("\n".join(line.replace("\t", "::") + "::978300760" for line in lines))
+    assert data.read(str(tmp_path / "own.dat")).users == found.users
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("u,i\na,b\n", "2 columns"),
-        ("user,item,rating\na,b,good\n", "line 2 of .* has the rating 'good'"),
-        ("a,b,1\na,c,nan\n", "line 2 of .* has the rating 'nan'"),
+        ("user,item,rating\na,b,good\n", "row 1 of .* has the rating 'good'"),
+        ("a,b,1\na,c,nan\n", "row 2 of .* has the rating 'nan'"),
         ("user,item,rating\n", "0 ratings"),
         ("".join(f"a,{i},3\n" for i in range(20)), "20 ratings of 1 different"),
     ],
@@ -273,16 +273,7 @@ def test_it_learns_in_one_program(run: tuple[Results, Path]) -> None:
 
 def test_interrupted_and_resumed_it_is_the_same(run: tuple[Results, Path], tmp_path: Path) -> None:
     results, out = run
-    segments = 0
-
-    def count(event: object, results: object) -> None:
-        nonlocal segments
-        segments += isinstance(event, SegmentDone)
-
-    with pytest.raises(Interrupted):
-        runs.run(results.sweep, RATINGS, tmp_path / "run", width=4, chunk=2, listener=count, stop=lambda: segments >= 2)
-    runs.run(results.sweep, RATINGS, tmp_path / "run", width=4, chunk=2, resume=True)
-    assert same(bytes_of(out), bytes_of(tmp_path / "run"))
+    assert same(bytes_of(out), bytes_of(interrupted(results.sweep, RATINGS, tmp_path / "run", [2], width=4, chunk=2)))
 
 
 def test_it_recommends_what_a_user_has_not_rated(run: tuple[Results, Path], few: Path, tmp_path: Path) -> None:
