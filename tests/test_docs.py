@@ -148,9 +148,7 @@ def test_a_lesson_has_all_its_parts(path: Path) -> None:
     assert text.count("## Exercise") == text.count('??? success "Answer"')
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(path, id=path.stem, marks=[pytest.mark.long] * (path.stem != "first-steps")) for path in NOTEBOOKS]
-)  # what the others call is tried by other tests, too
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
