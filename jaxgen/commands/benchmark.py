@@ -23,13 +23,8 @@ if TYPE_CHECKING:  # heavy
     from jaxgen.benchmark.figures import Report
 
 MINUTES, QUICK_MINUTES = 9.0, 4.0
-PEERS = (
-    "gru",
-    "transformer",
-    "digits_mlp",
-    "digits_cnn",
-    "ratings_dot",
-)  # that `benchmark.sequences` and `rooms` write in PyTorch
+# Families that `benchmark.sequences` and `rooms` write in PyTorch.
+PEERS = ("gru", "transformer", "digits_mlp", "digits_cnn", "ratings_dot")
 
 
 @dataclass(frozen=True)

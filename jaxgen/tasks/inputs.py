@@ -120,6 +120,26 @@ def place_of(path: str, head: Sequence[str], column: str | None) -> int:
     raise UserError(f"{path!r} has no column {column!r}; expected one of {quoted(', '.join(head))}, or 1 to {len(head)}")
 
 
+Scale = tuple[
+    tuple[tuple[float, ...], ...], ...
+]  # of each way of scaling, what `scales` gives: what a task knows, as JSON has it
+
+
+def all_scales(x: NDArray[np.floating[Any]], hows: Sequence[str]) -> Scale:
+    """The scales of rows (N, columns) by each of some ways, such that tasks that know the same are equal."""
+    return tuple(tuple(tuple(one.tolist()) for one in scales(x, how)) for how in hows)
+
+
+def scales_as_facts(scale: Scale, hows: Sequence[str]) -> dict[str, Any]:
+    """The same by name, as JSON."""
+    return {how: [[*one] for one in pair] for how, pair in zip(hows, scale, strict=True)}
+
+
+def scales_from(facts: Mapping[str, Any], hows: Sequence[str]) -> Scale:
+    """The scales that `scales_as_facts` wrote."""
+    return tuple(tuple(tuple(map(float, one)) for one in facts[how]) for how in hows)
+
+
 def scales(x: NDArray[np.floating[Any]], how: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What is taken off each column of rows (N, columns), and what it is divided by then: (columns,) each.
 

@@ -14,7 +14,6 @@ from jaxgen.report.style import BEST, HEIGHT, below, ink, subplots
 from jaxgen.tasks.base import Section
 from jaxgen.tasks.curve.config import MADE, SUNSPOTS
 from jaxgen.tasks.curve.data import FIRST, TRUTHS, Points
-from jaxgen.tasks.rows import parts_of
 
 PLACES = 400  # at which curves are drawn
 ROOM = 0.5  # above and below the points, as a share of half their span; a polynomial that overfits leaves it
@@ -27,8 +26,8 @@ def sections(task: Any, found: Any) -> list[Section]:
         return []
     config = found.best.config.data
     try:
-        parts = parts_of(task, config)
         task = task.opened(config)
+        parts = task.parts(config)
     except UserError:
         return []
     if task.series:

@@ -15,7 +15,7 @@ from jaxgen.tasks.base import Origin, Section, Task
 from jaxgen.tasks.curve.config import CONCRETE, MADE, SUNSPOTS, Data, Model, Train
 from jaxgen.tasks.curve.data import floors, read, split
 from jaxgen.tasks.front import Supervised
-from jaxgen.tasks.inputs import scales, shapes_of
+from jaxgen.tasks.inputs import all_scales, scales_as_facts, scales_from, shapes_of
 from jaxgen.tasks.measures import absolute_error, squared_error
 from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, later
@@ -69,7 +69,7 @@ class Curve(Supervised):
 
     def known(self, data: Data) -> dict[str, Any]:
         x, y = self.parts(data).train
-        found = {"scale": tuple(tuple(tuple(one.tolist()) for one in scales(x, how)) for how in SCALINGS)}
+        found: dict[str, Any] = {"scale": all_scales(x, SCALINGS)}
         if data.path in MADE:
             return found | {"columns": ("x",), "target": "y", "series": False, "height": (0.0, 1.0)}
         what = read(data.path, data.column, data.lags)
@@ -79,13 +79,13 @@ class Curve(Supervised):
     def reopened(self, facts: Mapping[str, Any]) -> Task:
         if "scale" not in facts:
             raise UserError("it is of the curve task as it was before it read files; train it again")
-        scale = tuple(tuple(tuple(map(float, one)) for one in facts["scale"][how]) for how in SCALINGS)
+        scale = scales_from(facts["scale"], SCALINGS)
         own = {"columns": tuple(map(str, facts["columns"])), "target": str(facts["target"]), "series": bool(facts["series"])}
         return self._on(shapes_of(facts["inputs"]), scale=scale, height=tuple(map(float, facts["height"])), **own)
 
     @property
     def remembered(self) -> dict[str, Any]:
-        scale = {how: [[*one] for one in pair] for how, pair in zip(SCALINGS, self.scale, strict=True)}
+        scale = scales_as_facts(self.scale, SCALINGS)
         own = {"columns": [*self.columns], "target": self.target, "series": self.series, "height": [*self.height]}
         return super().remembered | {"scale": scale} | own
 

@@ -13,7 +13,7 @@ from jaxgen.fields import UserError
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Origin, Section, Task
 from jaxgen.tasks.front import Supervised
-from jaxgen.tasks.inputs import scales, shapes_of
+from jaxgen.tasks.inputs import all_scales, scales_as_facts, scales_from, shapes_of
 from jaxgen.tasks.measures import accuracy, binary_cross_entropy
 from jaxgen.tasks.metric import Metric
 from jaxgen.tasks.modules import Network, later
@@ -62,17 +62,16 @@ class PointsTask(Supervised):
 
     def known(self, data: Data) -> dict[str, Any]:
         kinds, columns = names(data)
-        found = (scales(self.parts(data).train[0], how) for how in SCALINGS)
-        return {"kinds": kinds, "columns": columns, "scale": tuple(tuple(tuple(x.tolist()) for x in pair) for pair in found)}
+        return {"kinds": kinds, "columns": columns, "scale": all_scales(self.parts(data).train[0], SCALINGS)}
 
     def reopened(self, facts: Mapping[str, Any]) -> Task:
         kinds = tuple(map(str, facts["kinds"]))
-        scale = tuple(tuple(tuple(map(float, x)) for x in facts["scale"][how]) for how in SCALINGS)
+        scale = scales_from(facts["scale"], SCALINGS)
         return self._on(shapes_of(facts["inputs"]), kinds=kinds, columns=tuple(map(str, facts["columns"])), scale=scale)
 
     @property
     def remembered(self) -> dict[str, Any]:
-        scale = {how: [[*x] for x in pair] for how, pair in zip(SCALINGS, self.scale, strict=True)}
+        scale = scales_as_facts(self.scale, SCALINGS)
         return super().remembered | {"kinds": [*self.kinds], "columns": [*self.columns], "scale": scale}
 
     def facts(self, data: Data) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from jaxgen.tasks.base import Section
 from jaxgen.tasks.ratings.data import Ratings, counts, whole
 from jaxgen.tasks.ratings.floors import SHRINKAGES, biases, errors
 from jaxgen.tasks.ratings.model import BOTH, ITEMS, USERS
-from jaxgen.tasks.rows import parts_of
 
 NAMED = 10  # users or items that a picture names, and that a table has rows of
 NEAR = 3  # of each the nearest
@@ -30,10 +29,10 @@ def sections(task: Any, found: Any) -> list[Section]:
     if found.best is None:
         return []
     try:
-        parts = parts_of(task, found.best.config.data)
+        task = task.opened(found.best.config.data)
+        parts = task.parts(found.best.config.data)
     except UserError:
         return []
-    task = task.opened(found.best.config.data)
     train, held = whole(parts)
     tested = held.get("test", held["val"])
     said = task.predict(found.best, tested.pairs)
