@@ -19,6 +19,7 @@ Reading order, room by room; each imports only from those before it:
   `card`, `portable`, `cache`
 `runs`: a sweep from its first trial to its last, in memory or in a folder; `reopen`: what a folder holds
 `report`: what people see of any run; `loggers`: what other programs are told of it
+`machines`: parts of a run that several machines train: `parts`, `merging`, `view`, `head`, `by_ray`
 `tasks.front`, with `modules`, `measures` and `inputs`: any network in a call; `testing`: whether a task keeps its promises
 `tasks.names`, `tasks.points`, `tasks.digits`, `tasks.curve`: rooms, each with `data`, `model` (or `models`), `task` and `show`
 `benchmark`: how fast this machine trains, beside what others would write by hand

@@ -104,9 +104,9 @@ def _staged(task: Task, sweep: Sweep, rows_of: Callable[[Config], int]) -> tuple
 
     Where trials that had ended are given more steps, the groups in which they began come once more, behind all others.
     """
-    configs, found, longer = list(sweep), list[Group](), dict[int, int]()
+    configs, beside, found, longer = list(sweep), list(sweep.company), list[Group](), dict[int, int]()
     for first, last in itertools.pairwise((0, *sweep.stages, len(configs))):
-        found += groups(configs[first:last], rows_of, first)
+        found += groups(configs[first:last], rows_of, first, beside)
         begun = [n for n, group in enumerate(found) if n not in longer and task.trains(group.static)]
         for number in begun * sweep.longer.count(last):
             longer[len(found)] = number

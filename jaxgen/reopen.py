@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +45,9 @@ def load_results(path: str | Path, task: Any = None) -> Results:
     if not store.manifest["saves"]:
         raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
     check_trials(path, facts, store.manifest, store.ended)
-    rows = list(store.ended.rows.values())
-    asked, said = facts["sweep"], facts["task"]
-    task = stored(said) if task is None else matching(task_of(task), said)
-    then, now = (measured(one)[0] for one in (said, task_facts(task)))
-    if then != now:
-        raise UserError(f"{str(path)!r} holds a run that selects by {then}, and its task selects by {now}; give it as it was")
-    try:
-        task = task.reopened(said_by_the_task(said["rows"]))
-    except UserError as error:
-        raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or give another folder") from None
-    sweep = Sweep(override(task.Config(), facts["base"]), tuple(asked["points"]), *stages_of(asked))
-    question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"], asked.get("names", {}))
+    results = results_in(path, facts, task)
+    task, sweep = results.task, results.sweep
+    assert task is not None
 
     def trained(trial: int) -> Trained:
         if trial >= len(sweep) or trial < 0:
@@ -66,12 +57,35 @@ def load_results(path: str | Path, task: Any = None) -> Results:
             return _unfinished(run_task(path, task), sweep, store, trial)
         return results.known(trained_of(task, sweep, store.trial, trial))
 
-    more = {"programs": facts["programs"], "out": str(path), "question": question, "data": said["rows"]}
-    results = results_of(task, sweep, trained=trained, **more)
-    results.take_up(row for row in rows if not results.outgrown(row))
+    results.trained = trained
+    results.take_up(row for row in store.ended.rows.values() if not results.outgrown(row))
     for name, content in all_counting(path, store.manifest["logs"]).items():
         take_up(results, name, content)
     return results
+
+
+def results_in(path: Path, facts: Mapping[str, Any], task: Any = None) -> Results:
+    """The results of a run of which nothing is known yet but what its `config.json` says.
+
+    Args:
+      task: the run's, where it is one of your own.
+
+    Raises:
+      UserError: if that is another one, or what is said of the rows is damaged.
+    """
+    asked, said = facts["sweep"], facts["task"]
+    task = stored(said) if task is None else matching(task_of(task), said)
+    then, now = (measured(one)[0] for one in (said, task_facts(task)))
+    if then != now:
+        raise UserError(f"{str(path)!r} holds a run that selects by {then}, and its task selects by {now}; give it as it was")
+    try:
+        task = task.reopened(said_by_the_task(said["rows"]))
+    except UserError as error:
+        raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or give another folder") from None
+    points, beside = (tuple(asked.get(name, ())) for name in ("points", "beside"))
+    sweep = Sweep(override(task.Config(), facts["base"]), points, *stages_of(asked), beside)
+    question = Question(asked["name"], asked["text"], tuple(asked["arms"]), asked["verdict"], asked.get("names", {}))
+    return results_of(task, sweep, programs=facts["programs"], out=str(path), question=question, data=said["rows"])
 
 
 def _unfinished(task: Task, sweep: Sweep, store: Store, trial: int) -> Trained:

@@ -66,6 +66,7 @@ def run(
     flags: Sequence[str] = (),
     listener: Callable[[Event | Planned | Notice, Results], None] = lambda event, results: None,
     stop: Callable[[], bool] = lambda: False,
+    agree: Callable[[int | None], int | None] | None = None,
 ) -> Results:
     """Trains every trial of a sweep.
 
@@ -88,6 +89,8 @@ def run(
       listener: is told each group's plan, each of the engine's events, after the results have taken it in, and what a user
         should know of a run that goes on.
       stop: asked after each segment; true saves and raises.
+      agree: of one of several processes that are to come to the same bits: says the chunk to take where none is given, before
+        any is measured (of None; None: measure), and then of the one that was the fastest. No chunk is less than said.
 
     Raises:
       UserError: for a sweep without trials, a value that is not allowed, rows too few to split, a task whose functions do not
@@ -99,8 +102,8 @@ def run(
     if not len(sweep):
         raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
     job = prepared(sweep, task_of(task), source, lambda asked: grown(Path(out), asked) if resume and out is not None else asked)
-    lanes = Lanes(width, chunk, devices)
-    found = _looked_at(job, lanes)
+    lanes = Lanes(width, chunk, devices, exact=agree is not None)
+    found = looked_at(job, lanes)
     where = None if out is None else str(out)
     results = results_of(job.task, job.sweep, programs=job.programs, out=where, question=question)
     keeper = Memory() if out is None else Folder(Path(out), resume=resume, overwrite=overwrite)
@@ -120,7 +123,8 @@ def run(
         ended: dict[int, Any] = {}
         lasts: dict[int, Any] = {}
         fresh: list[int] = []  # trials that ended in this segment
-        how = How(lanes, cache, found.program, _kept(job) if out is not None else frozenset())
+        kept = _kept(job) if out is not None else frozenset()
+        how = How(lanes, cache, found.program, kept, agree or (lambda measured: measured))
         for event in itertools.chain(_again(job, keeper, at, how, results), _events(job, keeper, at, how, results)):
             _take(event, results)
             if isinstance(event, Ended):
@@ -153,7 +157,7 @@ def run(
     return results
 
 
-def _looked_at(job: Job, lanes: Lanes) -> probe.Found:
+def looked_at(job: Job, lanes: Lanes | None = None) -> probe.Found:
     """Refuses what cannot be, before anything is written; and says what was found of the task's functions.
 
     Raises:
@@ -179,6 +183,7 @@ class How(NamedTuple):
     cache: Path | None
     program: str  # tells what the task computes
     kept: frozenset[int]  # trials whose last state is kept
+    agree: Callable[[int | None], int | None]
 
 
 def _kept(job: Job) -> frozenset[int]:
@@ -259,10 +264,10 @@ def _train(
     """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
     stored = next((keeper.plans[n] for n in (number, job.longer.get(number, number)) if n < len(keeper.plans)), None)
     found = plan.candidates(len(group.trials), _lane_bytes(job.functions, group), how.lanes)
-    if stored is not None and (how.lanes == Lanes() or stored.plan in found):
+    if stored is not None and (how.lanes == Lanes(exact=how.lanes.exact) or stored.plan in found):
         planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))
     else:
-        planned = fastest(job.task, data, group, found, how.cache, how.program)
+        planned = _planned(job, data, group, how)
     if stored is not None and planned.plan != stored.plan:
         planned = dataclasses.replace(planned, instead=stored.plan)
     each = "program" if job.programs == len(job.trained) else "group"  # groups may share a program
@@ -286,6 +291,21 @@ def _train(
                     f"start again with --overwrite --width {planned.plan.width // 2}"
                 ) from None
         planned = Planned(plan.halved(planned.plan), {})
+
+
+def _planned(job: Job, data: Data, group: Group, how: How) -> Planned:
+    """The fastest plan for a group, of the chunk that all who train it agree on."""
+
+    def of(lanes: Lanes) -> Planned:
+        found = plan.candidates(len(group.trials), _lane_bytes(job.functions, group), lanes)
+        return fastest(job.task, data, group, found, how.cache, how.program)
+
+    if how.lanes.chunk is not None:
+        return of(how.lanes)
+    agreed = how.agree(None)
+    planned = of(dataclasses.replace(how.lanes, chunk=agreed))
+    agreed = how.agree(planned.plan.chunk)
+    return planned if agreed == planned.plan.chunk else of(dataclasses.replace(how.lanes, chunk=agreed))
 
 
 def fastest(task: Task, data: Data, group: Group, found: Sequence[plan.Plan], cache: Path | None, program: str = "") -> Planned:

@@ -29,6 +29,7 @@ from jaxgen.fields import override
 from jaxgen.judge.results import Results
 from jaxgen.loggers import telling
 from jaxgen.reopen import load_results
+from jaxgen.report import page
 from jaxgen.runs import Interrupted
 from jaxgen.storage.cache import keep_programs, private_folder
 from jaxgen.tasks.names.config import Config, RegularizerConfig
@@ -143,6 +144,15 @@ def compiled_with(options: dict[str, Any]) -> Iterator[None]:
 def compiled_quickly() -> Iterator[None]:
     """Programs that run so briefly that compiling them is what takes time; not for tests of last bits."""
     with compiled_with(plan.RARE):
+        yield
+
+
+@pytest.fixture(scope="module")
+def unillustrated() -> Iterator[None]:
+    """Reports without the pictures of every task, which take longer to draw than a small run to train: for tests of what is
+    around them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "save", lambda *_: {})
         yield
 
 

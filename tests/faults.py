@@ -26,7 +26,8 @@ def arm(folder: str, at: int = 0, error: int = 0) -> None:
 def command(name: str, args: Sequence[str], out: str, err: str, folder: str = "", at: int = 0, error: int = 0) -> None:
     """A command. What it says goes to the files `out` and `err`; where `folder` is given, a write below it fails.
 
-    Its programs run so briefly that they are compiled quickly, as by `compiled_quickly`.
+    Its programs run so briefly that they are compiled quickly, as by `compiled_quickly`; and only `report` draws pictures, as
+    by `unillustrated`.
     """
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
@@ -34,8 +35,11 @@ def command(name: str, args: Sequence[str], out: str, err: str, folder: str = ""
     sys.argv = [name, *args]
     from jaxgen.commands import cli
     from jaxgen.engine import plan
+    from jaxgen.report import page
 
     plan.CPU_OPTIONS = plan.RARE
+    if name != "report":
+        page.save = lambda *_: {}
     module = importlib.import_module(f"jaxgen.commands.{name}")
     if folder:
         arm(folder, at, error)

@@ -19,7 +19,7 @@ import jaxgen
 from jaxgen import _MODULES, _PUBLIC
 from jaxgen.tasks.names.data import Corpus
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
+pytestmark = pytest.mark.usefixtures("compiled_quickly", "unillustrated")
 
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

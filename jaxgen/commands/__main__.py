@@ -13,6 +13,7 @@ COMMANDS = {
     "sample": "make new names, or whatever else a run's task makes",
     "predict": "say what a run's trial makes of inputs",
     "score": "say how likely a run's trial finds names",
+    "merge": "join the parts of a run that several machines trained",
     "export": "write one trial as a small folder",
     "report": "write a run's report again",
     "benchmark": "measure this machine",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
@@ -22,6 +24,7 @@ from jaxgen.tasks.names.config import Config
 A = TypeVar("A")
 DEFAULT = "optimizers"
 MOST = 100_000
+ADDRESS = re.compile(r"auto|local|[\w.-]*:.*")  # of a Ray cluster
 Precision = Literal["highest", "high", "default"]
 Strings = tyro.conf.UseAppendAction[tuple[str, ...]]
 
@@ -72,6 +75,13 @@ class Flags:
     """Where else the run is logged: one or several of tensorboard,mlflow,wandb,trackio, with commas between them."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Short for --log tensorboard: files for TensorBoard, in tensorboard/ of the run's folder."""
+    part: str | None = None
+    """Train one share of the sweep alone, K/N, such as 3/8 (a queue's index and count; from 0 or from 1), or auto on the hosts
+    of a cluster; all processes name one folder, and jaxgen merge joins what they trained."""
+    part_trials: int | None = None
+    """Trials of a part, of which each process trains some. Left out: an even share for each, and 256 at most."""
+    ray: str | None = None
+    """Let the workers of a Ray cluster train: auto (one that runs here, else this machine alone) or its address."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out: to its end, or to more seeds, values, points or steps."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -187,7 +197,7 @@ def command(signals: Signals) -> None:
     from jaxgen.commands.ablations import owners
 
     task = asked(sys.argv[1:], owners())
-    flags = parse(flags_of(Flags, task), "sweep")
+    flags = parse(flags_of(Flags, task), "sweep", addressed(sys.argv[1:]))
     if flags.list:
         show()
         return
@@ -197,4 +207,31 @@ def command(signals: Signals) -> None:
 
     lanes = (flags.width, flags.chunk, flags.devices)
     how = How(flags.resume, flags.overwrite, not flags.no_cache, *lanes, flags.log, flags.tensorboard, flags.precision)
-    launch(sweep, question, folder_of(flags.out, question.name), how, signals, task)
+    out = folder_of(flags.out, question.name)
+    shared = (flags.part, flags.part_trials, flags.ray)
+    if shared == (None, None, None) and not (flags.resume and _dealt(out, len(sweep))):
+        launch(sweep, question, out, how, signals, task)
+        return
+    from jaxgen.commands import shares
+
+    shares.launch(sweep, question, out, how, shares.Shared(*shared), signals, task)
+
+
+def addressed(args: Sequence[str]) -> list[str]:
+    """A command line in which --ray by itself stands for --ray auto."""
+    follows = [*args[1:], ""]
+    return [
+        "--ray=auto" if arg == "--ray" and not ADDRESS.fullmatch(after) else arg
+        for arg, after in zip(args, follows, strict=True)
+    ]
+
+
+def _dealt(out: Path, trials: int) -> bool:
+    """Whether a folder holds a run of so many trials that several processes train."""
+    from jaxgen.storage.claim import CONFIG, PARTS
+
+    if not (out / CONFIG).exists() or not (out / PARTS).exists():
+        return False
+    from jaxgen.commands.shares import by_parts
+
+    return by_parts(out, trials)

@@ -98,12 +98,14 @@ def _compiles(options: dict[str, bool | str | int], device: Any) -> bool:
 class Lanes:
     """What a plan must keep to. None: free.
 
-    width: lanes in all, rounded up to fill every device. chunk: lanes that a device computes at once. devices: how many.
+    width: lanes in all, rounded up to fill every device. chunk: lanes that a device computes at once, or fewer where that
+    leaves no lane empty; with `exact` so many even then, since last bits depend on it. devices: how many.
     """
 
     width: int | None = None
     chunk: int | None = None
     devices: int | None = None
+    exact: bool = False
 
 
 def check(lanes: Lanes) -> None:
@@ -140,7 +142,11 @@ def candidates(trials: int, lane_bytes: int = 0, lanes: Lanes | None = None) -> 
         limit = min(trials, width)
         if jax.default_backend() != "cpu" and lanes.width is None:
             limit = math.ceil(trials / math.ceil(trials / limit))  # 1,025 trials are twice 513, and not 1,024 and one
-        shards = min(lanes.devices or jax.local_device_count(), limit)
+        devices = lanes.devices or jax.local_device_count()
+        if lanes.exact and lanes.chunk is not None:
+            shards = min(devices, math.ceil(limit / chunk))
+            return Plan(shards, shards * chunk * math.ceil(limit / (shards * chunk)), chunk)
+        shards = min(devices, limit)
         share = math.ceil(limit / shards)  # lanes a device
         chunks = math.ceil(share / min(chunk, share))
         even = math.ceil(share / chunks)

@@ -60,6 +60,9 @@ class Sweep:
     longer: tuple[int, ...] = ()
     """Of a run that was gone on with by sweeps of more steps: how many trials there were each time. They go on behind all of
     them."""
+    beside: tuple[Mapping[str, Any], ...] = ()
+    """Of a part of a larger sweep: trials of the rest of it that say, with the part's own, what programs hold (`Group.shaped`).
+    They are not trained."""
 
     def __len__(self) -> int:
         return len(self.points)
@@ -74,8 +77,16 @@ class Sweep:
         Raises:
           UserError: if a value is not allowed.
         """
+        return self._configs(self.points)
+
+    @property
+    def company(self) -> Iterator[Config]:
+        """The configs of `beside`."""
+        return self._configs(self.beside)
+
+    def _configs(self, points: Iterable[Mapping[str, Any]]) -> Iterator[Config]:
         seen: set[tuple[str, ...]] = set()  # keys in which a config that is allowed differs from the base
-        for point in self.points:
+        for point in points:
             varied = tuple(point)
             yield validate(override(self.base, point), varied if varied in seen else None)
             seen.add(varied)
@@ -298,6 +309,8 @@ class Group:
     configs: tuple[Config, ...]
     lower: Callable[[Config, int], Config]
     """All of the group to one tree structure, with leaves of the same shapes; the learning rates are those from a step on."""
+    shaped: tuple[int, ...] = ()
+    """Trials of it that say by themselves what its program holds: with these beside, any part of it has the same program."""
 
     def lowered(self, trial: int, since: int = 0) -> Config:
         """The lowered config of a trial of the group, by its number in the sweep, with the learning rates from a step on."""
@@ -330,9 +343,12 @@ TABLE = 4096  # learning rates that lie in memory at once, so that a program and
 
 
 PULLS = {("optimizer", "weight_decay"), ("regularizer", "l2"), ("regularizer", "l1")}  # at each weight, in each step
+GLOBAL = "an optimizer that moves weights without a gradient"
 
 
-def groups(configs: Iterable[Config], rows: Callable[[Config], int], first: int = 0) -> list[Group]:
+def groups(
+    configs: Iterable[Config], rows: Callable[[Config], int], first: int = 0, beside: Iterable[Config] = ()
+) -> list[Group]:
     """The trials by the tree structure of their lowered configs and what they read, in the order of their first trials.
 
     In each group, strengths that are zero everywhere are left out, the tables of learning rates are of TABLE steps, or of a
@@ -341,22 +357,31 @@ def groups(configs: Iterable[Config], rows: Callable[[Config], int], first: int 
     Args:
       rows: how many rows the training part of a config has.
       first: the number of the first of these trials.
+      beside: configs of no trial here, which say what a program holds all the same.
     """
     import jax  # here, so that reading a sweep's flags needs no JAX
 
     from jaxgen.train.optimizers import LOCAL, lower
 
     found: dict[Any, list[tuple[int, Config]]] = {}  # by structure, and by what is read
-    strong: dict[Any, set[tuple[str, str]]] = {}  # the strengths that some trial of the group uses
-    # A strength that is zero in every trial of a group is not part of its program: dropout's random bits are dear on a CPU.
+    shaping: dict[Any, dict[Any, int]] = {}  # of a group what its program holds, and the first trial that says so
+    longest: dict[Any, tuple[int, int]] = {}  # steps, and the first trial of so many
     every: tuple[tuple[str, str], ...] = ()
-    for trial, config in enumerate(configs, first):
+    own = [*enumerate(configs, first)]
+    for trial, config in (*own, *enumerate(beside, first + len(own))):
         register(type(config))
         config, every = settled(config), strengths(type(config))
         lowered = lower(config, rows(config), count=1)
         structure = (jax.tree.structure(dataclasses.replace(lowered, data=None)), config.data)
-        found.setdefault(structure, []).append((trial, config))
-        strong.setdefault(structure, set()).update(s for s in every if getattr(getattr(lowered, s[0]), s[1]))
+        if trial < first + len(own):
+            found.setdefault(structure, []).append((trial, config))
+        if config.train.steps > longest.get(structure, (0, 0))[0]:
+            longest[structure] = (config.train.steps, trial)
+        # A strength that is zero in every trial of a group is not part of its program: dropout's random bits are dear on a CPU.
+        holds: list[Any] = [s for s in every if getattr(getattr(lowered, s[0]), s[1])]
+        local = config.optimizer.chain is None and config.optimizer.name in LOCAL
+        for what in (*holds, *([] if local else [GLOBAL])):
+            shaping.setdefault(structure, {}).setdefault(what, trial)
     return [
         Group(
             tuple(trial for trial, _ in members),
@@ -364,11 +389,11 @@ def groups(configs: Iterable[Config], rows: Callable[[Config], int], first: int 
             functools.partial(
                 _unified,
                 rows=rows,
-                longest=max(config.train.steps for _, config in members),
-                off=tuple(s for s in every if s not in strong[structure]),
-                local=PULLS.isdisjoint(strong[structure])
-                and all(config.optimizer.chain is None and config.optimizer.name in LOCAL for _, config in members),
+                longest=longest[structure][0],
+                off=tuple(s for s in every if s not in shaping.get(structure, ())),
+                local={GLOBAL, *PULLS}.isdisjoint(shaping.get(structure, ())),
             ),
+            tuple(sorted({longest[structure][1], *shaping.get(structure, {}).values()})),
         )
         for structure, members in found.items()
     ]

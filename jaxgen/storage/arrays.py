@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tempfile
@@ -62,8 +63,13 @@ class Arrays:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._orbax = ocp.StandardCheckpointer()
         self._alias: tempfile.TemporaryDirectory[str] | None = None
+
+    @functools.cached_property
+    def _orbax(self) -> ocp.StandardCheckpointer:
+        """Made when it is first used: to ask JAX which process this is begins it."""
+        here = jax.process_index()  # on the hosts of a cluster each writes its own, and waits for no other
+        return ocp.StandardCheckpointer(multiprocessing_options=ocp.options.MultiprocessingOptions(here, {here}))
 
     def _told(self, place: str) -> Path:
         """A place as orbax and tensorstore are told it: by a link to the folder, where they would read its own name as a

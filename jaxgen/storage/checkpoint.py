@@ -98,7 +98,7 @@ class Store:
             self._log.append(line(place, rows, shared, of_trials, said))
         of_lane = {} if of_lanes is None else sums[of_lanes]
         about = {"saves": number, "lanes": of_lanes, "sums": of_lane, "ended": self._log.counted}
-        manifest: Any = {**self.manifest, **progress, **about}
+        manifest: Any = {name: value for name, value in self.manifest.items() if name != "merged"} | {**progress, **about}
         write(self.folder / f"save-{number:06d}.json", signed(manifest))
         self.manifest = manifest
         if ended:

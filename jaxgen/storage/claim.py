@@ -11,8 +11,9 @@ from jaxgen.storage.lock import LOCK
 from jaxgen.storage.logs import KINDS
 
 RESULTS, CHECKPOINTS = "results.csv", "checkpoints"
+PARTS = "parts"  # of a run that is trained by several processes, a run each
 LOGGED = {"logged.txt", "tensorboard", "mlflow", "wandb"}
-FILES = {CONFIG, *KINDS, RESULTS, CHECKPOINTS, "report.html", "plots", *LOGGED}  # all that a run's folder holds
+FILES = {CONFIG, *KINDS, RESULTS, CHECKPOINTS, PARTS, "report.html", "plots", *LOGGED}  # all that a run's folder holds
 
 
 def check_out(path: Path, *, resume: bool, overwrite: bool) -> None:

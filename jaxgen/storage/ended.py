@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -118,8 +118,33 @@ def line(
 ) -> bytes:
     """What `Ended.add` takes, as a line of the log."""
     said = {"place": place, "rows": [asdict(row) for row in rows], "shared": shared, "sums": sums}
-    text = json.dumps(said if lasts is None else said | {"lasts": lasts}).encode()
+    return _written(said if lasts is None else said | {"lasts": lasts})
+
+
+def _written(said: Mapping[str, Any]) -> bytes:
+    text = json.dumps(said).encode()
     return hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n"
+
+
+def renumbered(content: bytes, trials: Sequence[int], moved: Callable[[str], str]) -> bytes:
+    """A log, none of whose lines is damaged, by other numbers of its trials and other names of its places.
+
+    Args:
+      trials: the number of each, by the one that it has in the log.
+    """
+    lines = []
+    for one in content.splitlines():
+        said: Line = json.loads(one.partition(b" ")[2])
+        for row in said["rows"]:
+            row["trial"] = trials[row["trial"]]
+        said["place"] = moved(said["place"])
+        said["shared"] = {name: moved(place) for name, place in said["shared"].items()}
+        said["sums"] = {moved(place): sums for place, sums in said["sums"].items()}
+        if "lasts" in said:
+            lasts = said["lasts"]
+            said["lasts"] = {**lasts, "place": moved(lasts["place"]), "trials": [trials[trial] for trial in lasts["trials"]]}
+        lines.append(_written(said))
+    return b"".join(lines)
 
 
 def read_lines(content: bytes) -> Ended:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -27,6 +28,7 @@ from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
 
 CONFIG = "config.json"
+STEPS = "train.steps"
 SECTIONS = "sections"  # among what is said of rows, of all that a sweep reads: the name of our own in the task's words
 PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -41,6 +43,7 @@ class SweepFacts(TypedDict):
     stages: NotRequired[list[int]]
     longer: NotRequired[list[int]]  # since format 10
     points: list[Any]  # each a dict[str, Scalar], which is looked at by hand: there may be many
+    beside: NotRequired[list[Any]]  # of a part of a run, as points
 
 
 class TaskFacts(TypedDict):
@@ -54,6 +57,11 @@ class TaskFacts(TypedDict):
 class PlanFacts(TypedDict):
     lanes: dict[str, int]
     measured: list[dict[str, float]]
+
+
+class PartFacts(TypedDict):
+    group: int
+    trials: list[int]
 
 
 class Facts(TypedDict):
@@ -71,6 +79,7 @@ class Facts(TypedDict):
     programs: int
     filled_in: NotRequired[dict[str, dict[str, float]]]
     sessions: NotRequired[list[Session]]
+    parts: NotRequired[list[PartFacts]]  # of a run that is trained by parts
     sha256: str
 
 
@@ -82,13 +91,16 @@ def describe(
     Args:
       program: tells what a task of one's own computes from what it computed before.
     """
-    points = [{key: named_value(value) for key, value in point.items()} for point in sweep.points]
+    points, beside = (
+        [{key: named_value(value) for key, value in point.items()} for point in some] for some in (sweep.points, sweep.beside)
+    )
     chain, asked = sweep.base.optimizer.chain, dataclasses.asdict(question)
     grown = {"stages": [*sweep.stages], "longer": [*sweep.longer]}
     return {
         "format": FORMAT,
         "flags": list(flags),
-        "sweep": {**asked, "arms": list(question.arms), "keys": list(sweep.keys), **grown, "points": points},
+        "sweep": {**asked, "arms": list(question.arms), "keys": list(sweep.keys), **grown, "points": points}
+        | ({"beside": beside} if beside else {}),
         "base": flatten(sweep.base) | ({} if chain is None else {CHAIN: named_value(chain)}),
         "task": task_facts(task) | {"rows": rows_of(task, sweep), "program": program},
         "versions": {package: version(package) for package in PACKAGES},
@@ -248,8 +260,12 @@ def read_config(path: Path, formats: Collection[int] = READABLE) -> dict[str, An
         facts = of_names(facts) if "corpus" in facts else facts
         checked(facts, Facts)
         (stages, longer), points = ([*part] for part in stages_of(facts["sweep"])), facts["sweep"]["points"]
-        if not all(map(scalars, points)) or sorted({0, *stages, len(points)}) != [0, *stages, len(points)]:
+        beside = facts["sweep"].get("beside", [])
+        if not all(map(scalars, (*points, *beside))) or sorted({0, *stages, len(points)}) != [0, *stages, len(points)]:
             raise ValueError("points")
+        dealt = sorted(itertools.chain(*(part["trials"] for part in facts.get("parts", ()))))
+        if dealt != [*range(len(dealt))] or len(dealt) > len(points):  # it may have been made longer since
+            raise ValueError("parts")
         if longer != sorted(longer) or not {*longer} <= {*stages, len(points)}:
             raise ValueError("longer")
         if not isinstance(facts["task"]["rows"]["sha256"], str):

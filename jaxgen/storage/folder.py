@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,21 +14,20 @@ import numpy as np
 
 from jaxgen.engine.lanes import Position
 from jaxgen.engine.plan import Planned, cores
-from jaxgen.engine.precision import FULL
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Heads, Results, Row, table
 from jaxgen.storage import session
+from jaxgen.storage.agreeing import agreeing
 from jaxgen.storage.checkpoint import Store, brief
 from jaxgen.storage.claim import CHECKPOINTS, FILES, RESULTS, check_out, clear
 from jaxgen.storage.ended import ENDED, Ended
-from jaxgen.storage.facts import CONFIG, SECTIONS, config_text, measured, planned_of, read_config, stages_of, stored_plan
+from jaxgen.storage.facts import CONFIG, STEPS, config_text, planned_of, read_config, stages_of, stored_plan
 from jaxgen.storage.files import append, finished, read, remove, settle, write, writing
 from jaxgen.storage.lock import Lock
 from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, counting, lines, take_up
 from jaxgen.storage.manifest import RESUMED, Manifest
 from jaxgen.train.trial import Status, TrialState
 
-STEPS = "train.steps"
 SHARE = 0.05  # of the time, at most, goes into saving
 
 
@@ -80,27 +78,7 @@ class Folder:
             clear(self.path)
         if (self.path / CONFIG).exists():
             stored = read_config(self.path, RESUMED)
-            if (name := stored["task"]["name"]) != facts["task"]["name"]:
-                raise UserError(f"{str(self.path)!r} holds a run of the task {name!r}; give that one, or --overwrite")
-            has = len(stored["sweep"]["points"])
-            longer = len(facts["sweep"]["longer"]) > len(stages_of(stored["sweep"])[1])
-            for what, here, there in (
-                ("sweep", facts["sweep"]["points"][:has], stored["sweep"]["points"]),
-                ("base", facts["base"], stored["base"] | ({STEPS: facts["base"][STEPS]} if longer else {})),
-            ):
-                if json.loads(json.dumps(here)) != there:  # another process has been there since it was looked at
-                    raise UserError(
-                        f"{str(self.path)!r} holds a run of another {what}; give the flags it was started with, or --overwrite"
-                    )
-            self._check_task(facts["task"], stored["task"])
-            here, there = (
-                {**f["versions"], "devices": f["devices"], "precision": f.get("precision", FULL)} for f in (facts, stored)
-            )
-            self.notices += [
-                f"the run began with {key} {there.get(key)}, and this is {here[key]}; its last bits may differ"
-                for key in here
-                if here[key] != there.get(key)
-            ]
+            self.notices += agreeing(self.path, facts, stored)
             facts = self._longer(facts, stored)
         else:
             self._began, stored = True, None
@@ -108,6 +86,11 @@ class Folder:
         self._facts = facts
         self.plans = [planned_of(plan) for plan in facts["plan"]]
         damaged = self.store.load(self._damage)
+        if "parts" in facts and not self.store.manifest["saves"]:
+            raise UserError(
+                f"{str(self.path)!r} holds a run that is trained by parts, which are not merged yet: train what is left by the "
+                "command that began it, then merge"
+            )
         self.store.watch()
         if stored is not None and facts is not stored:
             write(self.path / CONFIG, config_text(facts))  # not before what is there is known to be whole
@@ -131,27 +114,6 @@ class Folder:
         if not more and then == now:
             return stored
         return stored | {key: facts[key] for key in ("format", "flags", "sweep", "base", "programs", "filled_in")}
-
-    def _check_task(self, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-        """Refuses a task that is on other rows, or measures something else; says so where its program has changed."""
-        now, then = (", ".join(measured(task)) for task in (here, there))
-        if now != then:
-            raise UserError(
-                f"{str(self.path)!r} holds a run whose metrics are {then}, and those of the task are {now} now; "
-                "give it as it was, or --overwrite"
-            )
-        for key, what in (("sha256", "rows"), (SECTIONS, "rows"), ("source", "data.source")):
-            if here["rows"].get(key) != there["rows"].get(key):
-                where = there["rows"].get("path", there["name"])
-                raise UserError(
-                    f"{str(self.path)!r} holds a run on other rows: {what if key == 'source' else repr(where)} has changed "
-                    "since; restore it, or --overwrite"
-                )
-        if here["program"] != there["program"]:
-            self.notices.append(
-                f"the task {there['name']!r} computes something else than when the run began (its network, its loss, or a "
-                "library has changed): trials from here on do not compare with those before; --overwrite starts it again"
-            )
 
     def _refuse_lost(self) -> None:
         """A table with rows is written after a save: where it is there, nothing saved means that saves were lost."""
@@ -238,12 +200,16 @@ class Folder:
             return None
         ended = self.store.ended
         unknown = _begun(order, manifest, ended.rows)
-        if unknown is None or (unknown and not ended.unread):
+        parts = bool(manifest.get("merged"))  # of which some may not have been there
+        if unknown is None or (unknown and not ended.unread and not parts):
             raise UserError(
                 f"{str(self.path)!r} holds trials in another order than this version of jaxgen takes them; "
                 "go on with the version that began the run, or --overwrite"
             )
-        self.lost |= dict.fromkeys(unknown, f"{str(self.store.folder / ENDED)!r} is damaged")
+        why = (
+            "their parts were not there when the run was merged" if parts else f"{str(self.store.folder / ENDED)!r} is damaged"
+        )
+        self.lost |= dict.fromkeys(unknown, why)
         for what in dict.fromkeys(self.lost.values()):
             trials = [trial for trial, found in sorted(self.lost.items()) if found == what]
             these = f"trial {trials[0]} is" if len(trials) == 1 else f"trials {brief(trials)} are"

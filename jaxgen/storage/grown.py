@@ -12,10 +12,9 @@ from jaxgen.config import by_budget
 from jaxgen.fields import CHAIN, UserError, flatten, override, quoted, shortened
 from jaxgen.judge.results import Scalar, named_value
 from jaxgen.search.sweep import Sweep
-from jaxgen.storage.facts import CONFIG, read_config, stages_of
+from jaxgen.storage.facts import CONFIG, STEPS, read_config, stages_of
 from jaxgen.storage.manifest import RESUMED
 
-STEPS = "train.steps"
 BUDGET = (STEPS, "train.eval_every", "optimizer.schedule", "optimizer.warmup")  # what `by_budget` reads
 SHOWN = 6  # values that a message names
 Values = tuple[Scalar, ...]

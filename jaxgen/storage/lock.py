@@ -19,6 +19,10 @@ except ImportError:  # Windows
 LOCK = "lock"
 
 
+class Held(UserError):
+    """Another process has the folder."""
+
+
 class Lock:
     """Holds a folder for this process until `release`, or until the process is gone, however it went.
 
@@ -56,11 +60,11 @@ class Lock:
                 os.close(self._held)
         return taken
 
-    def _refused(self) -> UserError:
+    def _refused(self) -> Held:
         owner = ""
         with contextlib.suppress(FileNotFoundError, UserError):
             owner = read(self._path).decode("utf-8", "replace").strip()[:200]
-        return UserError(
+        return Held(
             f"{str(self._path.parent)!r} is being written by {owner or 'another process'}; wait for it, stop it, or give "
             "another --out"
         )
@@ -90,6 +94,23 @@ class Lock:
         os.close(self._held)
         if self._folder is not None:
             os.close(self._folder)
+
+
+def held(folder: Path) -> bool:
+    """Whether another process holds a folder, as far as can be told without taking it."""
+    if fcntl is None:
+        return False
+    try:
+        there = os.open(folder / LOCK, os.O_RDWR | NO_LINK)
+    except OSError:  # no file: nobody holds it
+        return False
+    try:
+        fcntl.flock(there, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(there)
+    return False
 
 
 def _free(held: int, anywhere: bool = True) -> bool:

@@ -161,3 +161,10 @@ def lines(results: Results, name: str, first: int = 0) -> bytes:
     kind = KINDS[name]
     columns = kind.columns(results)
     return table([kind.line(row, columns) for row in getattr(results, kind.where)[first:]]).encode()
+
+
+def renumbered(content: bytes, trials: Sequence[int]) -> tuple[bytes, bytes]:
+    """A table's head and its lines, by other numbers of its trials: each by the one that it has in the table."""
+    head, *lines = content.splitlines(keepends=True)
+    cut = (line.partition(b",") for line in lines)
+    return head, b"".join(b"%d,%s" % (trials[int(trial)], rest) for trial, _, rest in cut)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from jaxgen.fields import UserError
 from jaxgen.storage.ended import PLACE
@@ -26,6 +26,7 @@ class Manifest(TypedDict):
     in_lanes: list[int | None]
     ended: str  # size and SHA-256 of what counts of the log of the trials that ended
     logs: dict[str, str]  # table that only grows -> the same of it
+    merged: NotRequired[bool]  # whether this is what parts of the run hold, and nothing else
 
 
 class Before(TypedDict):

@@ -166,9 +166,9 @@ def test_report_is_written_again_from_the_run_and_two_at_once_are_each_whole(run
     assert len(before) < 5_000_000
 
 
-@pytest.mark.parametrize("command", ["sweep", "train", "sample", "score", "export", "report"])
-def test_help(command: str) -> None:
-    code, out, _ = call(command, "--help")
+@pytest.mark.parametrize("command", ["sweep", "train", "sample", "score", "export", "merge", "report"])
+def test_help(command: str, commands: Commands) -> None:
+    code, out, _ = (call if command == "sweep" else commands.call)(command, "--help")
     assert code == 0
     assert f"python -m experiments.{command}" in out
 

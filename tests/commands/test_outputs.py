@@ -12,6 +12,7 @@ from conftest import ROOT
 
 from jaxgen.tasks.names.data import Corpus
 
+LATER = pytest.mark.long  # each is a process of its own, which imports everything; what they share writes for all commands
 FULL = Path("/dev/full")  # of Linux: each write fails, as on a full disk
 SMALL = ("--model.hidden", "4", "--model.depth", "1", "--train.steps", "4", "--train.eval_every", "2", "--train.names", "0")
 
@@ -36,7 +37,9 @@ def run(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("command", ["sample", "score --names data/names.txt", "predict"])
+@pytest.mark.parametrize(
+    "command", ["sample", *(pytest.param(one, marks=LATER) for one in ("score --names data/names.txt", "predict"))]
+)
 def test_an_answer_wants_a_stdout(command: str, run: Path) -> None:
     name, _, rest = command.partition(" ")
     code, said, err = shell(f"$P.{name} {run} {rest} >&-")
@@ -45,7 +48,13 @@ def test_an_answer_wants_a_stdout(command: str, run: Path) -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full")
-@pytest.mark.parametrize("line", ["$P.sample {run}", "$P.sample --help", "$P.sweep --list", "$P.export {run} {run}-trial"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("$P.sample {run}", "$P.sample --help"),
+        *(pytest.param(one, marks=LATER) for one in ("$P.sweep --list", "$P.export {run} {run}-trial")),
+    ],
+)
 def test_a_full_disk_is_one_line(line: str, run: Path) -> None:
     code, _, err = shell(f"{line.format(run=run)} > /dev/full")
     assert code == 2

@@ -24,7 +24,7 @@ from jaxgen.runs import Notice
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
+pytestmark = pytest.mark.usefixtures("compiled_quickly", "unillustrated")
 
 
 class Notes(jaxgen.Logger):

@@ -84,7 +84,7 @@ def sweeps(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Swee
     return found
 
 
-@pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 2, 200), (signal.SIGTERM, 1, 100)])
+@pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 1, 200), (signal.SIGTERM, 1, 100)])
 def test_ended_by_a_signal_at_any_moment(
     number: signal.Signals, short: int, most: int, sweeps: Sweeps, long: bool, tmp_path: Path
 ) -> None:
@@ -158,7 +158,7 @@ def test_damage_is_noticed(small: Config, corpus: Corpus, long: bool, tmp_path: 
         go(tmp_path / "begun", 3)
     files = sorted(path.relative_to(tmp_path / "begun") for path in (tmp_path / "begun").rglob("*") if path.is_file())
     counts: collections.Counter[str] = collections.Counter()
-    for _ in range(1000 if long else 5):
+    for _ in range(1000 if long else 3):
         out = tmp_path / "run"
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(tmp_path / "begun", out)
@@ -190,7 +190,7 @@ def test_a_disk_that_fails_at_a_write(library: Path | None, corpus: Corpus, long
     if library is None:
         pytest.skip("needs Linux and a C compiler")
     codes = [str(code) for code in (errno.ENOSPC, errno.EIO)]
-    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, "0" if long else "2", *codes]
+    line = [sys.executable, faults.__file__, str(tmp_path), corpus.path, "0" if long else "1", *codes]
     child = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": str(library)}, cwd=ROOT)
     assert child.returncode == 0, child.stderr
     print(f"\n{child.stdout.strip()}")

@@ -35,7 +35,7 @@ from jaxgen.storage.lock import LOCK, Lock
 from jaxgen.tasks.names.config import Config
 from jaxgen.tasks.names.data import Corpus
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
+pytestmark = pytest.mark.usefixtures("compiled_quickly", "unillustrated")
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_names_of_the_corpus_are_near_to_it_as_they_become_many(corpus: Corpus) 
     assert divergence(Counter("aab"), Counter("cd")) == pytest.approx(math.log(2))
 
 
-@pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.long] * (f not in ("ngram", "mlp"))) for f in FAMILIES])
+@pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.long] * (f != "mlp")) for f in FAMILIES])
 def test_every_trial_draws_for_itself(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial's names are those that it draws alone, and follow its probabilities."""
     monkeypatch.setattr(generate, "DRAWS", 3)  # seats of a program, of which side by side each takes its time

@@ -1,0 +1,359 @@
+"""Parts of a run: dealt once, and each trained as a run of its own, in a folder of its own inside the run's.
+
+A part is some trials of one group (`search.sweep.groups`), in the order of the sweep. What a trial computes depends on its
+config, its seed, its rows and the chunk alone, so that parts come to the bits that the whole sweep comes to at that chunk: the
+first worker that measures one for a group says it to all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxgen import runs
+from jaxgen.fields import UserError, flatten, override, quoted
+from jaxgen.job import prepared, sweep_of
+from jaxgen.judge.results import Results
+from jaxgen.search.sweep import Group, Question, Sweep
+from jaxgen.storage.agreeing import agreeing
+from jaxgen.storage.checkpoint import SAVE, Store
+from jaxgen.storage.claim import CHECKPOINTS, PARTS
+from jaxgen.storage.facts import CONFIG, config_text, describe, read_config
+from jaxgen.storage.files import read, settle, unfinished, write, writing
+from jaxgen.storage.lock import LOCK, held
+from jaxgen.storage.manifest import RESUMED
+from jaxgen.tasks import find, task_of
+
+MOST_SHARES = 1_000_000
+MOST = 256  # trials of a part: as many as fill lanes a few times over on most machines
+ATTEMPTS = 3  # folders that one part may have: a worker that is believed dead may train on
+
+
+@dataclass(frozen=True)
+class Part:
+    """A slice of a run."""
+
+    number: int
+    group: int
+    """The place of its group among those of the sweep."""
+    trials: tuple[int, ...]
+    """In the order of the sweep."""
+
+    def __str__(self) -> str:
+        """Its trials, in words."""
+        first, last = self.trials[0], self.trials[-1]
+        return f"trial {first}" if first == last else f"trials {first} to {last}"
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """A run that is trained by parts."""
+
+    path: Path
+    sweep: Sweep
+    task: Any
+    """Opened."""
+    parts: tuple[Part, ...]
+    groups: tuple[Group, ...]
+    """Of the whole sweep."""
+    question: Question
+    flags: tuple[str, ...]
+    source: Any = None
+    notices: tuple[str, ...] = ()
+    """What a user should know of a run that was dealt before."""
+
+    def sweep_of(self, part: Part) -> Sweep:
+        """A part's trials as a sweep, with those of its group beside that say what its program holds."""
+        shaped = self.groups[part.group].shaped
+        beside = tuple(self.sweep.points[trial] for trial in shaped if trial not in part.trials)
+        points = tuple(self.sweep.points[trial] for trial in part.trials)
+        return dataclasses.replace(self.sweep, points=points, beside=beside)
+
+
+def dealt(groups: Sequence[Group], most: int) -> list[Part]:
+    """Parts of one group each, of `most` trials at most, as even as can be, in the order of the groups."""
+    parts: list[Part] = []
+    for number, group in enumerate(groups):
+        count = math.ceil(len(group.trials) / most)
+        cuts = [round(place * len(group.trials) / count) for place in range(count + 1)]
+        parts += [
+            Part(len(parts) + place, number, group.trials[first:last])
+            for place, (first, last) in enumerate(itertools.pairwise(cuts))
+        ]
+    return parts
+
+
+def parts_of(facts: Mapping[str, Any]) -> list[Part]:
+    """The parts that a run's `config.json` says."""
+    return [Part(number, one["group"], tuple(one["trials"])) for number, one in enumerate(facts["parts"])]
+
+
+def deal(
+    sweep: Any,
+    task: Any,
+    out: str | Path,
+    *,
+    most: int | None = None,
+    shares: int = 1,
+    question: Question | None = None,
+    flags: Sequence[str] = (),
+    source: Any = None,
+) -> Dealt:
+    """A run's folder for a sweep that is to be trained by parts; or that run, where another process dealt it before.
+
+    Several processes may call this at the same time: one of them makes the folder, and the others find it.
+
+    Args:
+      sweep, task, question, flags, source: as `runs.run`.
+      most: trials of a part. None: an even share for each of `shares`, and MOST at most.
+
+    Raises:
+      UserError: as `runs.run`, or where the folder holds another run, or one that is not trained by parts.
+    """
+    if most is not None and most < 1:
+        raise UserError(f"part_trials is {most}, expected 1 or more")
+    path, question = Path(out), question or Question()
+    job = prepared(sweep_of(sweep), task_of(task), source)
+    if not len(job.sweep):
+        raise UserError("the sweep has 0 trials; give at least one value for each key, and --trials and --seeds of 1 or more")
+    found = runs.looked_at(job)
+    most = most or min(MOST, math.ceil(len(job.sweep) / max(shares, 1)))
+    facts = describe(job.sweep, job.task, job.programs, question, flags, found.program)
+    facts["parts"] = [{"group": part.group, "trials": [*part.trials]} for part in dealt(job.groups, most)]
+    notices = () if _begun(path, facts) else _joined(path, facts)
+    parts = tuple(parts_of(read_config(path, RESUMED)))
+    return Dealt(path, job.sweep, job.task, parts, tuple(job.groups), question, tuple(flags), source, tuple(notices))
+
+
+def _begun(path: Path, facts: dict[str, Any]) -> bool:
+    """Makes a run's folder; False where there is one."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{str(path)!r} is not a folder; give another one with --out")
+    if (path / CONFIG).exists():
+        return False
+    if path.exists() and any(not item.name.endswith(".new") and item.name != PARTS for item in path.iterdir()):
+        raise UserError(f"{str(path)!r} holds files but no run; give an empty folder with --out")
+    with writing(path):
+        (path / PARTS).mkdir(parents=True, exist_ok=True)
+    return first(path / CONFIG, config_text(facts))
+
+
+def _joined(path: Path, facts: dict[str, Any]) -> list[str]:
+    """What a user should know of a run that another process dealt.
+
+    Raises:
+      UserError: where it is another run.
+    """
+    stored = read_config(path, RESUMED)
+    if "parts" not in stored:
+        raise UserError(f"{str(path)!r} holds a run that is not trained by parts; give another --out")
+    if len(stored["sweep"]["points"]) != len(facts["sweep"]["points"]):
+        raise UserError(
+            f"{str(path)!r} holds a run of {len(stored['sweep']['points'])} trials, and here it is of "
+            f"{len(facts['sweep']['points'])}; a run that is trained by parts can be made longer when it is merged, by --resume"
+        )
+    return agreeing(path, {**facts, "devices": stored["devices"]}, stored)  # workers have devices of their own
+
+
+def first(path: Path, content: bytes) -> bool:
+    """Makes a file that is not there, whole, in one step; False where another process was first."""
+    new = unfinished(path)
+    write(new, content)
+    try:
+        with writing(path):
+            os.link(new, path)
+            settle(path.parent)
+    except UserError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            return False
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink()
+    return True
+
+
+def place(path: Path, number: int, attempt: int = 1) -> Path:
+    """The folder of a part of a run, or of another attempt at it."""
+    return path / PARTS / (f"{number:05d}" if attempt == 1 else f"{number:05d}-{attempt}")
+
+
+def attempts(path: Path, number: int) -> list[Path]:
+    """The folders in which a part has been trained."""
+    return [one for one in (place(path, number, attempt + 1) for attempt in range(ATTEMPTS)) if (one / CONFIG).exists()]
+
+
+def ended(path: Path, part: Part) -> bool:
+    """Whether some attempt at a part says that all of its trials have ended; damage is noticed when parts are merged."""
+    for folder in attempts(path, part.number):
+        store = Store(folder / CHECKPOINTS)
+        with contextlib.suppress(UserError):
+            store.load()
+            if len(store.ended.rows) == len(part.trials) and store.manifest["lanes"] is None:
+                return True
+    return False
+
+
+def saves(path: Path, part: Part) -> int:
+    """How often a part has been saved."""
+    found = (
+        SAVE.fullmatch(one.name) for folder in attempts(path, part.number) for one in (folder / CHECKPOINTS).glob("save-*")
+    )
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def free(path: Path, part: Part) -> Path | None:
+    """Where a part is to be trained: in its folder, or, where another process writes that, in the next one; None: in none."""
+    folders = (place(path, part.number, attempt + 1) for attempt in range(ATTEMPTS))
+    return next((folder for folder in folders if not (folder / LOCK).exists() or not held(folder)), None)
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a worker needs to train a part, as plain values: it may be another process, on another machine."""
+
+    run: Path
+    """The run's folder."""
+    part: Part
+    folder: Path
+    """The part's."""
+    task: Any
+    """The task, or its name (`tasks.find`)."""
+    base: Mapping[str, Any]
+    points: tuple[Mapping[str, Any], ...]
+    beside: tuple[Mapping[str, Any], ...]
+    question: Question
+    flags: tuple[str, ...]
+    width: int | None = None
+    chunk: int | None = None
+    """None: that of the run."""
+    devices: int | None = None
+
+    def sweep(self, task: Any) -> Sweep:
+        """The part's trials."""
+        return Sweep(override(task.Config(), self.base), self.points, beside=self.beside)
+
+
+def order(
+    run: Dealt,
+    part: Part,
+    folder: Path | None = None,
+    task: Any = None,
+    *,
+    width: int | None = None,
+    chunk: int | None = None,
+    devices: int | None = None,
+) -> Order:
+    """What a worker is told of a part.
+
+    Args:
+      folder: where it is trained. None: in the part's own folder.
+      task: what stands for the run's task where it cannot be sent.
+      width, chunk, devices: as `runs.run`.
+    """
+    of = run.sweep_of(part)
+    return Order(
+        run.path.absolute(),
+        part,
+        (folder or place(run.path, part.number)).absolute(),
+        run.task if task is None else task,
+        flatten(of.base),
+        of.points,
+        of.beside,
+        run.question,
+        run.flags,
+        width,
+        chunk,
+        devices,
+    )
+
+
+def train(
+    told: Order,
+    *,
+    source: Any = None,
+    cache: Path | None = None,
+    listener: Callable[[Any, Results], None] = lambda event, results: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Results:
+    """Trains a part, from its beginning or from its last save.
+
+    Args:
+      source, cache, listener, stop: as `runs.run`.
+
+    Raises:
+      UserError, Interrupted: as `runs.run`.
+    """
+    task = find(told.task) if isinstance(told.task, str) else task_of(told.task)
+    with writing(told.folder):
+        told.folder.parent.mkdir(parents=True, exist_ok=True)
+    return runs.run(
+        told.sweep(task),
+        task,
+        told.folder,
+        source=source,
+        resume=True,
+        cache=cache,
+        question=told.question,
+        flags=told.flags,
+        listener=listener,
+        stop=stop,
+        agree=agreed(told.run / PARTS / f"chunk-{told.part.group:05d}.json"),
+        width=told.width,
+        chunk=told.chunk,
+        devices=told.devices,
+    )
+
+
+def agreed(path: Path) -> Callable[[int | None], int | None]:
+    """What says how many lanes are computed at once in a group, to all workers the same: as the first one measured it."""
+
+    def agree(measured: int | None) -> int | None:
+        if measured is not None:
+            first(path, json.dumps(measured).encode())
+        try:
+            said = json.loads(read(path, 100))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            said = None
+        if not isinstance(said, int) or said < 1:
+            raise UserError(f"{str(path)!r} is damaged; it holds how many networks a device computes at once: remove it")
+        return said
+
+    return agree
+
+
+def share(text: str, processes: Callable[[], tuple[int, int]]) -> tuple[int, int]:
+    """Which share of how many: of K/N, or of "auto", by this process's place among those of a cluster.
+
+    K counts from 0 or from 1, as a queue does: the last of N is as good as 0.
+
+    Args:
+      processes: asks the cluster, where it is "auto".
+
+    Raises:
+      UserError: for anything else.
+    """
+    if text == "auto":
+        return processes()
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()) or not 0 <= int(number) <= int(count) <= MOST_SHARES or not int(count):
+        raise UserError(
+            f"--part is {quoted(text)}, expected K/N, such as 3/8 for the third of eight shares (or 0/8 to 7/8), or auto on "
+            "the hosts of a cluster"
+        )
+    return int(number) % int(count), int(count)
+
+
+def mine(run: Dealt, number: int, count: int) -> list[Part]:
+    """The parts of a share."""
+    return list(run.parts[number::count])
