@@ -43,6 +43,8 @@ def load_results(path: str | Path, task: Any = None) -> Results:
     store = Store(path / CHECKPOINTS)
     store.load()
     if not store.manifest["saves"]:
+        if "parts" in facts:
+            raise UserError(f"{str(path)!r} holds a run whose parts are not merged yet: jaxgen merge {path}")
         raise UserError(f"{str(path)!r} holds a run that has saved nothing yet; go on with it by --resume")
     check_trials(path, facts, store.manifest, store.ended)
     results = results_in(path, facts, task)

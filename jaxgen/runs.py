@@ -262,7 +262,8 @@ def _train(
     only: Collection[int] | None,
 ) -> Iterator[Event | Planned]:
     """A group's plan, and what happens under it. Where the plan turns out not to fit the memory, one of half the width."""
-    stored = next((keeper.plans[n] for n in (number, job.longer.get(number, number)) if n < len(keeper.plans)), None)
+    plans = [keeper.plans[n] for n in (number, job.longer.get(number, number)) if n < len(keeper.plans)]
+    stored = next((planned for planned in plans if planned.known), None)
     found = plan.candidates(len(group.trials), _lane_bytes(job.functions, group), how.lanes)
     if stored is not None and (how.lanes == Lanes(exact=how.lanes.exact) or stored.plan in found):
         planned = dataclasses.replace(stored, plan=plan.fit(stored.plan))

@@ -23,11 +23,11 @@ def arm(folder: str, at: int = 0, error: int = 0) -> None:
     ctypes.CDLL(None).fault_arm(folder.encode(), at, error)
 
 
-def command(name: str, args: Sequence[str], out: str, err: str, folder: str = "", at: int = 0, error: int = 0) -> None:
+def command(name: str, args: Sequence[str], out: str, err: str, pictures: bool, folder: str, at: int, error: int) -> None:
     """A command. What it says goes to the files `out` and `err`; where `folder` is given, a write below it fails.
 
-    Its programs run so briefly that they are compiled quickly, as by `compiled_quickly`; and only `report` draws pictures, as
-    by `unillustrated`.
+    Its programs run so briefly that they are compiled quickly, as by `compiled_quickly`; and pictures are drawn where they are
+    looked at, as by `unillustrated`.
     """
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
@@ -38,7 +38,7 @@ def command(name: str, args: Sequence[str], out: str, err: str, folder: str = ""
     from jaxgen.report import page
 
     plan.CPU_OPTIONS = plan.RARE
-    if name != "report":
+    if not pictures:
         page.save = lambda *_: {}
     module = importlib.import_module(f"jaxgen.commands.{name}")
     if folder:

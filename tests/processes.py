@@ -61,18 +61,25 @@ class Commands:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["faults", "jaxgen.commands.launch", "jaxgen.commands.sweep"])
 
-    def start(self, command: str, *args: str | Path, fault: tuple[str, int, int] = ("", 0, 0)) -> Running:
-        """`python -m experiments.COMMAND ARGS`. `fault`: a folder, the write below it that fails, and the error."""
+    def start(
+        self, command: str, *args: str | Path, fault: tuple[str, int, int] = ("", 0, 0), pictures: bool = False
+    ) -> Running:
+        """`python -m experiments.COMMAND ARGS`.
+
+        Args:
+          fault: a folder, the write below it that fails, and the error.
+          pictures: draw a report's, which `report` does by itself.
+        """
         self._started += 1
         out, err = (self._folder / f"{self._started}.{name}" for name in ("out", "err"))
-        line = (command, [str(arg) for arg in args], str(out), str(err), *fault)
+        line = (command, [str(arg) for arg in args], str(out), str(err), pictures or command == "report", *fault)
         process = self._context.Process(target=faults.command, args=line)
         process.start()
         return Running(process, out, err)
 
-    def call(self, command: str, *args: str | Path, fault: tuple[str, int, int] = ("", 0, 0)) -> tuple[int | None, str, str]:
-        """Its exit code, and what it said on stdout and on stderr."""
-        running = self.start(command, *args, fault=fault)
+    def call(self, command: str, *args: str | Path, **how: Any) -> tuple[int | None, str, str]:
+        """Its exit code, and what it said on stdout and on stderr; `how` as of `start`."""
+        running = self.start(command, *args, **how)
         return running.wait(), running.out, running.err
 
 

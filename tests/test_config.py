@@ -252,10 +252,13 @@ def test_what_is_known_of_a_field_follows_from_its_type() -> None:
 
 def test_reading_flags_imports_no_jax() -> None:
     code = (
-        "import sys, experiments.sweep, experiments.train, experiments.sample, experiments.report; print('jax' in sys.modules)"
+        "import sys, experiments.sweep, experiments.train, experiments.sample, experiments.report; "
+        "print('jax' in sys.modules); "
+        "import jaxgen.training, jaxgen.commands.launch; "  # and a run on one machine nothing of those on several
+        "print(any(name.split('.')[0] == 'ray' or name.startswith('jaxgen.machines') for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.split() == ["False", "False"]
 
 
 def test_config_is_frozen() -> None:

@@ -43,7 +43,9 @@ def test_it_is_seen_and_reported(small: Config, corpus: Corpus, tmp_path: Path, 
 USED = "import jax.numpy as jnp; jnp.zeros(1).block_until_ready()"
 
 
-@pytest.mark.parametrize(("before", "devices", "said"), [("pass", 2, False), (USED, 1, True)])
+@pytest.mark.parametrize(
+    ("before", "devices", "said"), [pytest.param("pass", 2, False, marks=pytest.mark.long), (USED, 1, True)]
+)
 def test_every_core_is_a_device(before: str, devices: int, said: bool, tmp_path: Path) -> None:
     """Where JAX has not been used; where it has, it is said that this is too late."""
     lines = f"""

@@ -127,6 +127,7 @@ class Signals:
     def __init__(self) -> None:
         self._received: int | None = None
         self._saves = False
+        self._grace = GRACE
         self._reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -141,7 +142,7 @@ class Signals:
             if self._received is not None or not self._saves:
                 self._end(number)
             self._received = number
-            patience = threading.Timer(GRACE, self._end, (number,))
+            patience = threading.Timer(self._grace, self._end, (number,))
             patience.daemon = True
             patience.start()
             threading.Thread(target=_say, args=("stopping after this segment; again to stop at once",), daemon=True).start()
@@ -154,9 +155,9 @@ class Signals:
         os._exit(128 + number)  # every file is whole at any moment
 
     @contextlib.contextmanager
-    def saving(self) -> Iterator[None]:
-        """A body that asks `wish` now and then, saves and ends."""
-        self._saves = True
+    def saving(self, grace: float = GRACE) -> Iterator[None]:
+        """A body that asks `wish` now and then, saves and ends, and has so many seconds for that."""
+        self._saves, self._grace = True, grace
         try:
             yield
         finally:

@@ -12,25 +12,29 @@ from typing import Any
 
 from rich.console import Console
 
-from jaxgen.commands.cli import Signals
+from jaxgen.commands.cli import GRACE, Signals
 from jaxgen.commands.launch import How, tell
 from jaxgen.engine.plan import use_every_core
 from jaxgen.engine.precision import multiply
 from jaxgen.fields import UserError
+from jaxgen.machines import orders
 from jaxgen.machines import parts as dealing
 from jaxgen.machines.head import lead
-from jaxgen.machines.merging import Merged, gone_on, merge
-from jaxgen.machines.parts import Dealt, Part
+from jaxgen.machines.merging import Merged, merge
+from jaxgen.machines.orders import Order
+from jaxgen.machines.parts import Dealt, Part, gone_on
 from jaxgen.reopen import load_results, run_task
 from jaxgen.report.terminal import Watch, say, visible
 from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Question, Sweep
+from jaxgen.storage.claim import PARTS
 from jaxgen.storage.facts import CONFIG, read_config
-from jaxgen.storage.lock import Held
+from jaxgen.storage.lock import Held, Lock
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
 from jaxgen.training import begin
 
+LEADING = 75.0  # seconds from a signal to the end: workers save first
 WORKERS = 4  # parts that a worker trains one after the other, where nothing says how many trials one has
 
 
@@ -76,11 +80,15 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, shared: Shared
     for line in run.notices if shared.ray is None else ():  # the head says them
         say(console, visible(line))
     try:
-        with signals.saving():
+        with signals.saving(GRACE if shared.ray is None else LEADING):
             if shared.ray is None:
                 _train(run, dealing.mine(run, *(share or (0, 1))), how, signals, console)
             else:
                 _lead(run, how, shared.ray, signals, console)
+    except UserError:
+        if shared.ray is not None and any(dealing.ended(out, part) for part in run.parts):
+            merged(out, run.task, console)  # what the others came to
+        raise
     except Interrupted:
         say(console, f"stopped; everything is saved in {out}: go on with the same command")
         signals.leave()
@@ -122,7 +130,7 @@ def _train(run: Dealt, parts: Sequence[Part], how: How, signals: Signals, consol
         say(console, f"part {part.number} of {len(run.parts)}: {part}")
         try:
             with Watch(console) as watch:
-                dealing.train(dealing.order(run, part, **_lanes(how)), cache=kept, listener=watch, stop=signals.wish)
+                orders.train(orders.order(run, part, **_lanes(how)), cache=kept, listener=watch, stop=signals.wish)
         except Held as error:
             say(console, visible(f"it is left out: {error}"))
         if signals.wish():
@@ -134,15 +142,16 @@ def _lead(run: Dealt, how: How, address: str, signals: Signals, console: Console
 
     task = run.task.name if run.task.place == BUILT_IN else run.task.place
 
-    def order(part: Part, folder: Path) -> Any:
-        return dealing.order(run, part, folder, task, **_lanes(how))
+    def order(part: Part, folder: Path) -> Order:
+        return orders.order(run, part, folder, task, **_lanes(how))
 
-    pool = RayPool(order, address, how.cache)
-    try:
-        with Watch(console) as watch:
-            lead(run, pool, watch, signals.wish)
-    finally:
-        pool.close()
+    with Lock(run.path / PARTS):  # one head a run
+        pool = RayPool(order, address, how.cache)
+        try:
+            with Watch(console) as watch:
+                lead(run, pool, watch, signals.wish)
+        finally:
+            pool.close()
 
 
 def _workers(address: str) -> int:
@@ -175,7 +184,7 @@ def processes() -> tuple[int, int]:
         number, count, platform = asked.stdout.split()[-3:]
         if platform != "tpu":
             return int(number), int(count)
-        jax.distributed.initialize(heartbeat_timeout_seconds=FOREVER, shutdown_timeout_seconds=FOREVER)
+        jax.distributed.initialize(shutdown_timeout_seconds=FOREVER)  # shares end at different times
     return jax.process_index(), jax.process_count()
 
 

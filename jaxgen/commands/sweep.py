@@ -196,8 +196,9 @@ def show() -> None:
 def command(signals: Signals) -> None:
     from jaxgen.commands.ablations import owners
 
-    task = asked(sys.argv[1:], owners())
-    flags = parse(flags_of(Flags, task), "sweep", addressed(sys.argv[1:]))
+    args = addressed(sys.argv[1:])
+    task = asked(args, owners())
+    flags = parse(flags_of(Flags, task), "sweep", args)
     if flags.list:
         show()
         return

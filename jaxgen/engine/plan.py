@@ -238,6 +238,7 @@ class Planned:
     measured: Seconds
     instead: Plan | None = None  # what it was begun under, if that was another one
     where: str = ""  # which group it is of, where there are several: program 3 of 9
+    known: bool = True  # False: it stands for a plan that nobody has made
 
     def __str__(self) -> str:
         where = f"{self.where}: " if self.where else ""

@@ -21,6 +21,7 @@ from jaxgen.runs import Interrupted, Notice
 
 DEATHS = 5  # of a part's workers one after the other, between which it has saved nothing more, until it is given up
 LOOK = 1.0  # seconds between two looks
+SHOWN = 5  # parts that an error names
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def lead(
     """
     view = View(run, listener)
     left = {part.number: part for part in run.parts if not dealing.ended(run.path, part)}
+    if looks:
+        view.begin()
     for line in run.notices:
         view.say(Notice(line))
     whole = len(run.parts) - len(left)
@@ -83,23 +86,23 @@ def lead(
     lives = {number: _Lives() for number in left}
     failed: list[str] = []
     for part in left.values():
-        pool.give(part, dealing.free(run.path, part) or dealing.place(run.path, part.number))
+        _give(run, pool, part)
     seen = clock()
     while left:
         for done in pool.ended(LOOK):
             part, life = done.part, lives[done.part.number]
-            if not done.died and not done.failed:
-                view.look([left.pop(part.number)])
-                continue
+            if looks:
+                view.look([part])
             if done.failed:
                 failed.append(f"part {part.number}: {done.failed}")
-            elif life.over(dealing.saves(run.path, part)):
+            elif done.died and life.over(dealing.saves(run.path, part)):
                 failed.append(
                     f"part {part.number}: {DEATHS} workers died one after the other without a further save: {done.died}"
                 )
-            else:
-                view.say(Notice(f"the worker of part {part.number} died ({done.died}); it goes on from its last save"))
-                pool.give(part, dealing.free(run.path, part) or dealing.place(run.path, part.number))
+            elif done.died:
+                beside = _give(run, pool, part)
+                then = "it begins anew beside one who may train on" if beside else "it goes on from its last save"
+                view.say(Notice(f"the worker of part {part.number} died ({done.died}); {then}"))
                 continue
             del left[part.number]
         if looks and clock() - seen >= LOOK:
@@ -109,7 +112,15 @@ def lead(
             pool.stop()
             raise Interrupted
     if failed:
-        raise UserError(f"{failed[0]}{f' (and {len(failed) - 1} more parts)' if len(failed) > 1 else ''}")
+        raise UserError(f"{len(failed)} of {len(run.parts)} parts could not be trained: {'; '.join(failed[:SHOWN])}")
+
+
+def _give(run: Dealt, pool: Pool, part: Part) -> bool:
+    """Hands out a part; whether in another folder than its own, since someone holds that."""
+    own = dealing.place(run.path, part.number)
+    folder = dealing.free(run.path, part) or own
+    pool.give(part, folder)
+    return folder != own
 
 
 class _Lives:

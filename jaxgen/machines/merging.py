@@ -1,39 +1,44 @@
 """A run of what its parts hold: the files that one machine would have written, made of theirs.
 
-Arrays are not read: where they lie is linked (or copied, where a file system has no links), so that what is in memory is a row
-a trial and one part's tables, whatever the run's size. What comes of it is a run like any other: it is read, reported, sampled
-and made longer as such.
+Arrays are summed and not loaded: where they lie is linked (or copied, where a file system has no links), so that what is in
+memory is a row a trial and one part's tables, whatever the run's size. What comes of it is a run like any other: it is read,
+reported, sampled and made longer as such.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from jaxgen.engine.precision import FULL
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Row
-from jaxgen.machines.parts import Part, attempts, parts_of
+from jaxgen.machines.parts import Part, attempts, gone_on, parts_of
 from jaxgen.reopen import results_in
 from jaxgen.storage import ended, logs
 from jaxgen.storage.agreeing import agreeing
-from jaxgen.storage.checkpoint import SAVE, Store
+from jaxgen.storage.checkpoint import Store
 from jaxgen.storage.claim import CHECKPOINTS, RESULTS
 from jaxgen.storage.ended import ENDED
 from jaxgen.storage.facts import CONFIG, SECTIONS, config_text, read_config
 from jaxgen.storage.files import remove, settle, signed, unfinished, write, writing
 from jaxgen.storage.lock import Lock
 from jaxgen.storage.logs import KINDS, Log, all_counting, reaching
-from jaxgen.storage.manifest import NOTHING, RESUMED, read_manifest
+from jaxgen.storage.manifest import NOTHING, RESUMED
 
-SOLVED = {"lanes": {"devices": 1, "width": 1, "chunk": 1}, "measured": []}  # the plan of a group that has none
+UNPLANNED = {
+    "lanes": {"devices": 1, "width": 1, "chunk": 1},
+    "measured": [],
+    "known": False,
+}  # of a group none of which is there
 
 
 @dataclass
@@ -101,16 +106,6 @@ def merge(path: str | Path, task: Any = None) -> Merged:
         lock.release()
 
 
-def gone_on(path: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether a run holds more than its parts do."""
-    if len(facts["sweep"]["points"]) > sum(len(part.trials) for part in parts_of(facts)):
-        return True
-    saves = [one for one in (path / CHECKPOINTS).glob("save-*.json") if SAVE.fullmatch(one.name)]
-    with contextlib.suppress(UserError):  # what is damaged is made anew
-        return bool(saves) and not read_manifest(max(saves))[0].get("merged")
-    return False
-
-
 def _merged(path: Path, facts: Mapping[str, Any], task: Any) -> Merged:
     parts = parts_of(facts)
     found, results = Merged(len(facts["sweep"]["points"]), len(parts)), results_in(path, facts, task)
@@ -138,7 +133,7 @@ def _merged(path: Path, facts: Mapping[str, Any], task: Any) -> Merged:
     groups = 1 + max(part.group for part in parts)
     joined.end(path, groups)
     write(path / RESULTS, results.results_csv())
-    write(path / CONFIG, config_text({**facts, "plan": [plans.get(n, SOLVED) for n in range(groups)], "sessions": sessions}))
+    write(path / CONFIG, config_text({**facts, "plan": [plans.get(n, UNPLANNED) for n in range(groups)], "sessions": sessions}))
     found.ended = len(results.rows)
     return found
 
@@ -189,27 +184,47 @@ def _attempt(facts: Mapping[str, Any], part: Part, folder: Path, found: Merged) 
         agreeing(folder, {**facts, "sweep": sweep, "task": task | {"rows": rows}}, own)
     except UserError as error:
         raise UserError(f"is of another run: {error}") from None
-    for name, version in facts["versions"].items():
-        if own["versions"].get(name) != version:
-            found.notices.append(
-                f"part {part.number} was trained by {name} {own['versions'].get(name)}, and the run was begun with {version}: "
-                "its last bits may differ"
-            )
+    found.notices += [
+        f"part {part.number} was trained with {name} {theirs}, and the run was begun with {ours}: its last bits may differ"
+        for name, ours, theirs in _others(facts, own)
+    ]
     return Attempt(folder, part, own, store)
 
 
 def _compared(part: Part, one: Attempt, other: Attempt) -> str:
     """Whether a part that was trained twice came to the same, in a sentence."""
-    for trial, row in enumerate(one.rows):
-        same = repr(row) == repr(other.rows[trial])  # by their numbers, NaN among them
-        same = same and all(
-            a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-            for a, b in zip(*(jax.tree.leaves(of.store.trial(trial, None)) for of in (one, other)), strict=True)
-        )
-        if not same:
-            first = f"first in trial {part.trials[trial]}"
+    for trial, number in enumerate(part.trials):
+        if not _same(one.store, other.store, trial):
+            first = f"first in trial {number}"
             return f"part {part.number} was trained twice, and came to other bits, {first}: {one}, which counts, and {other}"
     return f"part {part.number} was trained twice, and came to the same bits: {one} and {other}"
+
+
+def _same(one: Store, other: Store, trial: int) -> bool:
+    """Whether two attempts at a trial came to the same row and the same arrays, to the bit."""
+    rows = (of.ended.rows[trial] for of in (one, other))
+    trees = [jax.tree.flatten(of.trial(trial, None)) for of in (one, other)]
+    return (
+        len({repr(row) for row in rows}) == 1  # by what is written of their numbers, NaN among them
+        and trees[0][1] == trees[1][1]
+        and all(
+            a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+            for a, b in zip(trees[0][0], trees[1][0], strict=True)
+        )
+    )
+
+
+def _others(facts: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What last bits may depend on and is not the same in two runs: its name, the value in one and in the other."""
+    known = [
+        {**of["versions"], "precision": of.get("precision", FULL), "devices": _kinds(of["devices"])} for of in (facts, own)
+    ]
+    return [(name, known[0][name], known[1].get(name, "none")) for name in known[0] if known[0][name] != known[1].get(name)]
+
+
+def _kinds(devices: Sequence[str]) -> str:
+    """Of devices by their names, such as TFRT_CPU_1 and cuda:0, the kinds."""
+    return ", ".join(sorted({re.sub(r"[_:]?\d+$", "", name) for name in devices}))
 
 
 class _Joined:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,20 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen import runs
-from jaxgen.fields import UserError, flatten, override, quoted
+from jaxgen.fields import UserError, quoted, shortened
 from jaxgen.job import prepared, sweep_of
-from jaxgen.judge.results import Results
 from jaxgen.search.sweep import Group, Question, Sweep
 from jaxgen.storage.agreeing import agreeing
-from jaxgen.storage.checkpoint import SAVE, Store
+from jaxgen.storage.checkpoint import SAVE, Store, brief
 from jaxgen.storage.claim import CHECKPOINTS, PARTS
 from jaxgen.storage.facts import CONFIG, config_text, describe, read_config
-from jaxgen.storage.files import read, settle, unfinished, write, writing
+from jaxgen.storage.files import finished, read, settle, unfinished, write, writing
 from jaxgen.storage.lock import LOCK, held
-from jaxgen.storage.manifest import RESUMED
-from jaxgen.tasks import find, task_of
+from jaxgen.storage.manifest import RESUMED, read_manifest
+from jaxgen.tasks import task_of
 
 MOST_SHARES = 1_000_000
+TOKEN = "token"
 MOST = 256  # trials of a part: as many as fill lanes a few times over on most machines
 ATTEMPTS = 3  # folders that one part may have: a worker that is believed dead may train on
 
@@ -49,8 +48,7 @@ class Part:
 
     def __str__(self) -> str:
         """Its trials, in words."""
-        first, last = self.trials[0], self.trials[-1]
-        return f"trial {first}" if first == last else f"trials {first} to {last}"
+        return f"trial{'s' * (len(self.trials) > 1)} {shortened(brief([*self.trials]))}"
 
 
 @dataclass(frozen=True)
@@ -137,12 +135,14 @@ def _begun(path: Path, facts: dict[str, Any]) -> bool:
     """Makes a run's folder; False where there is one."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{str(path)!r} is not a folder; give another one with --out")
-    if (path / CONFIG).exists():
+    others = [item.name for item in path.iterdir() if finished(item.name) not in (CONFIG, PARTS)] if path.exists() else []
+    if (path / CONFIG).exists():  # asked now: another process may have made it in between
         return False
-    if path.exists() and any(not item.name.endswith(".new") and item.name != PARTS for item in path.iterdir()):
+    if others:
         raise UserError(f"{str(path)!r} holds files but no run; give an empty folder with --out")
     with writing(path):
         (path / PARTS).mkdir(parents=True, exist_ok=True)
+    first(path / PARTS / TOKEN, os.urandom(16).hex().encode())
     return first(path / CONFIG, config_text(facts))
 
 
@@ -160,7 +160,34 @@ def _joined(path: Path, facts: dict[str, Any]) -> list[str]:
             f"{str(path)!r} holds a run of {len(stored['sweep']['points'])} trials, and here it is of "
             f"{len(facts['sweep']['points'])}; a run that is trained by parts can be made longer when it is merged, by --resume"
         )
+    if gone_on(path, stored):
+        raise UserError(f"{str(path)!r} was gone on with since its parts were merged; go on with it by --resume alone")
     return agreeing(path, {**facts, "devices": stored["devices"]}, stored)  # workers have devices of their own
+
+
+def gone_on(path: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a run holds more than its parts do."""
+    if len(facts["sweep"]["points"]) > sum(len(part.trials) for part in parts_of(facts)):
+        return True
+    saves = [one for one in (path / CHECKPOINTS).glob("save-*.json") if SAVE.fullmatch(one.name)]
+    newest = max(saves, key=lambda one: (len(one.name), one.name), default=None)
+    with contextlib.suppress(UserError):  # what is damaged is made anew
+        return newest is not None and not read_manifest(newest)[0].get("merged")
+    return False
+
+
+def token(path: Path) -> str:
+    """What tells a run's folder from all others, for those who look whether they see it.
+
+    Raises:
+      UserError: where it is not there.
+    """
+    try:
+        return read(path / PARTS / TOKEN, 100).decode("ascii", "replace")
+    except FileNotFoundError:
+        raise UserError(
+            f"{str(path / PARTS / TOKEN)!r} is not there; the folder of a run that is trained by parts has it"
+        ) from None
 
 
 def first(path: Path, content: bytes) -> bool:
@@ -168,16 +195,20 @@ def first(path: Path, content: bytes) -> bool:
     new = unfinished(path)
     write(new, content)
     try:
-        with writing(path):
-            os.link(new, path)
-            settle(path.parent)
-    except UserError as error:
-        if isinstance(error.__cause__, FileExistsError):
+        os.link(new, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links: there it is not whole at once, if only for a moment
+        try:
+            with open(path, "xb") as file:
+                file.write(content)
+        except FileExistsError:
             return False
-        raise
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
+    with writing(path):
+        settle(path.parent)
     return True
 
 
@@ -214,122 +245,6 @@ def free(path: Path, part: Part) -> Path | None:
     """Where a part is to be trained: in its folder, or, where another process writes that, in the next one; None: in none."""
     folders = (place(path, part.number, attempt + 1) for attempt in range(ATTEMPTS))
     return next((folder for folder in folders if not (folder / LOCK).exists() or not held(folder)), None)
-
-
-@dataclass(frozen=True)
-class Order:
-    """All that a worker needs to train a part, as plain values: it may be another process, on another machine."""
-
-    run: Path
-    """The run's folder."""
-    part: Part
-    folder: Path
-    """The part's."""
-    task: Any
-    """The task, or its name (`tasks.find`)."""
-    base: Mapping[str, Any]
-    points: tuple[Mapping[str, Any], ...]
-    beside: tuple[Mapping[str, Any], ...]
-    question: Question
-    flags: tuple[str, ...]
-    width: int | None = None
-    chunk: int | None = None
-    """None: that of the run."""
-    devices: int | None = None
-
-    def sweep(self, task: Any) -> Sweep:
-        """The part's trials."""
-        return Sweep(override(task.Config(), self.base), self.points, beside=self.beside)
-
-
-def order(
-    run: Dealt,
-    part: Part,
-    folder: Path | None = None,
-    task: Any = None,
-    *,
-    width: int | None = None,
-    chunk: int | None = None,
-    devices: int | None = None,
-) -> Order:
-    """What a worker is told of a part.
-
-    Args:
-      folder: where it is trained. None: in the part's own folder.
-      task: what stands for the run's task where it cannot be sent.
-      width, chunk, devices: as `runs.run`.
-    """
-    of = run.sweep_of(part)
-    return Order(
-        run.path.absolute(),
-        part,
-        (folder or place(run.path, part.number)).absolute(),
-        run.task if task is None else task,
-        flatten(of.base),
-        of.points,
-        of.beside,
-        run.question,
-        run.flags,
-        width,
-        chunk,
-        devices,
-    )
-
-
-def train(
-    told: Order,
-    *,
-    source: Any = None,
-    cache: Path | None = None,
-    listener: Callable[[Any, Results], None] = lambda event, results: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Results:
-    """Trains a part, from its beginning or from its last save.
-
-    Args:
-      source, cache, listener, stop: as `runs.run`.
-
-    Raises:
-      UserError, Interrupted: as `runs.run`.
-    """
-    task = find(told.task) if isinstance(told.task, str) else task_of(told.task)
-    with writing(told.folder):
-        told.folder.parent.mkdir(parents=True, exist_ok=True)
-    return runs.run(
-        told.sweep(task),
-        task,
-        told.folder,
-        source=source,
-        resume=True,
-        cache=cache,
-        question=told.question,
-        flags=told.flags,
-        listener=listener,
-        stop=stop,
-        agree=agreed(told.run / PARTS / f"chunk-{told.part.group:05d}.json"),
-        width=told.width,
-        chunk=told.chunk,
-        devices=told.devices,
-    )
-
-
-def agreed(path: Path) -> Callable[[int | None], int | None]:
-    """What says how many lanes are computed at once in a group, to all workers the same: as the first one measured it."""
-
-    def agree(measured: int | None) -> int | None:
-        if measured is not None:
-            first(path, json.dumps(measured).encode())
-        try:
-            said = json.loads(read(path, 100))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            said = None
-        if not isinstance(said, int) or said < 1:
-            raise UserError(f"{str(path)!r} is damaged; it holds how many networks a device computes at once: remove it")
-        return said
-
-    return agree
 
 
 def share(text: str, processes: Callable[[], tuple[int, int]]) -> tuple[int, int]:

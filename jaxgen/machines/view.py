@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ from jaxgen.job import results_of
 from jaxgen.judge.results import Curve, Results
 from jaxgen.machines.parts import Dealt, Part, attempts
 from jaxgen.storage.claim import CHECKPOINTS
-from jaxgen.storage.ended import ENDED
+from jaxgen.storage.ended import ENDED, read_rows
 from jaxgen.storage.logs import METRICS
-from jaxgen.storage.rows import row_of
 from jaxgen.train.trial import Status
 
 HELD = object()  # stands for the lanes' state, which lies with the workers
@@ -39,6 +38,12 @@ class View:
         """Tells something of no part."""
         self._listener(event, self.results)
 
+    def begin(self) -> None:
+        """Takes in what is there, and tells nobody: what has happened before."""
+        listener, self._listener = self._listener, lambda event, results: None
+        self.look(self._run.parts)
+        self._listener = listener
+
     def look(self, parts: Iterable[Part]) -> None:
         """Tells what is new in some parts."""
         new = False
@@ -53,10 +58,13 @@ class View:
         """The whole lines that a file has had since it was read last."""
         at = self._read.get(path, 0)
         try:
-            if path.stat().st_size <= at:
+            if path.stat().st_size == at:
                 return []
             with path.open("rb") as file:
-                file.seek(at)
+                file.seek(max(at - 1, 0))
+                if at and file.read(1) != b"\n":  # what was there has been cut off, and other lines stand in its place
+                    at = 0
+                    file.seek(0)
                 content = file.read()
         except OSError:  # not yet
             return []
@@ -67,24 +75,21 @@ class View:
     def _curves(self, folder: Path, part: Part) -> bool:
         new = False
         for line in self._lines(folder / METRICS):
-            trial, _, rest = line.decode("utf-8", "replace").partition(",")
-            if not trial.isdecimal() or int(trial) >= len(part.trials):  # the head
-                continue
-            step, *values = rest.split(",")
-            number = part.trials[int(trial)]
-            if int(step) <= self._steps.get(number, 0):
-                continue
-            self._steps[number], new = int(step), True
-            metrics = dict(zip(self.results.curve_columns, map(float, values), strict=False))
-            self.results.curves.append(Curve(number, int(step), metrics))
-            self.say(Evaluated(number, int(step), metrics))
+            with contextlib.suppress(ValueError, IndexError):  # the head, or a line whose beginning was cut off
+                trial, step, *values = line.decode("ascii").split(",")
+                number = part.trials[int(trial)]
+                metrics = dict(zip(self.results.curve_columns, map(float, values), strict=True))
+                if int(step) <= self._steps.get(number, 0):
+                    continue
+                self._steps[number], new = int(step), True
+                self.results.curves.append(Curve(number, int(step), metrics))
+                self.say(Evaluated(number, int(step), metrics))
         return new
 
     def _rows(self, folder: Path, part: Part) -> bool:
         new = False
         for line in self._lines(folder / CHECKPOINTS / ENDED):
-            for said in json.loads(line.partition(b" ")[2])["rows"]:
-                row = row_of(said)
+            for row in read_rows(line):
                 row = dataclasses.replace(row, trial=part.trials[row.trial])
                 if row.trial in self._ended:
                     continue

@@ -147,6 +147,14 @@ def renumbered(content: bytes, trials: Sequence[int], moved: Callable[[str], str
     return b"".join(lines)
 
 
+def read_rows(line: bytes) -> list[Row]:
+    """The rows of one line of a log; none of one that is damaged."""
+    digest, _, text = line.partition(b" ")
+    if hashlib.sha256(text).hexdigest().encode() != digest:
+        return []
+    return [row_of(facts) for facts in json.loads(text)["rows"]]
+
+
 def read_lines(content: bytes) -> Ended:
     """What a log holds. A damaged line is left out, and counted.
 

@@ -57,6 +57,7 @@ class TaskFacts(TypedDict):
 class PlanFacts(TypedDict):
     lanes: dict[str, int]
     measured: list[dict[str, float]]
+    known: NotRequired[bool]  # False: it is no plan, and stands for one
 
 
 class PartFacts(TypedDict):
@@ -193,7 +194,7 @@ def _digest(facts: Mapping[str, Any]) -> str:
 def stored_plan(planned: Planned) -> dict[str, Any]:
     """A plan as JSON."""
     measured = [dataclasses.asdict(p) | {"seconds": s} for p, s in planned.measured.items() if math.isfinite(s)]
-    return {"lanes": dataclasses.asdict(planned.plan), "measured": measured}
+    return {"lanes": dataclasses.asdict(planned.plan), "measured": measured} | ({} if planned.known else {"known": False})
 
 
 def planned_of(stored: Mapping[str, Any]) -> Planned:
@@ -209,7 +210,7 @@ def planned_of(stored: Mapping[str, Any]) -> Planned:
     for entry in stored["measured"]:
         lanes = {key: value for key, value in entry.items() if key != "seconds"}
         measured[Plan(**lanes)] = entry.get("seconds", math.nan)
-    return Planned(plan, measured)
+    return Planned(plan, measured, known=stored.get("known", True))
 
 
 def _inside(path: Path) -> list[str]:

@@ -19,6 +19,7 @@ from jaxgen.fields import UserError
 from jaxgen.given import NO_WAIT
 
 UNFINISHED = re.compile(r"(\.\d+)?\.new$")
+HERE = f"{int.from_bytes(os.urandom(3)):08d}"  # beside a process's number, which one on another machine may have, too
 LARGEST = 2**30  # bytes of a file that is read whole
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
 
@@ -95,7 +96,7 @@ def cannot_write(path: Path, why: str) -> CannotWrite:
 
 def unfinished(path: Path) -> Path:
     """Where what is to become a file or a folder is written: beside it, by a name that no other process takes."""
-    return path.with_name(f"{path.name}.{os.getpid()}.new")
+    return path.with_name(f"{path.name}.{os.getpid()}{HERE}.new")
 
 
 def finished(name: str) -> str:

@@ -19,11 +19,11 @@ from jaxgen.judge.results import Heads, Results, Row, table
 from jaxgen.storage import session
 from jaxgen.storage.agreeing import agreeing
 from jaxgen.storage.checkpoint import Store, brief
-from jaxgen.storage.claim import CHECKPOINTS, FILES, RESULTS, check_out, clear
+from jaxgen.storage.claim import CHECKPOINTS, FILES, PARTS, RESULTS, check_out, clear
 from jaxgen.storage.ended import ENDED, Ended
 from jaxgen.storage.facts import CONFIG, STEPS, config_text, planned_of, read_config, stages_of, stored_plan
 from jaxgen.storage.files import append, finished, read, remove, settle, write, writing
-from jaxgen.storage.lock import Lock
+from jaxgen.storage.lock import Lock, held
 from jaxgen.storage.logs import KINDS, METRICS, Log, all_counting, counting, lines, take_up
 from jaxgen.storage.manifest import RESUMED, Manifest
 from jaxgen.train.trial import Status, TrialState
@@ -75,6 +75,7 @@ class Folder:
                 if finished(item.name) in FILES - {item.name}:  # of a process that was killed as it wrote
                     remove(item)
         if self._flags["overwrite"]:
+            self._refuse_trained()
             clear(self.path)
         if (self.path / CONFIG).exists():
             stored = read_config(self.path, RESUMED)
@@ -114,6 +115,14 @@ class Folder:
         if not more and then == now:
             return stored
         return stored | {key: facts[key] for key in ("format", "flags", "sweep", "base", "programs", "filled_in")}
+
+    def _refuse_trained(self) -> None:
+        """Raises where another process trains a part of the run: it holds the part's folder alone."""
+        for part in (self.path / PARTS, *sorted((self.path / PARTS).glob("*"))):
+            if part.is_dir() and held(part):
+                raise UserError(
+                    f"{str(part)!r} is being written by another process; wait for it, stop it, or give another --out"
+                )
 
     def _refuse_lost(self) -> None:
         """A table with rows is written after a save: where it is there, nothing saved means that saves were lost."""

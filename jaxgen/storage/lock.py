@@ -87,6 +87,12 @@ class Lock:
         mine = os.fstat(self._held)
         return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def release(self) -> None:
         """Gives the lock back and removes its file."""
         with contextlib.suppress(OSError):

@@ -306,6 +306,7 @@ for devices in (1, 8):
 """
 
 
+@pytest.mark.long  # `test_engine.py` has one device and two
 def test_one_and_eight_devices_agree(corpus: Corpus) -> None:
     """In a process of its own, whose CPU counts as eight devices."""
     line = [sys.executable, "-c", EIGHT, str(corpus.path), repr(SMALL)]

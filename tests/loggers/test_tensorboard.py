@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, TENSORS, EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
@@ -21,6 +19,7 @@ import jaxgen
 from jaxgen import runs
 from jaxgen.engine.lanes import Event, SegmentDone
 from jaxgen.engine.plan import Planned
+from jaxgen.fields import UserError
 from jaxgen.judge.results import Curve, Results
 from jaxgen.loggers import to_tensorboard
 from jaxgen.loggers.to_tensorboard import TensorBoard, column
@@ -254,12 +253,13 @@ def test_a_disk_that_fails_is_one_line_and_the_run_goes_on(small: Config, corpus
     assert not (out / "tensorboard").exists()
 
 
-def test_without_the_package_it_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "tensorboard.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorboard'\", name=__name__)")
-    line = [sys.executable, "-m", "experiments.train", "--out", str(tmp_path / "run"), "--tensorboard"]
-    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=env, timeout=300)
-    assert done.returncode == 2
-    assert "pip install 'jaxgen[tensorboard]'" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert not (tmp_path / "run").exists()
+def test_without_the_package_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is trained or written."""
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    for name in [name for name in sys.modules if name.startswith("tensorboard.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "jaxgen.loggers.to_tensorboard", raising=False)
+    with pytest.raises(UserError) as error:
+        jaxgen.log_to("tensorboard")
+    assert "pip install 'jaxgen[tensorboard]'" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1

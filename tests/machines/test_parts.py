@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -29,6 +30,7 @@ from jaxgen.job import prepared
 from jaxgen.machines import merging
 from jaxgen.machines import parts as dealing
 from jaxgen.machines.merging import merge
+from jaxgen.machines.orders import order, train
 from jaxgen.machines.parts import Dealt, deal
 from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Group, Sweep
@@ -64,7 +66,7 @@ def whole(small: Config, corpus: Corpus, tmp_path_factory: pytest.TempPathFactor
     out = tmp_path_factory.mktemp("whole") / "run"
     run = deal(sweep_of(small), corpus, out, most=5)
     for part in random.Random(0).sample(run.parts, len(run.parts)):
-        dealing.train(dealing.order(run, part, chunk=CHUNK))
+        train(order(run, part, chunk=CHUNK))
     return out
 
 
@@ -105,8 +107,8 @@ def test_a_part_that_is_stopped_after_each_segment_is_the_same(
         for _ in range(20):
             asked = itertools.count()
             try:
-                told = dealing.order(run, part, chunk=CHUNK)
-                dealing.train(told, stop=lambda asked=asked: next(asked) == 1)
+                told = order(run, part, chunk=CHUNK)
+                train(told, stop=lambda asked=asked: next(asked) == 1)
             except Interrupted:
                 assert not dealing.ended(run.path, part)
                 merge(run.path)  # at any moment
@@ -122,7 +124,7 @@ def test_what_is_missing_is_named_and_trained_by_the_run_itself(
 ) -> None:
     shutil.rmtree(dealing.place(copied, 1))
     found = merge(copied)
-    assert found.missing == ["part 1 (trials 4 to 7) is not there"]
+    assert found.missing == ["part 1 (trials 4-7) is not there"]
     assert found.ended == 9
     assert {row.trial for row in jaxgen.load_results(copied).rows} == {*range(4), *range(8, 13)}
     said: list[str] = []
@@ -159,7 +161,7 @@ def other_facts(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], No
 
 
 HARMS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "arrays": (harm_arrays, "part 0 (trials 0 to 3) is damaged"),
+    "arrays": (harm_arrays, "part 0 (trials 0-3) is damaged"),
     "config": (lambda part: (part / "config.json").write_bytes(b"{}"), "is damaged"),
     "table": (lambda part: (part / "metrics.csv").write_bytes(b""), "is damaged"),
     "log": (lambda part: (part / "checkpoints" / "ended.jsonl").write_bytes(b""), "is damaged"),
@@ -176,7 +178,7 @@ def test_a_part_that_is_damaged_or_of_another_run_is_named_and_left_out(what: st
     found = merge(copied)
     (line,) = found.missing
     assert said in line
-    assert line.startswith("part 0 (trials 0 to 3) ")
+    assert line.startswith("part 0 (trials 0-3) ")
     assert found.ended == 9
     assert 0 not in {row.trial for row in jaxgen.load_results(copied).rows}
 
@@ -185,10 +187,10 @@ def test_other_versions_and_chunks_are_named(copied: Path, small: Config, corpus
     other_facts(lambda facts: facts["versions"].update(jax="0.0.1"))(dealing.place(copied, 2))
     shutil.rmtree(dealing.place(copied, 1))
     run = deal(sweep_of(small), corpus, copied)
-    dealing.train(dealing.order(run, run.parts[1], chunk=1))
+    train(order(run, run.parts[1], chunk=1))
     found = merge(copied)
     assert not found.missing
-    assert any(line.startswith("part 2 was trained by jax 0.0.1, and the run was begun with ") for line in found.notices)
+    assert any(line.startswith("part 2 was trained with jax 0.0.1, and the run was begun with ") for line in found.notices)
     assert any(line.startswith("part 1 computed 1 networks at once, and others of its group 2") for line in found.notices)
 
 
@@ -196,13 +198,13 @@ def test_a_part_that_is_trained_twice_is_compared(copied: Path, small: Config, c
     """A worker that was believed dead, and trained on: the second one has a folder of its own."""
     run = deal(sweep_of(small), corpus, copied)
     (copied / "parts" / "00000" / "lock").write_text("")
-    dealing.train(dealing.order(run, run.parts[0], dealing.place(copied, 0, 2), chunk=CHUNK))
+    train(order(run, run.parts[0], dealing.place(copied, 0, 2), chunk=CHUNK))
     before = (copied / "results.csv").exists()
     (line,) = merge(copied).notices
     assert not before
     assert line.startswith("part 0 was trained twice, and came to the same bits: 00000 (jax ")
     shutil.rmtree(dealing.place(copied, 0, 2))
-    dealing.train(dealing.order(run, run.parts[0], dealing.place(copied, 0, 2), chunk=1))
+    train(order(run, run.parts[0], dealing.place(copied, 0, 2), chunk=1))
     lines = merge(copied).notices
     assert any("was trained twice, and came to other bits, first in trial 0: 00000 (jax " in line for line in lines)
 
@@ -214,16 +216,16 @@ def test_two_workers_are_not_given_one_folder(copied: Path, small: Config, corpu
     lock = Lock(dealing.place(copied, 1))
     assert dealing.free(copied, part) == dealing.place(copied, 1, 2)
     with pytest.raises(UserError, match="is being written by"):
-        dealing.train(dealing.order(run, part, chunk=CHUNK))
+        train(order(run, part, chunk=CHUNK))
     lock.release()
 
 
 def test_all_workers_take_the_chunk_that_the_first_one_measured(small: Config, corpus: Corpus, tmp_path: Path) -> None:
     """Parts of four trials on two devices would take chunks of two; the first worker had one device."""
     run = deal(jaxgen.seeds(small, 8), corpus, tmp_path / "run", most=4)
-    dealing.train(dealing.order(run, run.parts[0], devices=1))
+    train(order(run, run.parts[0], devices=1))
     (said,) = (tmp_path / "run" / "parts").glob("chunk-*.json")
-    dealing.train(dealing.order(run, run.parts[1]))
+    train(order(run, run.parts[1]))
     chunks = {read_config(dealing.place(run.path, part.number))["plan"][0]["lanes"]["chunk"] for part in run.parts}
     assert chunks == {json.loads(said.read_text())}
 
@@ -326,10 +328,20 @@ def test_a_group_is_shaped_the_same_by_what_stands_beside_a_part(small: Config, 
 FLAGS = [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
 
 
-def test_shares_by_the_command(alone: Path, corpus: Corpus, commands: Commands, tmp_path: Path) -> None:
-    """Two processes at the same time, each with its share; a third one finds nothing left, and merges."""
-    out, table = tmp_path / "run", tmp_path / "alone"
-    line = ("--data", corpus.path, "--grid", "optimizer.name=sgd,adam", "--seeds", "4", "--chunk", "2", *FLAGS)
+EIGHT = ("--grid", "optimizer.name=sgd,adam", "--seeds", "4", "--chunk", "2", *FLAGS)
+
+
+@pytest.fixture(scope="module")
+def eight(small: Config, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The table of such a sweep, by one process."""
+    out = tmp_path_factory.mktemp("eight") / "run"
+    runs.run(jaxgen.seeds(jaxgen.grid(small, {"optimizer.name": ["sgd", "adam"]}), 4), corpus, out, chunk=2)
+    return (out / "results.csv").read_bytes()
+
+
+def test_shares_by_the_command(eight: bytes, corpus: Corpus, commands: Commands, tmp_path: Path) -> None:
+    """Two processes at the same time, each with its share."""
+    out, line = tmp_path / "run", ("--data", corpus.path, *EIGHT)
     both = [commands.start("sweep", *line, "--out", out, "--part", f"{share}/2", "--part-trials", "4") for share in (1, 2)]
     assert [(one.wait(), one.err) for one in both] == [(0, "")] * 2
     code, said, err = commands.call("merge", out)
@@ -337,18 +349,30 @@ def test_shares_by_the_command(alone: Path, corpus: Corpus, commands: Commands, 
     assert "8 of 8 trials ended" in said
     assert "Selected: " in said
     assert (out / "report.html").exists()
-    assert commands.call("sweep", *line, "--out", table)[0] == 0
-    assert (out / "results.csv").read_bytes() == (table / "results.csv").read_bytes()
-    code, said, err = commands.call("sweep", *line, "--out", out, "--resume")  # by parts, of which all have ended
-    assert code == 0, err
-    assert "8 of 8 trials ended" in said
+    assert (out / "results.csv").read_bytes() == eight
+
+
+def test_a_disk_that_fills_up_under_one_worker(
+    library: Path | None, eight: bytes, corpus: Corpus, commands: Commands, tmp_path: Path
+) -> None:
+    """It says so in a line; its share goes on by the same command, and the run is as if nothing had been."""
+    if library is None:
+        pytest.skip("needs Linux and a C compiler")
+    shared = ("sweep", "--data", corpus.path, *EIGHT, "--out", tmp_path / "run", "--part-trials", "4", "--part")
+    assert commands.call(*shared, "1/2")[0] == 0
+    code, _, err = commands.call(*shared, "2/2", fault=(str(tmp_path / "run" / "parts" / "00000"), 40, errno.ENOSPC))
+    assert code == 2
+    assert "No space left on device" in err
+    assert len(err.splitlines()) == 1
+    assert merge(tmp_path / "run").ended == 4
+    assert commands.call(*shared, "2/2")[0] == 0
+    assert (tmp_path / "run" / "results.csv").read_bytes() == eight
 
 
 @pytest.mark.long
 def test_each_host_of_a_cluster_takes_its_share(corpus: Corpus, tmp_path: Path) -> None:
     """Two processes that Open MPI might have started, by what it tells them."""
-    line = ("--data", corpus.path, "--grid", "optimizer.name=sgd,adam", "--seeds", "4", "--chunk", "2", *FLAGS)
-    line = (*line, "--out", str(tmp_path / "run"), "--part-trials", "4", "--part", "auto")
+    line = ("--data", corpus.path, *EIGHT, "--out", str(tmp_path / "run"), "--part-trials", "4", "--part", "auto")
     hosts = []
     for number in range(2):
         own = {"OMPI_MCA_orte_hnp_uri": "315392.0;tcp://127.0.0.1:4000"}
@@ -380,12 +404,3 @@ def test_wrong_input_is_one_line(args: list[str], says: str, commands: Commands,
     assert says in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
-
-
-def test_nothing_of_it_is_imported_unless_asked_for() -> None:
-    code = (
-        "import sys, jaxgen, jaxgen.training, jaxgen.commands.sweep, jaxgen.commands.launch; "
-        "print([name for name in sys.modules if name.split('.')[0] == 'ray' or name.startswith('jaxgen.machines')])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

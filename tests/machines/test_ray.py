@@ -18,10 +18,10 @@ from conftest import ROOT, SMALL
 
 import jaxgen
 from jaxgen import runs
-from jaxgen.machines import parts as dealing
 from jaxgen.machines.by_ray import RayPool
 from jaxgen.machines.head import lead
 from jaxgen.machines.merging import merge
+from jaxgen.machines.orders import order
 from jaxgen.machines.parts import Dealt, deal
 from jaxgen.runs import Notice
 from jaxgen.search.sweep import Sweep
@@ -85,7 +85,7 @@ def led(run: Dealt, nodes: Nodes, during: Any = lambda: None) -> list[str]:
             said.append(str(event))
         during()
 
-    pool = RayPool(lambda part, folder: dealing.order(run, part, folder, "names", chunk=4), nodes.address)
+    pool = RayPool(lambda part, folder: order(run, part, folder, "names", chunk=4), nodes.address)
     lead(run, pool, listener, stop=lambda: bool(during()))
     return said
 
@@ -107,7 +107,7 @@ def workers() -> list[int]:
 def test_eight_parts_by_some_workers(nodes: Nodes, alone: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
     run = deal(sweep, corpus, tmp_path / "run", most=12)
     assert len(run.parts) == 8
-    assert led(run, nodes) == [f"8 parts; {len(nodes.nodes) + 1} nodes of Ray, 1 cores a part"]
+    assert led(run, nodes) == [f"8 parts; {len(nodes.nodes) + 1} nodes of Ray, 1 core(s) a part"]
     same_as(alone, run)
 
 
@@ -155,18 +155,22 @@ def test_a_node_goes_and_another_comes(nodes: Nodes, alone: Path, sweep: Sweep, 
 
 
 @pytest.mark.long
-def test_the_head_is_killed_and_started_again(corpus: Corpus, tmp_path: Path) -> None:
-    """By the command, which starts a cluster of its own."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_the_head_is_ended_and_started_again(number: int, code: int, corpus: Corpus, tmp_path: Path) -> None:
+    """By the command, which starts a cluster of its own; where it can, it lets its workers save."""
     flags = [part for key, value in SMALL.items() for part in (f"--{key}", str(value))]
     line = [sys.executable, "-m", "experiments.sweep", "--data", str(corpus.path), "--grid", "optimizer.name=sgd,adam"]
     line += ["--seeds", "8", *flags, "--train.steps", "4000", "--chunk", "2"]
     by_ray = [*line, "--out", str(tmp_path / "run"), "--ray", "--part-trials", "4"]
-    head = subprocess.Popen(by_ray, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    head = subprocess.Popen(by_ray, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     while not any((tmp_path / "run" / "parts").glob("*/results.csv")):
         time.sleep(0.2)
         assert head.poll() is None
-    head.send_signal(signal.SIGKILL)
-    head.wait()
+    head.send_signal(number)
+    said, _ = head.communicate(timeout=120)
+    assert head.returncode == code, said
+    assert number == signal.SIGKILL or "stopped; everything is saved in" in said
+    assert not [*(tmp_path / "run" / "parts").glob("stop-*")] or number == signal.SIGKILL
     done = subprocess.run(by_ray, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     subprocess.run([*line, "--out", str(tmp_path / "alone")], cwd=ROOT, check=True, capture_output=True)

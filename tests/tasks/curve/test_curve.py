@@ -373,7 +373,7 @@ def test_networks_have_so_many_parameters(values: dict[str, Any], params: int) -
     assert sum(math.prod(x.shape) for x in jax.tree.leaves(shapes)) == params
 
 
-@pytest.mark.parametrize("path", ["sunspots", "concrete"])
+@pytest.mark.parametrize("path", [pytest.param("sunspots", marks=pytest.mark.long), "concrete"])
 def test_real_rows_are_learnt_and_predicted_in_their_own_units(path: str, tmp_path: Path) -> None:
     """What is solved is what NumPy solves on the file; a network exports, and says the same; and pictures are drawn."""
     base = config(
