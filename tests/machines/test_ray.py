@@ -107,7 +107,7 @@ def workers() -> list[int]:
 def test_eight_parts_by_some_workers(nodes: Nodes, alone: Path, sweep: Sweep, corpus: Corpus, tmp_path: Path) -> None:
     run = deal(sweep, corpus, tmp_path / "run", most=12)
     assert len(run.parts) == 8
-    assert led(run, nodes) == [f"8 parts; {len(nodes.nodes) + 1} nodes of Ray, 1 core(s) a part"]
+    assert led(run, nodes) == [f"8 parts; {len(nodes.nodes) + 1} nodes of Ray, 1 cores a part"]
     same_as(alone, run)
 
 
