@@ -264,7 +264,9 @@ def test_a_sweep_of_none_and_a_varied_path_are_refused(small: Config, corpus: Co
     [
         pytest.param(["a", "b"] * 20, id="one character"),
         pytest.param(["anna"] * 40, id="one repeated name", marks=pytest.mark.long),
-        pytest.param([chr(0x905 + i % 30) * (1 + i % 50) for i in range(100)], id="longer than the context"),
+        pytest.param(
+            [chr(0x905 + i % 30) * (1 + i % 50) for i in range(100)], id="longer than the context", marks=pytest.mark.long
+        ),
     ],
 )
 def test_odd_corpora_work(names: list[str], small: Config, tmp_path: Path) -> None:

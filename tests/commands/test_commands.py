@@ -292,7 +292,7 @@ def test_strange_prefix_and_trial(run: Path, commands: Commands) -> None:
         assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)])
 def test_a_signal_saves_and_the_run_resumes(number: int, code: int, run: Path, commands: Commands, tmp_path: Path) -> None:
     flags = [*FLAGS, "--train.steps", "200000", "--train.eval_every", "500", "--seed", "3"]
     line = ("train", "--data", run.parent / "names.txt", "--out", tmp_path / "run", *flags)

@@ -107,6 +107,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         base_of(flags_of(Flags, digits)(preset="generator"), digits, set())
 
 
+@pytest.mark.long  # what commands call is tried above
 def test_from_the_command_line(commands: Commands, corpus: Corpus, tmp_path: Path) -> None:
     """A preset, changed, and then the same again from the run's folder."""
     quick = (

@@ -110,9 +110,16 @@ def test_order_changes_nothing_but_rounding(sweep: Sweep, corpus: Corpus, togeth
         assert_close(shuffled[place], together[int(number)])
 
 
-@pytest.mark.parametrize("number", [pytest.param(0, marks=pytest.mark.long), pytest.param(5, marks=pytest.mark.long), 10])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(0, marks=pytest.mark.long),
+        pytest.param(5, marks=pytest.mark.long),
+        pytest.param(10, marks=pytest.mark.long),
+    ],
+)
 def test_a_trial_alone_is_the_same_trial(number: int, sweep: Sweep, corpus: Corpus, together: dict[int, Ended]) -> None:
-    """Of each optimizer one."""
+    """Of each optimizer one. Always looked at: the promise `lanes` of every task."""
     assert_close(trained(Sweep(sweep.base, (sweep.points[number],)), corpus)[0][0], together[number])
 
 

@@ -86,7 +86,9 @@ def sweeps(commands: Commands, tmp_path_factory: pytest.TempPathFactory, request
     return found
 
 
-@pytest.mark.parametrize(("number", "short", "most"), [(signal.SIGKILL, 1, 200), (signal.SIGTERM, 1, 100)])
+@pytest.mark.parametrize(
+    ("number", "short", "most"), [(signal.SIGKILL, 1, 200), pytest.param(signal.SIGTERM, 1, 100, marks=pytest.mark.long)]
+)
 def test_ended_by_a_signal_at_any_moment(
     number: signal.Signals, short: int, most: int, sweeps: Sweeps, long: bool, tmp_path: Path
 ) -> None:

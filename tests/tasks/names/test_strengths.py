@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("compiled_as_shipped")
 
 KEYS = [".".join(strength) for strength in strengths(Config) if strength[0] != "train"]  # those need another corpus
 STRONG = dict.fromkeys(KEYS, 0.3) | {"optimizer.clip_norm": 0.5, "regularizer.l2": 0.01, "regularizer.l1": 0.001}
-SHORT = {"optimizer.clip_norm", "regularizer.l2", "regularizer.dropout"}
+SHORT = {"optimizer.clip_norm", "regularizer.dropout"}
 SOME = [pytest.param(key, marks=[pytest.mark.long] * (key not in SHORT)) for key in KEYS]  # a program each, for seconds
 LANES = ["adam", "nesterov", "rmsprop", "adamw"]  # the last one is the one with strengths
 
