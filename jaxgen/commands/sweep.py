@@ -220,11 +220,8 @@ def command(signals: Signals) -> None:
 
 def addressed(args: Sequence[str]) -> list[str]:
     """A command line in which --ray by itself stands for --ray auto."""
-    follows = [*args[1:], ""]
-    return [
-        "--ray=auto" if arg == "--ray" and not ADDRESS.fullmatch(after) else arg
-        for arg, after in zip(args, follows, strict=True)
-    ]
+    pairs = zip(args, [*args, ""][1:], strict=True)
+    return ["--ray=auto" if arg == "--ray" and not ADDRESS.fullmatch(after) else arg for arg, after in pairs]
 
 
 def _dealt(out: Path, trials: int) -> bool:

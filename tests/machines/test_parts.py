@@ -25,6 +25,7 @@ from processes import Commands
 
 import jaxgen
 from jaxgen import runs
+from jaxgen.commands.sweep import addressed
 from jaxgen.fields import UserError, override
 from jaxgen.job import prepared
 from jaxgen.machines import merging
@@ -295,6 +296,15 @@ def test_shares_are_all_of_it_from_zero_and_from_one(count: int) -> None:
         found = [dealing.share(f"{number}/{count}", none) for number in range(first, first + count)]
         assert sorted(number for number, _ in found) == [*range(count)]
     assert dealing.share("auto", lambda: (3, 5)) == (3, 5)
+
+
+def test_ray_by_itself_stands_for_a_cluster_that_is_looked_for() -> None:
+    assert addressed([]) == []
+    assert addressed(["--ray"]) == ["--ray=auto"]
+    assert addressed(["--ray", "pooling", "--seeds", "2"]) == ["--ray=auto", "pooling", "--seeds", "2"]
+    for address in ("auto", "local", "ray://head:10001", "10.0.0.1:6379"):
+        assert addressed(["--ray", address]) == ["--ray", address]
+    assert addressed(["--seeds", "2", "--ray=auto"]) == ["--seeds", "2", "--ray=auto"]
 
 
 @pytest.mark.parametrize("text", ["", "3", "3/", "/3", "-1/3", "4/3", "1/0", "0/0", "a/b", "1/2/3", "1.0/2"])
