@@ -58,15 +58,21 @@ def folder_of(given: str | None, name: str) -> Path:
     return Path(given or f"runs/{name}")
 
 
+def stdout() -> Console:
+    """Where a command that trains prints."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 120  # a log has no width of its own
+    return console
+
+
 def launch(sweep: Sweep, question: Question, out: Path, how: How, signals: Signals, task: Task) -> None:
     """Trains the sweep in `out` and prints what came of it.
 
     Raises:
       UserError: as `run`, and for a logger that is none, or has no package to log with.
     """
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 120  # a log has no width of its own
+    console = stdout()
     logging = log_to(*how.loggers, say=lambda line: say(console, line))
     use_every_core()
     if how.precision is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from jaxgen.commands.cli import GRACE, Signals
-from jaxgen.commands.launch import How, tell
+from jaxgen.commands.launch import How, stdout, tell
 from jaxgen.engine.plan import use_every_core
 from jaxgen.engine.precision import multiply
 from jaxgen.fields import UserError
@@ -28,7 +27,7 @@ from jaxgen.report.terminal import Watch, say, visible
 from jaxgen.runs import Interrupted
 from jaxgen.search.sweep import Question, Sweep
 from jaxgen.storage.claim import PARTS
-from jaxgen.storage.facts import CONFIG, read_config
+from jaxgen.storage.facts import read_config
 from jaxgen.storage.lock import Held, Lock
 from jaxgen.tasks import BUILT_IN
 from jaxgen.tasks.base import Task
@@ -51,9 +50,7 @@ class Shared:
 
 
 def by_parts(out: Path, trials: int) -> bool:
-    """Whether a folder holds a run of so many trials that is trained by parts, and by nothing else so far."""
-    if not (out / CONFIG).exists():
-        return False
+    """Whether a run's folder holds one of so many trials that is trained by parts, and by nothing else so far."""
     facts = read_config(out)
     return "parts" in facts and len(facts["sweep"]["points"]) == trials and not gone_on(out, facts)
 
@@ -65,9 +62,7 @@ def launch(sweep: Sweep, question: Question, out: Path, how: How, shared: Shared
       UserError: as `machines.parts.deal` and `runs.run`, and for flags that exclude each other.
     """
     _check(how, shared)
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 120  # a log has no width of its own
+    console = stdout()
     use_every_core()
     share = None if shared.part is None else dealing.share(shared.part, processes)
     if how.precision is not None:

@@ -21,11 +21,11 @@ import jax
 from jaxgen.engine.precision import FULL
 from jaxgen.fields import UserError
 from jaxgen.judge.results import Row
-from jaxgen.machines.parts import Part, attempts, gone_on, parts_of
+from jaxgen.machines.parts import Part, attempts, gone_on, parts_of, whole
 from jaxgen.reopen import results_in
 from jaxgen.storage import ended, logs
 from jaxgen.storage.agreeing import agreeing
-from jaxgen.storage.checkpoint import Store
+from jaxgen.storage.checkpoint import Store, same
 from jaxgen.storage.claim import CHECKPOINTS, RESULTS
 from jaxgen.storage.ended import ENDED
 from jaxgen.storage.facts import CONFIG, SECTIONS, config_text, read_config
@@ -73,7 +73,7 @@ class Attempt:
     @property
     def whole(self) -> bool:
         """Whether all of the part's trials have ended."""
-        return len(self.store.ended.rows) == len(self.part.trials) and self.store.manifest["lanes"] is None
+        return whole(self.store, self.part)
 
     def __str__(self) -> str:
         """Who trained it."""
@@ -97,13 +97,10 @@ def merge(path: str | Path, task: Any = None) -> Merged:
     facts = read_config(path, RESUMED)
     if "parts" not in facts:
         raise UserError(f"{str(path)!r} holds a run that is not trained by parts; there is nothing to merge")
-    lock = Lock(path)
-    try:
+    with Lock(path):
         if gone_on(path, facts):
             raise UserError(f"{str(path)!r} was gone on with since its parts were merged; go on with it by --resume")
         return _merged(path, facts, task)
-    finally:
-        lock.release()
 
 
 def _merged(path: Path, facts: Mapping[str, Any], task: Any) -> Merged:
@@ -207,10 +204,7 @@ def _same(one: Store, other: Store, trial: int) -> bool:
     return (
         len({repr(row) for row in rows}) == 1  # by what is written of their numbers, NaN among them
         and trees[0][1] == trees[1][1]
-        and all(
-            a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-            for a, b in zip(trees[0][0], trees[1][0], strict=True)
-        )
+        and all(same(a, b) for a, b in zip(trees[0][0], trees[1][0], strict=True))
     )
 
 

@@ -228,9 +228,14 @@ def ended(path: Path, part: Part) -> bool:
         store = Store(folder / CHECKPOINTS)
         with contextlib.suppress(UserError):
             store.load()
-            if len(store.ended.rows) == len(part.trials) and store.manifest["lanes"] is None:
+            if whole(store, part):
                 return True
     return False
+
+
+def whole(store: Store, part: Part) -> bool:
+    """Whether all trials of a part have ended, by the save that an attempt at it has taken up."""
+    return len(store.ended.rows) == len(part.trials) and store.manifest["lanes"] is None
 
 
 def saves(path: Path, part: Part) -> int:

@@ -114,10 +114,10 @@ class Store:
         for name, first in trials[0].items():
             each, last, known = [arrays[name] for arrays in trials], self._last.get(name), self._shared.get(name)
             others = each[1:] if len(each) > 1 else [] if last is None else [last]
-            if first.nbytes < LARGE or not others or not all(_same(first, one) for one in others):
+            if first.nbytes < LARGE or not others or not all(same(first, one) for one in others):
                 alone[name] = np.stack(each)
                 continue
-            if known is None or not _same(first, known[0]):
+            if known is None or not same(first, known[0]):
                 known = self._shared[name] = (first, f"shared-{number:06d}")
             shared[name] = known[1]
         self._last = dict(trials[-1])
@@ -340,7 +340,8 @@ class Store:
 AGAIN = "train what is lost again with the run's command and --resume, or give another trial"
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are the same to the bit."""
     return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
